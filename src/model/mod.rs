@@ -1,0 +1,39 @@
+//! Plain data and its validation: ids, names, users, roles, permissions, modules, routes, upstreams and rules.
+//!
+//! Nothing here knows a database, HTTP or Cedar. A value of one of these types is valid; what is not valid
+//! cannot be constructed.
+
+mod email;
+mod ids;
+mod module;
+mod name;
+mod path;
+mod permission;
+mod role;
+mod route;
+pub mod rules;
+mod secret;
+mod time;
+mod upstream;
+mod user;
+
+pub use email::Email;
+pub use ids::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
+pub use module::{Module, ModulePatch, NewModule};
+pub use name::{
+    Category, Host, Icon, Label, ModuleName, NameError, PermissionName, PermissionParts, PolicyName, RoleName,
+    UpstreamName, Username,
+};
+pub use path::{PathTemplate, Segment};
+pub use permission::{NewPermission, Permission, PermissionPatch};
+pub use role::{NewRole, Role, RoleInfo, RolePatch};
+pub use route::{Access, Methods, NewRoute, Operation, Owner, Route, RoutePatch};
+pub use secret::Secret;
+pub use time::Timestamp;
+pub use upstream::{Balance, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamPatch};
+pub use user::{NewUser, User, UserPatch};
+
+/// The role that holds every permission and cannot lose one.
+pub const SUPER_ROLE: &str = "superadmin";
+/// The role a new user gets when none is named.
+pub const DEFAULT_ROLE: &str = "user";

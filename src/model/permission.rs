@@ -1,0 +1,42 @@
+use serde::Serialize;
+
+use super::{Category, PermissionId, PermissionName};
+
+/// A permission: row and answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct Permission {
+    /// `resource:verb` or `resource:verb:own`.
+    pub name: PermissionName,
+    /// For people.
+    pub description: Option<String>,
+    /// A heading to list it under.
+    pub category: Option<Category>,
+    /// Identity.
+    pub id: PermissionId,
+    /// An inactive permission grants nothing.
+    pub is_active: bool,
+}
+
+/// A permission to be stored.
+#[derive(Clone, Debug)]
+pub struct NewPermission {
+    /// `resource:verb` or `resource:verb:own`.
+    pub name: PermissionName,
+    /// For people.
+    pub description: Option<String>,
+    /// A heading to list it under.
+    pub category: Option<Category>,
+}
+
+/// Changes to a permission; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default)]
+pub struct PermissionPatch {
+    /// New name.
+    pub name: Option<PermissionName>,
+    /// New description.
+    pub description: Option<String>,
+    /// New category.
+    pub category: Option<Category>,
+    /// Whether it grants anything.
+    pub is_active: Option<bool>,
+}

@@ -1,0 +1,218 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Host, Icon, Label, ModuleId, PathTemplate, PermissionName, RoleId, RouteId, Timestamp, UpstreamName};
+
+/// Which methods an operation answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Methods(Vec<String>);
+
+impl Methods {
+    /// The methods, in upper case; `*` stands for any that is not named elsewhere.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+}
+
+impl TryFrom<Vec<String>> for Methods {
+    type Error = String;
+    fn try_from(methods: Vec<String>) -> Result<Self, String> {
+        if methods.is_empty() {
+            return Err("methods must name at least one method".to_owned());
+        }
+        if methods.len() > 32 {
+            return Err("methods must name at most 32 methods".to_owned());
+        }
+        for method in &methods {
+            let token = |b: u8| b.is_ascii_uppercase() || b == b'-' || b == b'_';
+            if method != "*" && (method.is_empty() || method.len() > 32 || !method.bytes().all(token)) {
+                return Err(format!("'{method}' is not an HTTP method in upper case, or *"));
+            }
+            if method == "CONNECT" || method == "TRACE" {
+                return Err(format!("{method} is never forwarded"));
+            }
+            if methods.iter().filter(|other| *other == method).count() > 1 {
+                return Err(format!("method {method} is named twice"));
+            }
+        }
+        Ok(Self(methods))
+    }
+}
+
+impl From<Methods> for Vec<String> {
+    fn from(methods: Methods) -> Self {
+        methods.0
+    }
+}
+
+/// Who may use an operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "access", rename_all = "snake_case")]
+pub enum Access {
+    /// Everybody, without a token.
+    Public,
+    /// Everybody with a valid token.
+    Authenticated,
+    /// Users that hold one of the route's roles.
+    Roles,
+    /// Users to whom Cedar permits the permission's verb on this endpoint.
+    Permission {
+        /// `resource:verb`.
+        permission: PermissionName,
+        /// Where the request says who owns what it asks for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<Owner>,
+    },
+}
+
+/// Where the owner's user id is found in a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Owner {
+    /// `path.NAME`: a parameter of the path template.
+    Path(String),
+    /// `query.NAME`: a query parameter that must occur exactly once.
+    Query(String),
+    /// `claim.NAME`: a claim of the caller's token.
+    Claim(String),
+}
+
+impl TryFrom<String> for Owner {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let (source, name) = text.split_once('.').unwrap_or(("", ""));
+        if name.is_empty() || name.len() > 100 {
+            return Err("owner must be path.NAME, query.NAME or claim.NAME".to_owned());
+        }
+        match source {
+            "path" => Ok(Self::Path(name.to_owned())),
+            "query" => Ok(Self::Query(name.to_owned())),
+            "claim" => Ok(Self::Claim(name.to_owned())),
+            _ => Err("owner must be path.NAME, query.NAME or claim.NAME".to_owned()),
+        }
+    }
+}
+
+impl From<Owner> for String {
+    fn from(owner: Owner) -> String {
+        match owner {
+            Owner::Path(name) => format!("path.{name}"),
+            Owner::Query(name) => format!("query.{name}"),
+            Owner::Claim(name) => format!("claim.{name}"),
+        }
+    }
+}
+
+/// What a gateway route does for some methods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The methods it answers. GET also serves HEAD.
+    pub methods: Methods,
+    /// Who may use it.
+    #[serde(flatten)]
+    pub access: Access,
+}
+
+/// A route, as stored: an entry of the navigation tree and, with an upstream, of the gateway's route table.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Route {
+    /// Identity.
+    pub id: RouteId,
+    /// Path template; unique with module and host among undeleted routes.
+    pub route: PathTemplate,
+    /// For people.
+    pub label: Label,
+    /// Icon of the front end.
+    pub icon: Option<Icon>,
+    /// An inactive route matches nothing.
+    pub is_active: bool,
+    /// Whether the front end lists it.
+    pub is_sidebar: bool,
+    /// Its module.
+    pub module_id: ModuleId,
+    /// Its parent in the navigation tree.
+    pub parent_id: Option<RouteId>,
+    /// Order, smallest first.
+    pub priority: i64,
+    /// Creation.
+    pub created_at: Timestamp,
+    /// Last change, if any.
+    pub updated_at: Option<Timestamp>,
+    /// The host it is bound to; any host when absent.
+    pub host: Option<Host>,
+    /// Where requests go; navigation only when absent.
+    pub upstream: Option<UpstreamName>,
+    /// Taken off the path's front before it is forwarded.
+    pub strip_prefix: Option<String>,
+    /// Whether the client's `Authorization` reaches the upstream.
+    pub forward_authorization: bool,
+    /// What it does for which methods.
+    #[sqlx(json)]
+    pub operations: Vec<Operation>,
+}
+
+/// A route to be stored.
+#[derive(Clone, Debug)]
+pub struct NewRoute {
+    /// Path template.
+    pub route: PathTemplate,
+    /// For people.
+    pub label: Label,
+    /// Icon of the front end.
+    pub icon: Option<Icon>,
+    /// Whether it matches.
+    pub is_active: bool,
+    /// Whether the front end lists it.
+    pub is_sidebar: bool,
+    /// Its module.
+    pub module_id: ModuleId,
+    /// Its parent in the navigation tree.
+    pub parent_id: Option<RouteId>,
+    /// Order, smallest first.
+    pub priority: i64,
+    /// Roles that see it, and that `access: roles` admits.
+    pub role_ids: Vec<RoleId>,
+    /// The host it is bound to.
+    pub host: Option<Host>,
+    /// Where requests go.
+    pub upstream: Option<UpstreamName>,
+    /// Taken off the path's front before it is forwarded.
+    pub strip_prefix: Option<String>,
+    /// Whether the client's `Authorization` reaches the upstream.
+    pub forward_authorization: bool,
+    /// What it does for which methods.
+    pub operations: Vec<Operation>,
+}
+
+/// Changes to a route; `None` leaves a field as it is, `Some(None)` clears it.
+#[derive(Clone, Debug, Default)]
+pub struct RoutePatch {
+    /// New path template.
+    pub route: Option<PathTemplate>,
+    /// New label.
+    pub label: Option<Label>,
+    /// New icon.
+    pub icon: Option<Option<Icon>>,
+    /// Whether it matches.
+    pub is_active: Option<bool>,
+    /// Whether the front end lists it.
+    pub is_sidebar: Option<bool>,
+    /// New module.
+    pub module_id: Option<ModuleId>,
+    /// New parent.
+    pub parent_id: Option<Option<RouteId>>,
+    /// New order.
+    pub priority: Option<i64>,
+    /// Replaces the roles.
+    pub role_ids: Option<Vec<RoleId>>,
+    /// New host.
+    pub host: Option<Option<Host>>,
+    /// New upstream.
+    pub upstream: Option<Option<UpstreamName>>,
+    /// New prefix to strip.
+    pub strip_prefix: Option<Option<String>>,
+    /// Whether the client's `Authorization` reaches the upstream.
+    pub forward_authorization: Option<bool>,
+    /// Replaces the operations.
+    pub operations: Option<Vec<Operation>>,
+}

@@ -1,0 +1,115 @@
+//! The complete plain-data input of one compile: what the policy engine knows comes from here and nowhere else.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ModuleId, ModuleName, PermissionId, PermissionName, RoleId, RoleName, Route, RouteId, Timestamp, Upstream, UserId,
+    Username,
+};
+
+/// A role and the roles it inherits from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleRule {
+    /// Identity.
+    pub id: RoleId,
+    /// Name.
+    pub name: RoleName,
+    /// An inactive role grants nothing and passes nothing on.
+    pub is_active: bool,
+    /// Roles whose grants it has too.
+    pub parents: Vec<RoleId>,
+}
+
+/// A permission.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct PermissionRule {
+    /// Identity.
+    pub id: PermissionId,
+    /// Name.
+    pub name: PermissionName,
+    /// An inactive permission grants nothing.
+    pub is_active: bool,
+}
+
+/// A permission granted to a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct GrantRule {
+    /// To whom.
+    pub role_id: RoleId,
+    /// What.
+    pub permission_id: PermissionId,
+}
+
+/// A module.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct ModuleRule {
+    /// Identity.
+    pub id: ModuleId,
+    /// Name.
+    pub name: ModuleName,
+    /// Routes of an inactive module match nothing.
+    pub is_active: bool,
+}
+
+/// A hand-written policy from the database.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct PolicyRule {
+    /// Name; the Cedar id is `policy:<name>`.
+    pub name: String,
+    /// One Cedar policy, or several.
+    pub source: String,
+}
+
+/// Everything about access that is not about one user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Undeleted roles.
+    pub roles: Vec<RoleRule>,
+    /// Undeleted permissions.
+    pub permissions: Vec<PermissionRule>,
+    /// Grants between undeleted roles and permissions.
+    pub grants: Vec<GrantRule>,
+    /// Undeleted modules.
+    pub modules: Vec<ModuleRule>,
+    /// Undeleted routes that have an upstream.
+    pub routes: Vec<Route>,
+    /// The roles bound to those routes.
+    pub route_roles: BTreeMap<RouteId, Vec<RoleId>>,
+    /// Undeleted upstreams.
+    pub upstreams: Vec<Upstream>,
+    /// Undeleted, active hand-written policies.
+    pub policies: Vec<PolicyRule>,
+}
+
+/// A role assigned to a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The role.
+    pub role_id: RoleId,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What the data plane needs to know about one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserState {
+    /// Identity.
+    pub id: UserId,
+    /// Sign-in name.
+    pub username: Username,
+    /// An inactive user is refused everywhere.
+    pub is_active: bool,
+    /// Tokens made for an earlier epoch are void.
+    pub token_epoch: i64,
+    /// Assigned roles, by id.
+    pub roles: Vec<Assignment>,
+}
+
+/// A token or session that is void until its natural end.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Revocation {
+    /// `jti:<token id>` or `sid:<session id>`.
+    pub key: String,
+    /// When the entry may be forgotten.
+    pub expires_at: Timestamp,
+}
