@@ -3,12 +3,14 @@
 //! Nothing here knows a database, HTTP or Cedar. A value of one of these types is valid; what is not valid
 //! cannot be constructed.
 
+mod claims;
 mod email;
 mod ids;
 mod module;
 mod name;
 mod path;
 mod permission;
+mod reason;
 mod role;
 mod route;
 pub mod rules;
@@ -17,6 +19,7 @@ mod time;
 mod upstream;
 mod user;
 
+pub use claims::Claims;
 pub use email::Email;
 pub use ids::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
 pub use module::{Module, ModulePatch, NewModule};
@@ -26,6 +29,7 @@ pub use name::{
 };
 pub use path::{PathTemplate, Segment};
 pub use permission::{NewPermission, Permission, PermissionPatch};
+pub use reason::Reason;
 pub use role::{NewRole, Role, RoleInfo, RolePatch};
 pub use route::{Access, Methods, NewRoute, Operation, Owner, Route, RoutePatch};
 pub use secret::Secret;

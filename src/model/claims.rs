@@ -1,0 +1,23 @@
+use super::UserId;
+
+/// What a verified access token says.
+///
+/// Made by `jwt` only, after signature, type and times were checked; user state and revocation are checked
+/// against the snapshot on every request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claims {
+    /// `sub`: the sign-in name.
+    pub subject: String,
+    /// `uid`; absent in tokens of the predecessor.
+    pub user_id: Option<UserId>,
+    /// `jti`; absent in tokens of the predecessor.
+    pub token_id: Option<String>,
+    /// `sid`: the session the token belongs to.
+    pub session_id: Option<String>,
+    /// `ver`: the user's token epoch at issue; 0 when absent.
+    pub epoch: i64,
+    /// `exp`, in seconds since 1970.
+    pub expires_at: i64,
+    /// All claims as they stand in the token.
+    pub all: serde_json::Map<String, serde_json::Value>,
+}
