@@ -95,7 +95,7 @@ mod tests {
             let answer = read(query, limits).unwrap_err();
             assert!(answer.contains(&format!("\"{refused}\"")), "{query}: {answer}");
         }
-        insta::assert_snapshot!(read("skip=x&limit=1001", Limits::Strict(MOST)).unwrap_err(), @"");
+        insta::assert_snapshot!(read("skip=x&limit=1001", Limits::Strict(MOST)).unwrap_err(), @r#"[{"type":"int_parsing","loc":["query","skip"],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"x"},{"type":"less_than_equal","loc":["query","limit"],"msg":"Input should be less than or equal to 1000","input":"1001","ctx":{"le":1000}}]"#);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl<'f, T> Field<'f, T> {
     /// Absent is refused, and so is `null`.
     pub(crate) fn required(self) -> Valid<T> {
         if matches!(self.state, State::Absent) {
-            self.issues.push(self.loc, Flaw::new("missing", "Field required"), self.parent);
+            self.issues.push(self.loc, Flaw::missing(), self.parent);
             return None;
         }
         self.unless_absent().flatten()

@@ -10,6 +10,8 @@ use crate::model::NameError;
 /// More are counted but not listed: each may echo the whole body, so an answer could outgrow its request without bound.
 const MOST_LISTED: usize = 100;
 
+const MISSING: &str = "missing";
+
 /// Stands in for a value that must not be shown.
 const HIDDEN: &str = "***";
 
@@ -65,6 +67,11 @@ impl Flaw {
         Self::with("value_error", format!("Value error, {text}"), json!({"error": {}}))
     }
 
+    /// A field, or the whole body, that is not there.
+    pub(super) fn missing() -> Self {
+        Self::new(MISSING, "Field required")
+    }
+
     /// A mail address that is none.
     pub(crate) fn email(reason: String) -> Self {
         let msg = format!("value is not a valid email address: {reason}");
@@ -110,7 +117,9 @@ pub(crate) struct Issue {
 impl Issue {
     /// Says what is wrong with `input`, found at `loc`.
     pub(crate) fn new(loc: Vec<Step>, flaw: Flaw, input: &Value) -> Self {
-        let secret = loc.iter().any(|step| matches!(step, Step::Key(key) if is_secret(key)));
+        // What a missing field is missing from is not itself the value of that field.
+        let own = if flaw.kind == MISSING { loc.split_last().map_or(&[][..], |(_, parent)| parent) } else { &loc[..] };
+        let secret = own.iter().any(|step| matches!(step, Step::Key(key) if is_secret(key)));
         // A body that is one text has no keys to tell by: it may be a form, or JSON encoded twice.
         let opaque = loc.len() == 1 && input.is_string();
         let input = if (secret || opaque) && !input.is_null() { Value::from(HIDDEN) } else { shown(input) };
@@ -185,7 +194,7 @@ mod tests {
             "text": "{\"password\":\"s3cret-value\"}",
             "old_password": null
         });
-        let issue = Issue::new(vec!["body".into(), "email".into()], Flaw::new("missing", "Field required"), &input);
+        let issue = Issue::new(vec!["body".into(), "email".into()], Flaw::missing(), &input);
         insta::assert_json_snapshot!(issue, @r#"
         {
           "type": "missing",

@@ -130,7 +130,7 @@ impl Input {
     fn refuse_missing(&mut self) -> bool {
         let missing = self.value.is_null();
         if missing {
-            self.issues.push(vec!["body".into()], Flaw::new("missing", "Field required"), &Value::Null);
+            self.issues.push(vec!["body".into()], Flaw::missing(), &Value::Null);
         }
         missing
     }

@@ -172,7 +172,12 @@ fn structures_of_the_model() {
     let _ = object.json::<Vec<Target>>("targets").required();
     let _ = object.json::<Vec<Target>>("more").required();
     object.refuse_unknown();
-    insta::assert_snapshot!(issues(input.finish(|| Some(()))), @"");
+    insta::assert_snapshot!(issues(input.finish(|| Some(()))), @r#"
+    {"type":"value_error","loc":["body","operations",1,"methods"],"msg":"Value error, 'get' is not an HTTP method in upper case, or *","input":["get"],"ctx":{"error":{}}}
+    {"type":"value_error","loc":["body","targets",1,"weight"],"msg":"Value error, invalid type: string \"x\", expected u32","input":"x","ctx":{"error":{}}}
+    {"type":"value_error","loc":["body","more"],"msg":"Value error, Null bytes are not allowed","input":[{"address":"a\u0000"}],"ctx":{"error":{}}}
+    {"type":"extra_forbidden","loc":["body","extra"],"msg":"Extra inputs are not permitted","input":1}
+    "#);
 }
 
 #[test]
@@ -182,7 +187,11 @@ fn lists_and_nested_bodies() {
     assert_eq!(whole.finish(|| ids).unwrap(), [PermissionId(3), PermissionId(4)]);
 
     let users = json!({"users": [{"username": "ann", "email": "a@example.com", "password": "abcdef"}, 5, {"password": "abcdef"}]});
-    insta::assert_snapshot!(issues(read(users, |body| body.required::<Vec<UserCreate>>("users"))), @"");
+    insta::assert_snapshot!(issues(read(users, |body| body.required::<Vec<UserCreate>>("users"))), @r#"
+    {"type":"model_attributes_type","loc":["body","users",1],"msg":"Input should be a valid dictionary or object to extract fields from","input":5}
+    {"type":"missing","loc":["body","users",2,"username"],"msg":"Field required","input":{"password":"***"}}
+    {"type":"missing","loc":["body","users",2,"email"],"msg":"Field required","input":{"password":"***"}}
+    "#);
 }
 
 #[test]
