@@ -21,3 +21,18 @@ pub struct Claims {
     /// All claims as they stand in the token.
     pub all: serde_json::Map<String, serde_json::Value>,
 }
+
+impl Claims {
+    /// The claims of nobody's token: a user who is asked about, not one who asks.
+    pub fn none(username: &super::Username) -> Self {
+        Self {
+            subject: username.to_string(),
+            user_id: None,
+            token_id: None,
+            session_id: None,
+            epoch: 0,
+            expires_at: 0,
+            all: serde_json::Map::new(),
+        }
+    }
+}

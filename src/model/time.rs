@@ -24,6 +24,11 @@ impl Timestamp {
         self.0.timestamp_millis()
     }
 
+    /// As Cedar's `datetime` reads it: milliseconds and `Z`.
+    pub fn cedar_text(self) -> String {
+        self.0.to_rfc3339_opts(SecondsFormat::Millis, true)
+    }
+
     /// This moment moved by `seconds`; stays in place where that would leave the calendar.
     #[must_use]
     pub fn plus_seconds(self, seconds: i64) -> Self {

@@ -1,0 +1,186 @@
+//! Rules to everything a decision needs: a pure function.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use cedar_policy::{EntityUid, PolicyId, PolicySet, Schema};
+
+use super::{
+    CompileError,
+    handwritten::{self, Handwritten},
+    index::{Index, Key, Link},
+    names, operation, schema,
+    table::{MountedPath, RouteTable},
+    template::{Kind, Templates},
+};
+use crate::model::{
+    PermissionId, RoleId, RouteId, Upstream, UpstreamName,
+    rules::{GrantRule, PermissionRule, PolicyRule, RoleRule, Rules},
+};
+
+/// What does not change while the process runs.
+#[derive(Clone, Debug, Default)]
+pub struct Fixed {
+    /// The admin service's paths on the gateway's listener.
+    pub mounts: Vec<Arc<MountedPath>>,
+    /// The operator's own policy files: name without ending, and text.
+    pub files: Vec<PolicyRule>,
+}
+
+/// A role, prepared.
+#[derive(Debug)]
+pub(super) struct CompiledRole {
+    pub(super) name: Arc<str>,
+    pub(super) key: Key,
+    pub(super) is_active: bool,
+    /// Itself and every active role it inherits from through active roles; empty when it is inactive itself.
+    pub(super) closure: Vec<RoleId>,
+    pub(super) parents: Vec<RoleId>,
+}
+
+/// Everything about access that is not about one user, prepared.
+#[derive(Debug)]
+pub struct Compiled {
+    pub(super) index: Index,
+    pub(super) templates: Templates,
+    pub(super) roles: HashMap<RoleId, CompiledRole>,
+    pub(super) roles_by_key: HashMap<EntityUid, RoleId>,
+    pub(super) table: RouteTable,
+    pub(super) upstreams: HashMap<UpstreamName, Arc<Upstream>>,
+    pub(super) verbs: BTreeSet<String>,
+    pub(super) permissions: Vec<PermissionRule>,
+    pub(super) checked: Arc<Checked>,
+}
+
+/// Hand-written policies that were validated against the verbs of then; reused while neither changes.
+#[derive(Debug)]
+pub(super) struct Checked {
+    verbs: BTreeSet<String>,
+    stored: Vec<PolicyRule>,
+    pub(super) policies: Vec<Arc<Handwritten>>,
+}
+
+impl Compiled {
+    /// Compiles `rules`; `before` saves validating what has not changed.
+    ///
+    /// # Errors
+    /// A hand-written policy that does not parse or validate strictly, routes that tie with each other or lie
+    /// on admin paths, operations that contradict themselves.
+    pub fn new(rules: Rules, fixed: &Fixed, before: Option<&Self>) -> Result<Self, CompileError> {
+        let verbs = schema::verbs(&rules);
+        let unchanged = before.filter(|old| old.checked.verbs == verbs && old.checked.stored == rules.policies);
+        let checked = match unchanged {
+            Some(old) => Arc::clone(&old.checked),
+            None => Arc::new(check(&verbs, fixed, &rules.policies)?),
+        };
+        let templates = Templates::new(&verbs)?;
+        let roles = compile_roles(&rules.roles);
+        let roles_by_key = roles.iter().filter_map(|(id, role)| Some((role.key.clone()?, *id))).collect();
+        let mut index = Index::default();
+        for link in grant_links(&roles, &rules.permissions, &rules.grants) {
+            index.add_link(Arc::new(link));
+        }
+        for handwritten in &checked.policies {
+            index.add_handwritten(handwritten);
+        }
+        let table = compile_routes(&rules, &roles, fixed, &mut index)?;
+        let active = rules.upstreams.into_iter().filter(|upstream| upstream.is_active);
+        let upstreams = active.map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect();
+        let permissions = rules.permissions;
+        Ok(Self { index, templates, roles, roles_by_key, table, upstreams, verbs, permissions, checked })
+    }
+
+    /// The schema the policies were validated against.
+    pub(super) fn schema(&self) -> Result<Schema, CompileError> {
+        schema::build(&self.verbs)
+    }
+}
+
+fn check(verbs: &BTreeSet<String>, fixed: &Fixed, stored: &[PolicyRule]) -> Result<Checked, CompileError> {
+    let schema = schema::build(verbs)?;
+    let policies = handwritten::parse(&fixed.files, stored)?;
+    let mut set: PolicySet = Templates::new(verbs)?.set()?;
+    for handwritten in &policies {
+        set.add(handwritten.policy.clone()).map_err(|error| CompileError::generated(&error))?;
+    }
+    handwritten::validate(&schema, &set)?;
+    Ok(Checked { verbs: verbs.clone(), stored: stored.to_vec(), policies })
+}
+
+fn compile_roles(rules: &[RoleRule]) -> HashMap<RoleId, CompiledRole> {
+    let by_id: HashMap<RoleId, &RoleRule> = rules.iter().map(|role| (role.id, role)).collect();
+    let compile = |role: &RoleRule| CompiledRole {
+        name: role.name.as_str().into(),
+        key: Some(names::role(role.name.as_str())),
+        is_active: role.is_active,
+        closure: closure(role.id, &by_id),
+        parents: role.parents.clone(),
+    };
+    rules.iter().map(|role| (role.id, compile(role))).collect()
+}
+
+/// Iterative, so that no depth of inheritance can exhaust the stack (CVE-2023-43645), and safe on cycles.
+fn closure(start: RoleId, roles: &HashMap<RoleId, &RoleRule>) -> Vec<RoleId> {
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    let mut open = vec![start];
+    while let Some(id) = open.pop() {
+        if let Some(role) = roles.get(&id).filter(|role| role.is_active && seen.insert(role.id)) {
+            found.push(id);
+            open.extend(&role.parents);
+        }
+    }
+    found
+}
+
+fn grant_links(
+    roles: &HashMap<RoleId, CompiledRole>,
+    permissions: &[PermissionRule],
+    grants: &[GrantRule],
+) -> Vec<Link> {
+    let active = permissions.iter().filter(|permission| permission.is_active);
+    let by_id: HashMap<PermissionId, &PermissionRule> = active.map(|permission| (permission.id, permission)).collect();
+    let link = |grant: &GrantRule| {
+        let role = roles.get(&grant.role_id).filter(|role| role.is_active)?;
+        let parts = by_id.get(&grant.permission_id)?.name.parts()?;
+        let verb = parts.verb.to_owned();
+        Some(Link {
+            id: PolicyId::new(format!("grant:{}:{}", grant.role_id, grant.permission_id)),
+            kind: if parts.own { Kind::OwnGrant(verb) } else { Kind::Grant(verb) },
+            principal: role.key.clone(),
+            action: names::action(parts.verb),
+            resource: names::resource(parts.resource),
+        })
+    };
+    grants.iter().filter_map(link).collect()
+}
+
+fn compile_routes(
+    rules: &Rules,
+    roles: &HashMap<RoleId, CompiledRole>,
+    fixed: &Fixed,
+    index: &mut Index,
+) -> Result<RouteTable, CompileError> {
+    let active = rules.modules.iter().filter(|module| module.is_active);
+    let modules: BTreeMap<_, _> = active.map(|module| (module.id, &module.name)).collect();
+    let mut routes = Vec::new();
+    for row in rules.routes.iter().filter(|route| route.is_active) {
+        let (Some(module), Some(upstream)) = (modules.get(&row.module_id), &row.upstream) else {
+            continue;
+        };
+        let route = operation::compile(row, module, upstream)?;
+        for link in operation::links(&route, &role_names(row.id, rules, roles)) {
+            index.add_link(Arc::new(link));
+        }
+        routes.push((row.route.clone(), route));
+    }
+    RouteTable::new(&fixed.mounts, routes.into_iter())
+}
+
+fn role_names<'r>(route: RouteId, rules: &Rules, roles: &'r HashMap<RoleId, CompiledRole>) -> Vec<(i64, &'r str)> {
+    let ids = rules.route_roles.get(&route).map(Vec::as_slice).unwrap_or_default();
+    let active = ids.iter().filter_map(|id| Some((id.0, roles.get(id).filter(|role| role.is_active)?)));
+    active.map(|(id, role)| (id, role.name.as_ref())).collect()
+}

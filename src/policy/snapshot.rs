@@ -1,0 +1,262 @@
+//! What the data plane knows at one revision, immutable and shared.
+
+use std::{collections::HashSet, sync::Arc};
+
+use arc_swap::ArcSwap;
+use cedar_policy::{Entity, EntityUid, RestrictedExpression};
+use imbl::HashMap;
+
+use super::{
+    compile::Compiled,
+    engine::{self, Ask, Decision},
+    names,
+    table::RouteTable,
+};
+use crate::model::{
+    Claims, Reason, RoleId, Timestamp, Upstream, UpstreamName, UserId, Username,
+    rules::{Revocation, UserState},
+};
+
+/// The two counters of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revisions {
+    /// Moves with every change of the feed.
+    pub revision: i64,
+    /// Moves with rules only.
+    pub policy_revision: i64,
+}
+
+/// Rules, users and revocations at one revision.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    revisions: Revisions,
+    activated_at: Timestamp,
+    compiled: Arc<Compiled>,
+    users: HashMap<UserId, Arc<UserState>>,
+    by_name: HashMap<Username, UserId>,
+    revoked: HashMap<Arc<str>, Timestamp>,
+}
+
+/// A user who presented a valid token, with the roles of this moment.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Identity.
+    pub id: UserId,
+    /// Sign-in name.
+    pub username: Username,
+    /// Names of the effective roles: active, not expired, inherited ones included; sorted.
+    pub roles: Vec<Arc<str>>,
+    /// What the token says.
+    pub claims: Arc<Claims>,
+    pub(super) is_active: bool,
+    pub(super) role_ids: Vec<RoleId>,
+}
+
+impl Snapshot {
+    /// A snapshot of everything.
+    pub fn new(
+        revisions: Revisions,
+        compiled: Compiled,
+        users: impl IntoIterator<Item = UserState>,
+        revocations: impl IntoIterator<Item = Revocation>,
+        now: Timestamp,
+    ) -> Self {
+        let mut snapshot = Self {
+            revisions,
+            activated_at: now,
+            compiled: Arc::new(compiled),
+            users: HashMap::new(),
+            by_name: HashMap::new(),
+            revoked: HashMap::new(),
+        };
+        users.into_iter().for_each(|user| snapshot.put_user(user));
+        revocations.into_iter().for_each(|revocation| snapshot.put_revocation(revocation));
+        snapshot
+    }
+
+    /// The same with newer counters; what else changes is put in next.
+    #[must_use]
+    pub fn advanced(&self, revisions: Revisions, now: Timestamp) -> Self {
+        Self { revisions, activated_at: now, ..self.clone() }
+    }
+
+    /// Replaces the rules.
+    pub fn put_rules(&mut self, compiled: Compiled) {
+        self.compiled = Arc::new(compiled);
+    }
+
+    /// Adds or replaces a user.
+    pub fn put_user(&mut self, user: UserState) {
+        self.remove_user(user.id);
+        self.by_name.insert(user.username.clone(), user.id);
+        self.users.insert(user.id, Arc::new(user));
+    }
+
+    /// Forgets a user.
+    pub fn remove_user(&mut self, id: UserId) {
+        if let Some(old) = self.users.remove(&id)
+            && self.by_name.get(&old.username) == Some(&id)
+        {
+            self.by_name.remove(&old.username);
+        }
+    }
+
+    /// Adds a revocation.
+    pub fn put_revocation(&mut self, revocation: Revocation) {
+        self.revoked.insert(revocation.key.into(), revocation.expires_at);
+    }
+
+    /// Forgets revocations whose tokens have expired by themselves.
+    pub fn forget_expired(&mut self, now: Timestamp) {
+        self.revoked.retain(|_, expires_at| *expires_at > now);
+    }
+
+    /// Both counters.
+    pub fn revisions(&self) -> Revisions {
+        self.revisions
+    }
+
+    /// Moves with every change.
+    pub fn revision(&self) -> i64 {
+        self.revisions.revision
+    }
+
+    /// Moves with rules only.
+    pub fn policy_revision(&self) -> i64 {
+        self.revisions.policy_revision
+    }
+
+    /// When it was made.
+    pub fn activated_at(&self) -> Timestamp {
+        self.activated_at
+    }
+
+    /// The route table.
+    pub fn routes(&self) -> &RouteTable {
+        &self.compiled.table
+    }
+
+    /// An active upstream.
+    pub fn upstream(&self, name: &UpstreamName) -> Option<&Arc<Upstream>> {
+        self.compiled.upstreams.get(name)
+    }
+
+    /// All active upstreams.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.compiled.upstreams.values()
+    }
+
+    /// The rules.
+    pub fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+
+    /// How many users it knows.
+    pub fn user_count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The state of a user.
+    pub fn user(&self, id: UserId) -> Option<&Arc<UserState>> {
+        self.users.get(&id)
+    }
+
+    /// The state of the user of this name.
+    pub fn user_by_name(&self, name: &Username) -> Option<&Arc<UserState>> {
+        self.users.get(self.by_name.get(name)?)
+    }
+
+    /// Checks the token's user and its revocation, and finds the user's roles.
+    ///
+    /// # Errors
+    /// `InvalidToken` for an unknown user, `UserInactive`, and `Revoked` for an ended token or session, or one
+    /// from before the last change of password.
+    pub fn caller(&self, claims: &Arc<Claims>, now: Timestamp) -> Result<Caller, Reason> {
+        let state = match claims.user_id {
+            Some(id) => self.users.get(&id),
+            None => Username::try_from(claims.subject.as_str()).ok().and_then(|name| self.user_by_name(&name)),
+        };
+        let state = state.ok_or(Reason::InvalidToken)?;
+        let revoked = |kind: &str, id: &Option<String>| {
+            id.as_ref().is_some_and(|id| self.revoked.contains_key(format!("{kind}:{id}").as_str()))
+        };
+        if revoked("sid", &claims.session_id) || revoked("jti", &claims.token_id) || claims.epoch != state.token_epoch {
+            return Err(Reason::Revoked);
+        }
+        if !state.is_active {
+            return Err(Reason::UserInactive);
+        }
+        Ok(self.assume(state, Arc::clone(claims), now))
+    }
+
+    /// The caller that `state` describes, without any token having been checked; for explain and the like.
+    pub fn assume(&self, state: &UserState, claims: Arc<Claims>, now: Timestamp) -> Caller {
+        let role_ids = self.effective_roles(state, now);
+        let compiled = role_ids.iter().filter_map(|id| self.compiled.roles.get(id));
+        let mut roles: Vec<Arc<str>> = compiled.map(|role| Arc::clone(&role.name)).collect();
+        roles.sort_unstable();
+        Caller { id: state.id, username: state.username.clone(), roles, claims, is_active: state.is_active, role_ids }
+    }
+
+    fn effective_roles(&self, state: &UserState, now: Timestamp) -> Vec<RoleId> {
+        let mut seen = HashSet::new();
+        let live = state.roles.iter().filter(|assignment| assignment.expires_at.is_none_or(|end| end > now));
+        let closures = live.filter_map(|assignment| self.compiled.roles.get(&assignment.role_id));
+        closures.flat_map(|role| &role.closure).copied().filter(|id| seen.insert(*id)).collect()
+    }
+
+    /// Decides.
+    pub fn decide(&self, ask: &Ask<'_>) -> Decision {
+        engine::decide(self, ask)
+    }
+
+    pub(super) fn caller_entity(&self, caller: &Caller) -> Option<Entity> {
+        let roles = caller.role_ids.iter().filter_map(|id| self.compiled.roles.get(id)?.key.clone());
+        let inactive = (!caller.is_active).then(names::inactive);
+        let username = RestrictedExpression::new_string(caller.username.as_str().to_owned());
+        let attributes = std::iter::once(("username".to_owned(), username)).collect();
+        Entity::new(names::user(caller.id), attributes, roles.chain(inactive).collect()).ok()
+    }
+
+    /// Any entity of the complete store, for policies that name it.
+    pub(super) fn entity(&self, uid: &EntityUid, now: Timestamp) -> Option<Entity> {
+        if names::is_user(uid) {
+            let id = uid.id().unescaped().parse().ok().map(UserId)?;
+            let state = self.users.get(&id)?;
+            let claims = Arc::new(Claims::none(&state.username));
+            return self.caller_entity(&self.assume(state, claims, now));
+        }
+        let role = self.compiled.roles.get(self.compiled.roles_by_key.get(uid)?)?;
+        let ancestors = role.closure.iter().filter_map(|id| self.compiled.roles.get(id)?.key.clone());
+        Some(Entity::new_no_attrs(uid.clone(), ancestors.filter(|ancestor| ancestor != uid).collect()))
+    }
+
+    pub(super) fn users(&self) -> impl Iterator<Item = &Arc<UserState>> {
+        self.users.values()
+    }
+}
+
+/// The one place where the current snapshot is found.
+#[derive(Clone, Debug)]
+pub struct SnapshotHandle(Arc<ArcSwap<Snapshot>>);
+
+impl SnapshotHandle {
+    /// Starts with `snapshot`.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(snapshot)))
+    }
+
+    /// The current snapshot, to be kept for the whole of a request.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// Makes `next` the current snapshot if it is newer; returns whether it is.
+    pub fn advance(&self, next: Snapshot) -> bool {
+        let next = Arc::new(next);
+        let before = self
+            .0
+            .rcu(|current| if next.revisions > current.revisions { Arc::clone(&next) } else { Arc::clone(current) });
+        next.revisions > before.revisions
+    }
+}

@@ -1,0 +1,126 @@
+//! The templates of generated policies, built from Cedar's JSON form and never from formatted text.
+
+use std::collections::{BTreeSet, HashMap};
+
+use cedar_policy::{Policy, PolicyId, PolicySet, SlotId, Template};
+use serde_json::{Value, json};
+
+use super::{CompileError, index::Link, schema::ACCESS};
+
+/// Which template a generated policy is an instance of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// `permit(principal in ?principal, action == VERB, resource in ?resource)`
+    Grant(String),
+    /// The same `when { context has owner && context.owner == principal }`.
+    OwnGrant(String),
+    /// `permit(principal, action == access, resource == ?resource)`
+    Public,
+    /// `permit(principal is User, action == access, resource == ?resource)`
+    Authenticated,
+    /// `permit(principal in ?principal, action == access, resource == ?resource)`
+    Role,
+}
+
+impl Kind {
+    fn id(&self) -> PolicyId {
+        PolicyId::new(match self {
+            Self::Grant(verb) => format!("template:grant:{verb}"),
+            Self::OwnGrant(verb) => format!("template:grant:{verb}:own"),
+            Self::Public => "template:public".to_owned(),
+            Self::Authenticated => "template:authenticated".to_owned(),
+            Self::Role => "template:role".to_owned(),
+        })
+    }
+
+    /// Cedar's JSON form of the template.
+    fn json(&self) -> Value {
+        let slot = |op: &str, name: &str| json!({ "op": op, "slot": name });
+        let (principal, verb, resource) = match self {
+            Self::Grant(verb) | Self::OwnGrant(verb) => {
+                (slot("in", "?principal"), verb.as_str(), slot("in", "?resource"))
+            }
+            Self::Public => (json!({ "op": "All" }), ACCESS, slot("==", "?resource")),
+            Self::Authenticated => (json!({ "op": "is", "entity_type": "User" }), ACCESS, slot("==", "?resource")),
+            Self::Role => (slot("in", "?principal"), ACCESS, slot("==", "?resource")),
+        };
+        let context = json!({ "Var": "context" });
+        let owned = json!([{ "kind": "when", "body": { "&&": {
+            "left": { "has": { "left": context, "attr": "owner" } },
+            "right": { "==": {
+                "left": { ".": { "left": context, "attr": "owner" } },
+                "right": { "Var": "principal" },
+            } },
+        } } }]);
+        json!({
+            "effect": "permit",
+            "principal": principal,
+            "action": { "op": "==", "entity": { "type": "Action", "id": verb } },
+            "resource": resource,
+            "conditions": if matches!(self, Self::OwnGrant(_)) { owned } else { json!([]) },
+        })
+    }
+
+    /// Whether the template looks at the request's context.
+    pub(super) fn is_conditional(&self) -> bool {
+        matches!(self, Self::OwnGrant(_))
+    }
+}
+
+/// One template of each kind that the rules need.
+#[derive(Debug)]
+pub(super) struct Templates(HashMap<Kind, Template>);
+
+impl Templates {
+    pub(super) fn new(verbs: &BTreeSet<String>) -> Result<Self, CompileError> {
+        let per_verb = verbs.iter().flat_map(|verb| [Kind::Grant(verb.clone()), Kind::OwnGrant(verb.clone())]);
+        let kinds = per_verb.chain([Kind::Public, Kind::Authenticated, Kind::Role]);
+        kinds
+            .map(|kind| match Template::from_json(Some(kind.id()), kind.json()) {
+                Ok(template) => Ok((kind, template)),
+                Err(error) => Err(CompileError::generated(&error)),
+            })
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Adds `link` to `set`, with its template if the set has none yet.
+    pub(super) fn link(&self, set: &mut PolicySet, link: &Link) -> Result<(), CompileError> {
+        let template = self.get(&link.kind)?;
+        if set.template(template.id()).is_none() {
+            set.add_template(template.clone()).map_err(|error| CompileError::generated(&error))?;
+        }
+        let mut slots = HashMap::with_capacity(2);
+        if let Some(principal) = &link.principal {
+            slots.insert(SlotId::principal(), principal.clone());
+        }
+        slots.insert(SlotId::resource(), link.resource.clone());
+        set.link(template.id().clone(), link.id.clone(), slots).map_err(|error| CompileError::generated(&error))
+    }
+
+    /// The link as a policy of its own, for tools that know no links.
+    pub(super) fn instantiate(&self, link: &Link) -> Result<Policy, CompileError> {
+        let mut json = self.get(&link.kind)?.to_json().map_err(|error| CompileError::generated(&error))?;
+        let sides = [("principal", link.principal.as_ref()), ("resource", Some(&link.resource))];
+        for (side, value) in sides.into_iter().filter_map(|(side, value)| Some((side, value?))) {
+            let op = json[side]["op"].clone();
+            let entity = json!({ "type": value.type_name().to_string(), "id": value.id().unescaped() });
+            json[side] = json!({ "op": op, "entity": entity });
+        }
+        json["annotations"] = json!({ "id": link.id.to_string() });
+        Policy::from_json(Some(link.id.clone()), json).map_err(|error| CompileError::generated(&error))
+    }
+
+    /// All templates as one set, to be validated.
+    pub(super) fn set(&self) -> Result<PolicySet, CompileError> {
+        let mut set = PolicySet::new();
+        for template in self.0.values() {
+            set.add_template(template.clone()).map_err(|error| CompileError::generated(&error))?;
+        }
+        Ok(set)
+    }
+
+    fn get(&self, kind: &Kind) -> Result<&Template, CompileError> {
+        self.0.get(kind).ok_or_else(|| CompileError::generated(&format!("no template for {kind:?}")))
+    }
+}
