@@ -1,0 +1,237 @@
+//! The raw head of an HTTP/1 request, read strictly before Pingora reads it leniently.
+//!
+//! ## Why
+//! Pingora escapes raw spaces, controls and `<>"` in the request line, drops `#fragment`, drops
+//! `Content-Length` beside `Transfer-Encoding`, and forwards repeated or comma-joined lengths. After that
+//! nobody can tell what the client sent, so the bytes themselves are checked first.
+
+use crate::model::Reason;
+
+use super::target::MAX_TARGET;
+
+/// The longest head, in bytes.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// The greatest number of header fields.
+pub const MAX_FIELDS: usize = 128;
+const MAX_REQUEST_LINE: usize = MAX_TARGET + 64;
+/// Content lengths of more digits do not fit every parser's integer.
+const MAX_LENGTH_DIGITS: usize = 16;
+
+/// How far a head has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The blank line has not come yet.
+    Partial,
+    /// The head is complete and well formed.
+    Complete,
+    /// It is refused, whatever may follow.
+    Refused(Reason),
+}
+
+/// Reads a head as its bytes come in; each byte is looked at once.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    line_start: usize,
+    scanned: usize,
+    fields: usize,
+    hosts: usize,
+    lengths: usize,
+    codings: usize,
+    http_10: bool,
+    has_request_line: bool,
+}
+
+impl Scanner {
+    /// Looks at what has been added to `head` since the last call.
+    pub fn advance(&mut self, head: &[u8]) -> Progress {
+        while let Some(found) = head[self.scanned..].iter().position(|b| *b == b'\n') {
+            let end = self.scanned + found;
+            let Some(line) = head[self.line_start..end].strip_suffix(b"\r") else {
+                return self.refused();
+            };
+            self.scanned = end + 1;
+            self.line_start = end + 1;
+            let outcome = match (self.has_request_line, line) {
+                // RFC 9112 2.2: blank lines before the request line are ignored.
+                (false, []) => continue,
+                (false, _) => self.request_line(line),
+                (true, []) => return self.finish().map_or_else(Progress::Refused, |()| Progress::Complete),
+                (true, _) => self.field(line),
+            };
+            if let Err(reason) = outcome {
+                return Progress::Refused(reason);
+            }
+        }
+        self.scanned = head.len();
+        let line_bound = if self.has_request_line { MAX_HEAD } else { MAX_REQUEST_LINE };
+        if head.len() - self.line_start > line_bound || head.len() > MAX_HEAD {
+            return self.refused();
+        }
+        Progress::Partial
+    }
+
+    fn refused(&self) -> Progress {
+        Progress::Refused(if self.has_request_line { Reason::BadRequest } else { Reason::BadTarget })
+    }
+
+    fn request_line(&mut self, line: &[u8]) -> Result<(), Reason> {
+        self.has_request_line = true;
+        let mut words = line.split(|b| *b == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(Reason::BadTarget);
+        };
+        self.http_10 = match version {
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            _ => return Err(Reason::BadRequest),
+        };
+        if !is_method(method) {
+            return Err(Reason::BadRequest);
+        }
+        if method == b"CONNECT" {
+            return Err(Reason::MethodNotAllowed);
+        }
+        let plain = target.iter().all(|b| b.is_ascii_graphic() && !b"#<>\"".contains(b));
+        if target.first() == Some(&b'/') && target.len() <= MAX_TARGET && plain {
+            Ok(())
+        } else {
+            Err(Reason::BadTarget)
+        }
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), Reason> {
+        self.fields += 1;
+        let colon = line.iter().position(|b| *b == b':').ok_or(Reason::BadRequest)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        // A folded line begins with a blank, which is no token; so does a name with a blank before its colon.
+        let well_formed = !name.is_empty() && name.iter().all(|b| is_token_byte(*b));
+        let clean = value.iter().all(|b| !b.is_ascii_control() || *b == b'\t');
+        if self.fields > MAX_FIELDS || !well_formed || !clean {
+            return Err(Reason::BadRequest);
+        }
+        if name.eq_ignore_ascii_case(b"host") {
+            self.hosts += 1;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            self.lengths += 1;
+            let digits = !value.is_empty() && value.len() <= MAX_LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit);
+            return if digits { Ok(()) } else { Err(Reason::BadRequest) };
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.codings += 1;
+            return if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(Reason::BadRequest) };
+        }
+        Ok(())
+    }
+
+    /// What only the whole head tells (RFC 9112 3.2, 6.1; CVE-2026-2835, CVE-2021-21299).
+    fn finish(&self) -> Result<(), Reason> {
+        let one_host = self.hosts == 1 || (self.http_10 && self.hosts == 0);
+        let one_framing = self.lengths + self.codings <= 1;
+        let known_framing = self.codings == 0 || !self.http_10;
+        if one_host && one_framing && known_framing { Ok(()) } else { Err(Reason::BadRequest) }
+    }
+}
+
+/// Whether `method` is one a policy can name; others would reach back ends that fold case as another method.
+pub fn is_method(method: &[u8]) -> bool {
+    let plain = |b: &u8| b.is_ascii_uppercase() || *b == b'-' || *b == b'_';
+    !method.is_empty() && method.len() <= 32 && method.iter().all(plain)
+}
+
+fn is_token_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scan(head: &str) -> Progress {
+        Scanner::default().advance(head.as_bytes())
+    }
+
+    #[test]
+    fn request_lines() {
+        for (line, expected) in [
+            ("GET / HTTP/1.1", Progress::Complete),
+            ("GET /a?b=c HTTP/1.0", Progress::Complete),
+            ("GET  /admin HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET /a b HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET /a\tb HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET /a\0b HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET /\u{e9} HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET /a#b HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET /<a> HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET http://a/x HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET * HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("OPTIONS * HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET a:80 HTTP/1.1", Progress::Refused(Reason::BadTarget)),
+            ("GET /", Progress::Refused(Reason::BadTarget)),
+            ("GET / HTTP/1.1 ", Progress::Refused(Reason::BadTarget)),
+            ("GET / HTTP/2.0", Progress::Refused(Reason::BadRequest)),
+            ("get / HTTP/1.1", Progress::Refused(Reason::BadRequest)),
+            ("CONNECT a:80 HTTP/1.1", Progress::Refused(Reason::MethodNotAllowed)),
+        ] {
+            assert_eq!(scan(&format!("{line}\r\nHost: a\r\n\r\n")), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn fields() {
+        for (fields, fine) in [
+            ("Host: a\r\nContent-Length: 5\r\n", true),
+            ("Host: a\r\nTransfer-Encoding: Chunked\r\n", true),
+            ("", false),
+            ("Host: a\r\nHost: a\r\n", false),
+            ("Host: a\r\nContent-Length: 5, 5\r\n", false),
+            ("Host: a\r\nContent-Length: +5\r\n", false),
+            ("Host: a\r\nContent-Length: \r\n", false),
+            ("Host: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n", false),
+            ("Host: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", false),
+            ("Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", false),
+            ("Host: a\r\nTransfer-Encoding: gzip, chunked\r\n", false),
+            ("Host: a\r\nTransfer-Encoding: identity\r\n", false),
+            ("Host: a\r\nTransfer-Encoding: \x0bchunked\r\n", false),
+            ("Host: a\r\n: x\r\n", false),
+            ("Host : a\r\n", false),
+            ("Host: a\r\n folded\r\n", false),
+            ("Host: a\r\nx: a\0b\r\n", false),
+            ("Host: a\r\nx: a\rb\r\n", false),
+            ("Host: a\r\nx\r\n", false),
+            ("Host: a\nx: b\r\n", false),
+        ] {
+            let expected = if fine { Progress::Complete } else { Progress::Refused(Reason::BadRequest) };
+            assert_eq!(scan(&format!("POST / HTTP/1.1\r\n{fields}\r\n")), expected, "{fields:?}");
+        }
+        assert_eq!(scan("GET / HTTP/1.0\r\n\r\n"), Progress::Complete);
+        let coded = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(scan(coded), Progress::Refused(Reason::BadRequest));
+    }
+
+    #[test]
+    fn bounds() {
+        let endless = "a".repeat(MAX_REQUEST_LINE + 1);
+        assert_eq!(scan(&endless), Progress::Refused(Reason::BadTarget));
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(MAX_FIELDS));
+        assert_eq!(scan(&many), Progress::Refused(Reason::BadRequest));
+        let large = format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}", "y".repeat(MAX_HEAD));
+        assert_eq!(scan(&large), Progress::Refused(Reason::BadRequest));
+        assert_eq!(scan("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nBODY"), Progress::Complete);
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_make_no_difference(head in "(\r\n)?(GET|get) (/a|/ |#)?( HTTP/1.[01])?(\r\n|\n)(Host: a\r\n|x:\r\n| y\r\n){0,3}(\r\n)?.{0,5}", cut in any::<prop::sample::Index>()) {
+            let whole = scan(&head);
+            let mut scanner = Scanner::default();
+            let mut pieces = scanner.advance(&head.as_bytes()[..cut.index(head.len())]);
+            if pieces == Progress::Partial {
+                pieces = scanner.advance(head.as_bytes());
+            }
+            prop_assert_eq!(whole, pieces);
+        }
+    }
+}

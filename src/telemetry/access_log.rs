@@ -1,0 +1,217 @@
+//! One JSON object per request and line.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::net::IpAddr;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+/// How many lines may wait; beyond, lines are lost rather than requests delayed.
+const QUEUE: usize = 16 * 1024;
+const MAX_PATH: usize = 2 * 1024;
+const MAX_USER_AGENT: usize = 512;
+
+thread_local! {
+    static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is told of one request; the keys and their order are an interface, what is absent is null.
+///
+/// Never a query, never a token.
+#[derive(Debug, Serialize)]
+pub struct Record<'a> {
+    /// When the answer was complete.
+    #[serde(serialize_with = "micros")]
+    pub time: DateTime<Utc>,
+    /// The request's id, as answered.
+    pub request_id: &'a str,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The method.
+    pub method: Option<&'a str>,
+    /// The canonical host.
+    pub host: Option<&'a str>,
+    /// The path as it came, without query.
+    #[serde(serialize_with = "path")]
+    pub path: Option<&'a str>,
+    /// The answer's status, if one was sent.
+    pub status: Option<u16>,
+    /// `allow` or `deny`.
+    pub decision: Option<&'a str>,
+    /// The reason's code.
+    pub reason: Option<&'a str>,
+    /// Who asked.
+    pub user_id: Option<i64>,
+    /// Who asked, by name.
+    pub username: Option<&'a str>,
+    /// The matched route.
+    pub route_id: Option<i64>,
+    /// The matched operation.
+    pub operation: Option<&'a str>,
+    /// The policies that determined the decision.
+    pub policies: Option<&'a [String]>,
+    /// The snapshot's revision.
+    pub revision: Option<i64>,
+    /// The upstream, by name.
+    pub upstream: Option<&'a str>,
+    /// From the decision to the upstream's answer.
+    pub upstream_ms: Option<f64>,
+    /// From the request's head to the answer's end.
+    pub total_ms: f64,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// `User-Agent`.
+    #[serde(serialize_with = "user_agent")]
+    pub user_agent: Option<&'a str>,
+    /// The TLS version, if any.
+    pub tls: Option<&'a str>,
+}
+
+/// Where the lines go; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    writer: Option<NonBlocking>,
+}
+
+impl AccessLog {
+    /// Writes lines to `sink` on a thread of its own, which ends once the guard is dropped.
+    pub fn to(sink: impl Write + Send + 'static) -> (Self, WorkerGuard) {
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(QUEUE)
+            .lossy(true)
+            .thread_name("access-log")
+            .finish(sink);
+        (Self { writer: Some(writer) }, guard)
+    }
+
+    /// Writes nothing.
+    pub fn off() -> Self {
+        Self { writer: None }
+    }
+
+    /// Hands over one line; never blocks.
+    pub fn write(&self, record: &Record<'_>) {
+        let Some(mut writer) = self.writer.clone() else { return };
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            if serde_json::to_writer(&mut *line, record).is_ok() {
+                line.push(b'\n');
+                // Lossy: an overfull queue is counted by the writer and is no error of this request.
+                let _ = writer.write(line);
+            }
+        });
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn micros<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn path<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.map(|text| bounded(text, MAX_PATH)).serialize(serializer)
+}
+
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn user_agent<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.map(|text| bounded(text, MAX_USER_AGENT)).serialize(serializer)
+}
+
+fn bounded(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn keys_come_in_order_and_text_is_bounded() {
+        let sink = Sink::default();
+        let (log, guard) = AccessLog::to(sink.clone());
+        let long = "\u{e9}\"\n".repeat(2_000);
+        log.write(&Record {
+            time: DateTime::from_timestamp(1_795_000_000, 123_456_789).unwrap(),
+            request_id: "r",
+            client: Some([127, 0, 0, 1].into()),
+            method: Some("GET"),
+            host: Some("a"),
+            path: Some(&long),
+            status: Some(403),
+            decision: Some("deny"),
+            reason: Some("no_grant"),
+            user_id: Some(42),
+            username: Some("alice"),
+            route_id: None,
+            operation: None,
+            policies: Some(&[]),
+            revision: Some(7),
+            upstream: None,
+            upstream_ms: None,
+            total_ms: 1.5,
+            bytes_in: 0,
+            bytes_out: 10,
+            user_agent: Some(&long),
+            tls: None,
+        });
+        drop(guard);
+        let text = String::from_utf8(sink.0.lock().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        let mut at = 0;
+        for key in [
+            "time",
+            "request_id",
+            "client",
+            "method",
+            "host",
+            "path",
+            "status",
+            "decision",
+            "reason",
+            "user_id",
+            "username",
+            "route_id",
+            "operation",
+            "policies",
+            "revision",
+            "upstream",
+            "upstream_ms",
+            "total_ms",
+            "bytes_in",
+            "bytes_out",
+            "user_agent",
+            "tls",
+        ] {
+            at += text[at..].find(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{key}")) + 1;
+        }
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line.as_object().unwrap().len(), 22);
+        assert_eq!(line["time"], "2026-11-18T12:26:40.123456Z");
+        assert_eq!(line["client"], "127.0.0.1");
+        assert!(line["route_id"].is_null());
+        assert!(line["path"].as_str().unwrap().len() <= MAX_PATH);
+        assert!(line["user_agent"].as_str().unwrap().len() <= MAX_USER_AGENT);
+    }
+}

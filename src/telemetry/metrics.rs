@@ -1,0 +1,208 @@
+//! The metrics of one process, in the text format of Prometheus.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+const MICROSECONDS: &[f64] = &[1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2];
+const MILLISECONDS: &[f64] =
+    &[5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+
+/// Methods that are labels of their own; any other is counted as `OTHER`, so that clients cannot add series.
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+
+/// Every metric the service has; names and labels are an interface.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    decisions: IntCounterVec,
+    decision_seconds: Histogram,
+    upstream_errors: IntCounterVec,
+    snapshot_revision: IntGauge,
+    snapshot_age: Gauge,
+    snapshot_rebuild: Histogram,
+    snapshot_failures: IntCounter,
+    logins: IntCounterVec,
+    activated: Mutex<Option<Instant>>,
+}
+
+impl Metrics {
+    /// Makes the metrics of this process, with a registry of their own.
+    ///
+    /// # Errors
+    /// Never for the names below; the registry refuses duplicates and malformed names.
+    pub fn new(version: &str) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            requests: IntCounterVec::new(
+                Opts::new("cedargate_requests_total", "Requests answered by the gateway."),
+                &["route", "method", "status"],
+            )?,
+            request_seconds: HistogramVec::new(
+                histogram("cedargate_request_seconds", "From the request's head to the answer's end.", MILLISECONDS),
+                &["route"],
+            )?,
+            decisions: IntCounterVec::new(
+                Opts::new("cedargate_decisions_total", "Decisions by outcome and reason."),
+                &["decision", "reason"],
+            )?,
+            decision_seconds: Histogram::with_opts(histogram(
+                "cedargate_decision_seconds",
+                "From the request's head to its decision.",
+                MICROSECONDS,
+            ))?,
+            upstream_errors: IntCounterVec::new(
+                Opts::new("cedargate_upstream_errors_total", "Failed exchanges with upstreams."),
+                &["upstream", "kind"],
+            )?,
+            snapshot_revision: IntGauge::new("cedargate_snapshot_revision", "Revision of the active snapshot.")?,
+            snapshot_age: Gauge::new(
+                "cedargate_snapshot_age_seconds",
+                "Time since the active snapshot was activated.",
+            )?,
+            snapshot_rebuild: Histogram::with_opts(histogram(
+                "cedargate_snapshot_rebuild_seconds",
+                "Time to compile a snapshot.",
+                MILLISECONDS,
+            ))?,
+            snapshot_failures: IntCounter::new(
+                "cedargate_snapshot_failures_total",
+                "Snapshots that could not be compiled; the last good one stayed active.",
+            )?,
+            logins: IntCounterVec::new(
+                Opts::new("cedargate_logins_total", "Attempts to sign in, by result."),
+                &["result"],
+            )?,
+            activated: Mutex::new(None),
+            registry,
+        };
+        metrics.register(version)?;
+        Ok(metrics)
+    }
+
+    fn register(&self, version: &str) -> Result<(), prometheus::Error> {
+        let build =
+            IntGaugeVec::new(Opts::new("cedargate_build_info", "Always 1; the version is a label."), &["version"])?;
+        build.with_label_values(&[version]).set(1);
+        let registry = &self.registry;
+        registry.register(Box::new(build))?;
+        registry.register(Box::new(self.requests.clone()))?;
+        registry.register(Box::new(self.request_seconds.clone()))?;
+        registry.register(Box::new(self.decisions.clone()))?;
+        registry.register(Box::new(self.decision_seconds.clone()))?;
+        registry.register(Box::new(self.upstream_errors.clone()))?;
+        registry.register(Box::new(self.snapshot_revision.clone()))?;
+        registry.register(Box::new(self.snapshot_age.clone()))?;
+        registry.register(Box::new(self.snapshot_rebuild.clone()))?;
+        registry.register(Box::new(self.snapshot_failures.clone()))?;
+        registry.register(Box::new(self.logins.clone()))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(())
+    }
+
+    /// Counts one answered request; `route` is a route id, `none` or `admin`.
+    pub fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
+        let method = METHODS.iter().find(|known| **known == method).copied().unwrap_or("OTHER");
+        let mut digits = [b'0'; 3];
+        self.requests.with_label_values(&[route, method, status_label(status, &mut digits)]).inc();
+        self.request_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// The counter of one kind of decision, to be kept by who decides.
+    pub fn decisions(&self, decision: &str, reason: &str) -> IntCounter {
+        self.decisions.with_label_values(&[decision, reason])
+    }
+
+    /// Records how long a decision took.
+    pub fn decided(&self, took: Duration) {
+        self.decision_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a failed exchange with an upstream; `kind` is one of a fixed set.
+    pub fn upstream_error(&self, upstream: &str, kind: &str) {
+        self.upstream_errors.with_label_values(&[upstream, kind]).inc();
+    }
+
+    /// Records that a snapshot became active.
+    pub fn snapshot_activated(&self, revision: i64, rebuild: Duration) {
+        self.snapshot_revision.set(revision);
+        self.snapshot_rebuild.observe(rebuild.as_secs_f64());
+        *self.activated.lock() = Some(Instant::now());
+    }
+
+    /// Counts a snapshot that could not be made.
+    pub fn snapshot_failed(&self) {
+        self.snapshot_failures.inc();
+    }
+
+    /// Counts an attempt to sign in; `result` is one of a fixed set.
+    pub fn login(&self, result: &str) {
+        self.logins.with_label_values(&[result]).inc();
+    }
+
+    /// All metrics as text.
+    pub fn render(&self) -> String {
+        if let Some(activated) = *self.activated.lock() {
+            self.snapshot_age.set(activated.elapsed().as_secs_f64());
+        }
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics could not be written");
+        }
+        String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+fn histogram(name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {
+    HistogramOpts::new(name, help).buckets(buckets.to_vec())
+}
+
+fn status_label(status: u16, digits: &mut [u8; 3]) -> &str {
+    for (place, digit) in [100, 10, 1].into_iter().zip(digits.iter_mut()) {
+        *digit = b'0' + u8::try_from(status / place % 10).unwrap_or(0);
+    }
+    std::str::from_utf8(digits).unwrap_or("000")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_promised_metric_is_there() {
+        let metrics = Metrics::new("1.2.3").unwrap();
+        metrics.request("17", "GET", 200, Duration::from_millis(3));
+        metrics.request("none", "BREW", 404, Duration::from_millis(3));
+        metrics.decisions("deny", "no_grant").inc();
+        metrics.decided(Duration::from_micros(7));
+        metrics.upstream_error("articles", "connect_refused");
+        metrics.snapshot_activated(42, Duration::from_millis(5));
+        metrics.snapshot_failed();
+        metrics.login("ok");
+        let text = metrics.render();
+        for line in [
+            "cedargate_requests_total{method=\"GET\",route=\"17\",status=\"200\"} 1",
+            "cedargate_requests_total{method=\"OTHER\",route=\"none\",status=\"404\"} 1",
+            "cedargate_request_seconds_count{route=\"17\"} 1",
+            "cedargate_decisions_total{decision=\"deny\",reason=\"no_grant\"} 1",
+            "cedargate_decision_seconds_count 1",
+            "cedargate_upstream_errors_total{kind=\"connect_refused\",upstream=\"articles\"} 1",
+            "cedargate_snapshot_revision 42",
+            "cedargate_snapshot_age_seconds ",
+            "cedargate_snapshot_rebuild_seconds_count 1",
+            "cedargate_snapshot_failures_total 1",
+            "cedargate_logins_total{result=\"ok\"} 1",
+            "cedargate_build_info{version=\"1.2.3\"} 1",
+            "process_resident_memory_bytes ",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}
