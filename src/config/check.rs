@@ -62,9 +62,8 @@ fn listeners(settings: &Settings, values: &Values) -> Result<(), Error> {
 
 /// Whether the second of two sockets could not be bound. Port 0 is a different port each time.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let covers = |wide: SocketAddr, narrow: SocketAddr| {
-        wide.ip().is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
-    };
+    let covers =
+        |wide: SocketAddr, narrow: SocketAddr| wide.ip().is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
     one.port() == other.port()
         && one.port() != 0
         && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
@@ -82,7 +81,9 @@ fn secret(settings: &Settings, values: &Values) -> Result<(), Error> {
     let secret = settings.auth.secret_key.expose();
     let refuse = |reason: &str| Err(values.refused("auth.secret_key", reason));
     if secret.is_empty() {
-        return refuse("is not set: give SECRET_KEY or SECRET_KEY_FILE, at least 32 random bytes (openssl rand -base64 48)");
+        return refuse(
+            "is not set: give SECRET_KEY or SECRET_KEY_FILE, at least 32 random bytes (openssl rand -base64 48)",
+        );
     }
     if secret.len() < MIN_SECRET_BYTES {
         return refuse(&format!("has {} bytes; at least {MIN_SECRET_BYTES} are needed", secret.len()));

@@ -92,7 +92,8 @@ impl Variables {
                     key: key.path,
                     reason: format!("cannot be read from {}: {error}", path.display()),
                 })?;
-                let text = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+                let text =
+                    text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
                 Ok(Some((text.to_owned(), origin)))
             }
             (direct, None) => Ok(direct.map(|(text, origin)| (text.to_owned(), origin))),

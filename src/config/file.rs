@@ -10,8 +10,7 @@ use super::{Error, Origin};
 
 /// Lays the file over `values`.
 pub(super) fn apply(path: &Path, values: &mut Values) -> Result<(), Error> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|reason| Error::Unreadable { path: path.to_owned(), reason })?;
+    let text = std::fs::read_to_string(path).map_err(|reason| Error::Unreadable { path: path.to_owned(), reason })?;
     apply_text(path, &text, values)
 }
 
@@ -50,9 +49,7 @@ pub(super) fn apply_text(path: &Path, text: &str, values: &mut Values) -> Result
 }
 
 /// As written, so that the first error told is the first in the file.
-fn in_order<'a, 'i>(
-    table: &'a DeTable<'i>,
-) -> Vec<(&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>)> {
+fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>)> {
     let mut items: Vec<_> = table.iter().collect();
     items.sort_by_key(|(key, _)| key.span().start);
     items
@@ -100,7 +97,10 @@ mod tests {
             ("[gateway]\nworkers = -1", "gateway.workers must be a number from 0 to 1024, not \"-1\""),
             ("[gateway]\nmount = \"yes\"", "gateway.mount must be true or false, not \"yes\""),
             ("[cors]\nallowed_origins = [1]", "cors.allowed_origins must be a list of texts"),
-            ("[log]\nlevel = \"loud\"", r#"log.level must be "error" or "warn" or "info" or "debug" or "trace", not "loud""#),
+            (
+                "[log]\nlevel = \"loud\"",
+                r#"log.level must be "error" or "warn" or "info" or "debug" or "trace", not "loud""#,
+            ),
             ("[auth]\nsecret_key = 123456", "auth.secret_key must be text"),
         ] {
             assert_eq!(error(text), format!("config/cedargate.toml:2: {told}"));

@@ -69,9 +69,7 @@ impl Key {
             Kind::Text => Some(Value::Text(text.to_owned())),
             Kind::Secret | Kind::Url => Some(Value::Secret(Secret::new(text.to_owned()))),
             Kind::Switch => switch(trimmed).map(Value::Switch),
-            Kind::Number(least, most) => {
-                trimmed.parse().ok().filter(|n| (least..=most).contains(n)).map(Value::Number)
-            }
+            Kind::Number(least, most) => trimmed.parse().ok().filter(|n| (least..=most).contains(n)).map(Value::Number),
             Kind::List => list(trimmed).map(Value::List),
             Kind::Choice(of) => of.contains(&trimmed).then(|| Value::Text(trimmed.to_owned())),
             Kind::OptionalAddress if trimmed.is_empty() => Some(Value::Text(String::new())),
@@ -86,8 +84,8 @@ impl Key {
         match (self.kind, value) {
             (Kind::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
             (Kind::Number(..), DeValue::Integer(number)) => {
-                let number = i128::from_str_radix(number.as_str(), number.radix())
-                    .map_err(|_| wrong(Some(number.as_str())))?;
+                let number =
+                    i128::from_str_radix(number.as_str(), number.radix()).map_err(|_| wrong(Some(number.as_str())))?;
                 self.read(&number.to_string(), origin)
             }
             (Kind::Choice(_), DeValue::Integer(number)) => self.read(number.as_str(), origin),

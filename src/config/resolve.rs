@@ -6,8 +6,8 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
-    AccessLog, Admin, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics,
-    PasswordPolicy, Policy, Settings, TlsFiles,
+    AccessLog, Admin, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics, PasswordPolicy,
+    Policy, Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};

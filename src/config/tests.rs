@@ -139,12 +139,32 @@ fn the_database_is_found() {
 #[test]
 fn one_line_says_what_is_wrong() {
     for (name, value, told) in [
-        ("CEDARGATE_ADMIN__LISTEN", "127.0.0.1:8000", "admin.listen is 127.0.0.1:8000, which gateway.listen (0.0.0.0:8000) occupies"),
+        (
+            "CEDARGATE_ADMIN__LISTEN",
+            "127.0.0.1:8000",
+            "admin.listen is 127.0.0.1:8000, which gateway.listen (0.0.0.0:8000) occupies",
+        ),
         ("CEDARGATE_GATEWAY__TLS_KEY", "k.pem", "gateway.tls_key is set without gateway.tls_certificate"),
-        ("CEDARGATE_POLICY__DIR", "/does/not/exist", "policy.dir /does/not/exist: cannot be listed: No such file or directory (os error 2)"),
-        ("CEDARGATE_GATEWAY__MAX_BODY_BYTES", "0", "gateway.max_body_bytes must be a number from 1 to 1099511627776, not \"0\""),
-        ("API_PREFIX", "/api/", "admin.api_prefix must be a path such as /api/v1: it begins with / and does not end with it; letters, digits, . _ ~ -, not \"/api/\""),
-        ("CORS_ORIGINS", "app.example.com", "cors.allowed_origins must be a list of * or origins such as https://app.example.com, not \"app.example.com\""),
+        (
+            "CEDARGATE_POLICY__DIR",
+            "/does/not/exist",
+            "policy.dir /does/not/exist: cannot be listed: No such file or directory (os error 2)",
+        ),
+        (
+            "CEDARGATE_GATEWAY__MAX_BODY_BYTES",
+            "0",
+            "gateway.max_body_bytes must be a number from 1 to 1099511627776, not \"0\"",
+        ),
+        (
+            "API_PREFIX",
+            "/api/",
+            "admin.api_prefix must be a path such as /api/v1: it begins with / and does not end with it; letters, digits, . _ ~ -, not \"/api/\"",
+        ),
+        (
+            "CORS_ORIGINS",
+            "app.example.com",
+            "cors.allowed_origins must be a list of * or origins such as https://app.example.com, not \"app.example.com\"",
+        ),
         ("PORT", "http", "PORT must be a number from 0 to 65535, not \"http\""),
         ("CEDARGATE_BOOTSTRAP_PASSWORD", "admin123", "auth.bootstrap_password is a published password"),
     ] {
@@ -154,7 +174,8 @@ fn one_line_says_what_is_wrong() {
 
 #[test]
 fn nothing_printed_holds_a_secret() {
-    let settings = serve(&[("CEDARGATE_BOOTSTRAP_PASSWORD", "hunter2hunter2"), ("DATABASE_URL", "postgres://a:hunter2@db/x")]);
+    let settings =
+        serve(&[("CEDARGATE_BOOTSTRAP_PASSWORD", "hunter2hunter2"), ("DATABASE_URL", "postgres://a:hunter2@db/x")]);
     let settings = settings.unwrap();
     let printed = format!("{settings:?}");
     assert!(!printed.contains("hunter2") && !printed.contains(SECRET));
