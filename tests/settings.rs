@@ -1,6 +1,8 @@
 //! Settings and exit codes as an operator meets them: the real program, in an empty directory, with a clean
 //! environment.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;

@@ -169,10 +169,11 @@ fn from_kubernetes(name: &str, value: &str) -> bool {
         || (name.ends_with("_PORT") && value.contains("://"))
 }
 
-/// Names the line by number only: it may hold a secret.
-fn malformed(path: &Path, line: &str) -> Error {
+/// Names the line by number only: it may hold a secret. The parser hands over the part it stumbled on.
+fn malformed(path: &Path, part: &str) -> Error {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    let number = text.lines().position(|there| there.trim() == line.trim()).map(|index| format!(":{}", index + 1));
+    let number = text.lines().position(|line| line.trim_end().ends_with(part.trim_end()));
+    let number = number.map(|index| format!(":{}", index + 1));
     Error::Syntax {
         place: format!("{}{}", path.display(), number.unwrap_or_default()),
         reason: "not of the form NAME=value; values with spaces, # or $ want single quotes".to_owned(),
