@@ -1,6 +1,7 @@
 //! Signing in, staying in and signing out.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequestParts, State};
 use axum::http::{header, request::Parts};
@@ -22,7 +23,7 @@ use crate::jwt::{Kind, Minter};
 use crate::model::{Claims, Reason, Secret, Timestamp, User, UserId, Username, rules::Revocation};
 use crate::password::{self, Hasher, Verdict};
 use crate::policy::Caller;
-use crate::store::{changes::Change, credentials, revocations, sessions, sessions::NewSession};
+use crate::store::{changes::Change, revocations, sessions, sessions::NewSession, users as user_rows};
 use crate::telemetry::Metrics;
 
 /// What the endpoints of this file use.
@@ -33,7 +34,7 @@ pub(super) struct Auth {
     pub(super) minter: Minter,
     pub(super) hasher: Hasher,
     pub(super) failures: LoginFailures,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 pub(super) fn endpoints() -> Endpoints<Auth> {
@@ -105,7 +106,7 @@ impl Auth {
         origin: Origin,
     ) -> Result<Token, Error> {
         let mut tx = self.control.read().await?;
-        let known = credentials::find(&mut tx, account).await?;
+        let known = user_rows::credentials(&mut tx, account).await?;
         drop(tx);
         // Too long to be hashed at all, and no secret of anybody: lengths are public.
         if password.expose().len() > password::MAX_PASSWORD_BYTES {
@@ -123,7 +124,7 @@ impl Auth {
         if verdict == Verdict::MatchOutdated {
             let hash = self.hasher.hash(password).await?;
             let mut tx = self.control.plain_write().await?;
-            credentials::rehash(&mut tx, known.id, &hash).await?;
+            user_rows::rehash(&mut tx, known.id, &hash).await?;
             tx.commit().await?;
         }
         tracing::info!(target: "cedargate::security", user.id = %known.id, client = %client, "signed in");
@@ -205,7 +206,7 @@ async fn refresh(
         refused("Invalid or expired token")
     })?;
     let snapshot = auth.gate.snapshots.load();
-    let claims = std::sync::Arc::new(claims);
+    let claims = Arc::new(claims);
     let caller = snapshot.caller(&claims, now).map_err(|reason| match reason {
         Reason::UserInactive | Reason::InvalidToken => refused("User account not found or inactive"),
         _ => refused("Invalid or expired token"),

@@ -11,8 +11,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::input::Issue;
+use super::input::{Flaw, Issue};
+use crate::policy::CompileError;
+use crate::{control, password, store};
 
 /// What is shown to the client.
 pub(crate) type Detail = Cow<'static, str>;
@@ -121,6 +124,51 @@ impl Error {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
             }
             _ => {}
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable(_) => Self::Unavailable(Box::new(error)),
+            store::Error::NotFound => Self::NotFound("Not Found".into()),
+            other => Self::Internal(Box::new(other)),
+        }
+    }
+}
+
+impl From<control::Error> for Error {
+    fn from(error: control::Error) -> Self {
+        match error {
+            control::Error::Store(error) => error.into(),
+            control::Error::Rejected(error) => error.into(),
+            control::Error::Interrupted => Self::Unavailable(Box::new(error)),
+        }
+    }
+}
+
+impl From<CompileError> for Error {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Policy { line, column, ref help, .. } => {
+                let ctx = json!({ "line": line, "column": column, "help": help });
+                let flaw = Flaw::with("cedar", error.to_string(), ctx);
+                Self::Validation(vec![Issue::new(vec!["body".into()], flaw, &Value::Null)])
+            }
+            CompileError::RouteConflict { .. } | CompileError::RouteShadowed { .. } | CompileError::Route { .. } => {
+                Self::BadRequest(error.to_string().into())
+            }
+            CompileError::Generated(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<password::Error> for Error {
+    fn from(error: password::Error) -> Self {
+        match error {
+            password::Error::Busy => Self::Unavailable(Box::new(error)),
+            password::Error::Failed(_) => Self::Internal(Box::new(error)),
         }
     }
 }

@@ -7,6 +7,8 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::control;
+
 /// What was done, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Message {
@@ -28,6 +30,12 @@ pub(crate) struct Written<T> {
     pub(crate) value: T,
     /// The revision from which on the write has effect.
     pub(crate) policy_revision: i64,
+}
+
+impl<T> From<control::Written<T>> for Written<T> {
+    fn from(written: control::Written<T>) -> Self {
+        Self { value: written.value, policy_revision: written.policy_revision }
+    }
 }
 
 impl<T: Serialize> IntoResponse for Written<T> {

@@ -13,7 +13,7 @@ use super::reply::{Message, Written};
 use crate::control::{Control, Write};
 use crate::model::{DEFAULT_ROLE, Email, NewUser, RoleId, Secret, User, UserId, UserPatch, Username};
 use crate::password::{Hasher, Policy};
-use crate::store::{self, Tx, assignments, changes::Change, roles, users, users::Filter};
+use crate::store::{self, Tx, changes::Change, roles, users, users::Filter};
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -201,14 +201,14 @@ async fn assign(State(state): State<Users>, call: Call) -> Result<Written<Messag
     let granted_by = call.caller_id();
     let (mut write, user, role) = assignment(&state, call).await?;
     let now = write.now();
-    assignments::assign(write.tx(), user, role, Some(granted_by), None, now).await?;
+    users::assign(write.tx(), user, role, Some(granted_by), None, now).await?;
     write.touch(Change::User(user));
     Ok(write.commit(Message::new("Role assigned to user successfully")).await?.into())
 }
 
 async fn unassign(State(state): State<Users>, call: Call) -> Result<Written<Message>, Error> {
     let (mut write, user, role) = assignment(&state, call).await?;
-    assignments::unassign(write.tx(), user, role).await?;
+    users::unassign(write.tx(), user, role).await?;
     write.touch(Change::User(user));
     Ok(write.commit(Message::new("Role removed from user successfully")).await?.into())
 }

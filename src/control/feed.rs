@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// How often expired rows are removed.
 const CLEANING: Duration = Duration::from_mins(1);
 /// Rows removed in one statement, so that no lock is held for long.
-const BATCH: i64 = 1_000;
+const BATCH: u32 = 1_000;
 /// Changes kept for nodes that were away.
 const KEPT_REVISIONS: i64 = 100_000;
 
@@ -94,8 +94,9 @@ impl Control {
         if revisions.revision <= base.revision() {
             return Ok(false);
         }
+        let started = std::time::Instant::now();
         let next = load::catch_up(&mut tx, &base, &inner.fixed, revisions, Timestamp::now()).await?;
-        inner.advance(next);
+        inner.advance(next, started.elapsed());
         Ok(true)
     }
 

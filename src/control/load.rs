@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::Error;
 use crate::{
-    model::Timestamp,
-    policy::{Compiled, Fixed, Revisions, Snapshot},
+    model::{Timestamp, rules::Revisions},
+    policy::{Compiled, Fixed, Snapshot},
     store::{Tx, changes, changes::Change, revocations, rules, users},
 };
 

@@ -11,13 +11,13 @@ mod load;
 mod seed;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use tokio::sync::Mutex;
 
 pub use demo::{DEMO_ACCOUNTS, seed_demo};
 pub use feed::Housekeeping;
-pub use seed::{NewAccount, Seeded, seed};
+pub use seed::{NewAccount, Seeded, is_system_permission, seed};
 pub use write::{Write, Written};
 
 use crate::{
@@ -52,7 +52,7 @@ struct Inner {
     snapshots: SnapshotHandle,
     /// Held by whoever makes the next snapshot.
     turn: Arc<Mutex<()>>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
 }
 
 impl Control {
@@ -60,11 +60,12 @@ impl Control {
     ///
     /// # Errors
     /// The database cannot be read, or its rules do not compile.
-    pub async fn start(db: Db, fixed: Fixed, metrics: Metrics) -> Result<Self, Error> {
+    pub async fn start(db: Db, fixed: Fixed, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        let started = Instant::now();
         let mut tx = db.read().await?;
         let snapshot = load::everything(&mut tx, &fixed, Timestamp::now()).await?;
         drop(tx);
-        metrics.snapshot_activated(snapshot.revision(), snapshot.activated_at());
+        metrics.snapshot_activated(snapshot.revision(), started.elapsed());
         let snapshots = SnapshotHandle::new(snapshot);
         Ok(Self(Arc::new(Inner { db, fixed, snapshots, turn: Arc::default(), metrics })))
     }
@@ -85,5 +86,13 @@ impl Control {
     /// The database is away.
     pub async fn read(&self) -> Result<Tx, Error> {
         Ok(self.0.db.read().await?)
+    }
+
+    /// A transaction for rows that no snapshot knows, such as sessions: it moves no revision.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn plain_write(&self) -> Result<Tx, Error> {
+        Ok(self.0.db.write().await?)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Control, Error};
 use crate::{
     model::{
-        Category, Email, Icon, Label, ModuleId, ModuleName, NewModule, NewPermission, NewRoute, NewUser, PathTemplate,
+        Category, Email, Icon, Label, ModuleId, ModuleName, NewModule, NewPermission, NewRole, NewRoute, NewUser, PathTemplate,
         PermissionId, PermissionName, RoleId, RoleName, RouteId, SUPER_ROLE, Secret, Timestamp, Username,
     },
     store::{Tx, changes::Change, modules, permissions, roles, routes, users},
@@ -133,7 +133,10 @@ async fn seed_roles(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
             None => {
                 changed = true;
                 let name = RoleName::try_from(name).expect("a seeded name is valid");
-                roles::insert_system(tx, &name, description, now).await?
+                let new = NewRole { name, description: Some(description.to_owned()), permission_ids: Vec::new() };
+                let id = roles::insert(tx, &new, now).await?;
+                roles::protect(tx, id).await?;
+                id
             }
         };
         changed |= grant_missing(tx, id, holds, now).await?;
@@ -222,4 +225,11 @@ pub(super) async fn module(
         role_ids,
     };
     Ok(modules::insert(tx, &new, now).await?)
+}
+
+/// Whether the admin API itself depends on this permission.
+pub fn is_system_permission(name: &PermissionName) -> bool {
+    name.parts().is_some_and(|parts| {
+        !parts.own && RESOURCES.contains(&parts.resource) && VERBS.iter().any(|(verb, _)| *verb == parts.verb)
+    })
 }

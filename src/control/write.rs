@@ -1,11 +1,14 @@
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Control, Error, Inner, load};
 use crate::{
-    model::Timestamp,
-    policy::{Revisions, Snapshot},
+    model::{Timestamp, rules::Revisions},
+    policy::Snapshot,
     store::{Tx, changes, changes::Change},
 };
 
@@ -45,7 +48,9 @@ impl Control {
         let mut base = inner.snapshots.load();
         if revisions.revision > base.revision() + 1 {
             let committed = Revisions { revision: revisions.revision - 1, ..revisions };
-            inner.advance(load::catch_up(&mut tx, &base, &inner.fixed, committed, now).await?);
+            let started = Instant::now();
+            let next = load::catch_up(&mut tx, &base, &inner.fixed, committed, now).await?;
+            inner.advance(next, started.elapsed());
             base = inner.snapshots.load();
         }
         Ok(Write { inner, turn, tx, base, revisions, changes: Vec::new(), now })
@@ -53,10 +58,10 @@ impl Control {
 }
 
 impl Inner {
-    pub(super) fn advance(&self, next: Snapshot) {
-        let (revision, at) = (next.revision(), next.activated_at());
+    pub(super) fn advance(&self, next: Snapshot, rebuild: Duration) {
+        let revision = next.revision();
         if self.snapshots.advance(next) {
-            self.metrics.snapshot_activated(revision, at);
+            self.metrics.snapshot_activated(revision, rebuild);
         }
     }
 }
@@ -107,13 +112,13 @@ impl Write {
         }
         let next = built?;
         self.tx.ring(self.revisions.revision).await?;
-        self.inner.metrics.snapshot_rebuilt(started.elapsed());
+        let rebuild = started.elapsed();
         let policy_revision = self.revisions.policy_revision;
         // A client that goes away drops this future; between commit and swap that must not happen.
         let finish = tokio::spawn(async move {
             let Self { inner, turn, tx, .. } = self;
             tx.commit().await?;
-            inner.advance(next);
+            inner.advance(next, rebuild);
             drop(turn);
             Ok::<(), Error>(())
         });

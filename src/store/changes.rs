@@ -4,7 +4,7 @@ use super::{
     db::Tx,
     error::{Error, Result},
 };
-use crate::model::{Timestamp, UserId};
+use crate::model::{Timestamp, UserId, rules::Revisions};
 
 /// What a revision changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,15 +17,6 @@ pub enum Change {
     Revocation(String),
 }
 
-/// The two counters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
-pub struct Revisions {
-    /// Moves with every change.
-    pub revision: i64,
-    /// Moves with rules only.
-    pub policy_revision: i64,
-}
-
 /// Moves `revision` and returns the new counters.
 ///
 /// The row stays locked until the transaction ends, which puts the writers of all nodes in one order.
@@ -36,6 +27,14 @@ pub async fn lock(tx: &mut Tx) -> Result<Revisions> {
     tx.query("UPDATE revisions SET revision = revision + 1 WHERE id = 1 RETURNING revision, policy_revision")
         .fetch_one()
         .await
+}
+
+/// Takes back what [`lock`] did, in a transaction that turned out to change nothing that is followed.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn unlock(tx: &mut Tx) -> Result<()> {
+    tx.query("UPDATE revisions SET revision = revision - 1 WHERE id = 1").execute().await.map(drop)
 }
 
 /// Moves `policy_revision` and returns it; to be called after [`lock`].
