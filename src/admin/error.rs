@@ -190,7 +190,7 @@ pub(crate) struct RequestId(pub(crate) HeaderValue);
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives every answer of `router` its `X-Request-Id`, and every error its body: those of handlers, those of the router
-/// itself, and those of layers inside, which know nothing of our bodies.
+/// itself, and those of layers inside (limits, time-outs, caught panics), which know nothing of our bodies.
 pub(crate) fn surface(router: Router) -> Router {
     router.layer(middleware::from_fn(render))
 }

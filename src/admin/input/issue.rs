@@ -73,7 +73,7 @@ impl Flaw {
     }
 
     /// A mail address that is none.
-    pub(crate) fn email(reason: String) -> Self {
+    pub(crate) fn email(reason: &str) -> Self {
         let msg = format!("value is not a valid email address: {reason}");
         Self::with("value_error", msg, json!({ "reason": reason }))
     }

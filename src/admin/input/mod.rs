@@ -26,7 +26,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 pub(crate) use field::Field;
-pub(crate) use issue::{Flaw, Issue, Step};
+pub(crate) use issue::{Flaw, Issue};
 pub(crate) use json::{Body, parse};
 pub(crate) use object::Object;
 pub(crate) use read::{Place, Read};
@@ -94,7 +94,7 @@ impl Input {
         self.place().object()
     }
 
-    /// The body, which must be an object or an HTML form: sign-in forms of OAuth2 tools.
+    /// The body, which must be an object or an HTML form: tools send it to sign in (RFC 6749, 4.3.2).
     pub(crate) fn body_or_form(&mut self) -> Object<'_> {
         if let Body::Form(bytes) = &self.body {
             let pairs = decode_form(&String::from_utf8_lossy(bytes));

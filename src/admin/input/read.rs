@@ -136,7 +136,7 @@ macro_rules! texts {
 texts! {
     String => Ok;
     Secret<String> => |text| Ok(Secret::new(text));
-    Email => |text| Email::try_from(text).map_err(Flaw::email);
+    Email => |text| Email::try_from(text).map_err(|reason| Flaw::email(&reason));
     Username => |text| Ok(Username::try_from(text)?);
     RoleName => |text| Ok(RoleName::try_from(text)?);
     PermissionName => |text| Ok(PermissionName::try_from(text)?);

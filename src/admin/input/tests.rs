@@ -211,6 +211,32 @@ fn an_alias_and_a_form() {
     assert_eq!(none.finish(|| token).unwrap(), None);
 }
 
+#[tokio::test]
+async fn a_request_is_taken_apart() {
+    use axum::routing::delete;
+    use tower::ServiceExt;
+
+    async fn echo(mut input: Input) -> Result<String, Error> {
+        let name = input.path::<String>("name");
+        let flag = input.query::<bool>("flag").or(false);
+        input.finish(|| Some(format!("{} {}", name?, flag?)))
+    }
+    let app = axum::Router::new().route("/x/{name}", delete(echo).put(echo));
+    let ask = |method: &str, body: &'static str| {
+        let request = Request::builder()
+            .method(method)
+            .uri("/x/a%20b?flag=no&flag=YES")
+            .body(axum::body::Body::from(body))
+            .unwrap();
+        app.clone().oneshot(request)
+    };
+    let response = ask("DELETE", "{").await.unwrap();
+    let bytes = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+    assert_eq!(&bytes[..], b"a b true");
+    assert_eq!(ask("PUT", "{").await.unwrap().status(), 422);
+    assert_eq!(ask("PUT", "").await.unwrap().status(), 200);
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
