@@ -82,7 +82,8 @@ async fn login(
     let account = name.trim().to_lowercase();
     auth.failures.check(&account, client).map_err(|refusal| {
         auth.metrics.login("limited");
-        let detail = format!("Rate limit exceeded. Max {} requests per {} seconds.", refusal.max, refusal.window.as_secs());
+        let detail =
+            format!("Rate limit exceeded. Max {} requests per {} seconds.", refusal.max, refusal.window.as_secs());
         Error::TooManyRequests { detail: detail.into(), retry_after: refusal.retry_after }
     })?;
     let outcome = auth.sign_in(&account, password, client, origin).await;
@@ -127,7 +128,7 @@ impl Auth {
             user_rows::rehash(&mut tx, known.id, &hash).await?;
             tx.commit().await?;
         }
-        tracing::info!(target: "cedargate::security", user.id = %known.id, client = %client, "signed in");
+        tracing::info!(target: "cedargate::security", client = %client, user.id = %known.id, "signed in");
         self.open_session((known.id, &known.username), known.token_epoch, client, origin).await
     }
 
@@ -233,7 +234,7 @@ async fn refresh(
 
 async fn logout(State(auth): State<Auth>, call: Call) -> Result<Written<Message>, Error> {
     let (caller, _input) = call.signed_in();
-    tracing::info!(target: "cedargate::security", user.id = %caller.id, "signed out");
+    tracing::info!(target: "cedargate::security", { user.id = %caller.id }, "signed out");
     auth.end(&caller.claims).await
 }
 

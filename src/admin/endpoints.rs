@@ -17,16 +17,24 @@ impl<S: Clone + Send + Sync + 'static> Endpoints<S> {
         self
     }
 
-    /// Adds these endpoints below `prefix` to `router`, and their paths to `paths`; each is served with and
-    /// without a final slash.
-    pub(super) fn mount(self, prefix: &str, state: &S, mut router: Router, paths: &mut Vec<String>) -> Router {
+    /// Adds these endpoints below `prefix` to `router`.
+    pub(super) fn mount(self, prefix: &str, state: &S, mut router: Router) -> Router {
         for (path, methods) in self.0 {
-            let bare = format!("{prefix}{}", path.trim_end_matches('/'));
-            for spelling in [format!("{bare}/"), bare] {
+            for spelling in spellings(prefix, path) {
                 router = router.route(&spelling, methods.clone().with_state(state.clone()));
-                paths.push(spelling);
             }
         }
         router
     }
+
+    /// Adds their paths below `prefix` to `paths`.
+    pub(super) fn paths(&self, prefix: &str, paths: &mut Vec<String>) {
+        paths.extend(self.0.iter().flat_map(|(path, _)| spellings(prefix, path)));
+    }
+}
+
+/// Each endpoint is served with and without a final slash: the predecessor redirected between them.
+fn spellings(prefix: &str, path: &str) -> [String; 2] {
+    let bare = format!("{prefix}{}", path.trim_end_matches('/'));
+    [format!("{bare}/"), bare]
 }

@@ -46,8 +46,8 @@ impl Call {
             Err(reason) => {
                 tracing::info!(
                     target: "cedargate::security",
-                    user.id = %self.caller.id,
                     permission,
+                    user.id = %self.caller.id,
                     reason = reason.code(),
                     policies = ?decision.policies,
                     "admin request refused"

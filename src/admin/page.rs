@@ -1,6 +1,7 @@
 //! `skip`, `limit` and `search` of lists.
 
 use super::input::{Input, Valid};
+use crate::store;
 
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +10,12 @@ pub(crate) struct Page {
     pub(crate) skip: i64,
     /// How many entries to answer at most.
     pub(crate) limit: i64,
+}
+
+impl From<Page> for store::Page {
+    fn from(page: Page) -> Self {
+        Self { skip: page.skip, limit: page.limit }
+    }
 }
 
 /// What a list says to limits outside its bounds.

@@ -11,9 +11,7 @@ use super::input::{Input, Valid};
 use super::page::{Limits, page, search};
 use super::reply::{Message, Written};
 use crate::control::{Control, is_system_permission};
-use crate::model::{
-    Category, NewPermission, Permission, PermissionId, PermissionName, PermissionPatch, SUPER_ROLE,
-};
+use crate::model::{Category, NewPermission, Permission, PermissionId, PermissionName, PermissionPatch, SUPER_ROLE};
 use crate::store::{self, Tx, changes::Change, permissions, permissions::Filter, roles};
 
 /// What the endpoints of this file use.

@@ -9,9 +9,7 @@ use super::error::Error;
 use super::gate::{Call, Gate};
 use super::reply::{Message, Written};
 use crate::control::{Control, Write};
-use crate::model::{
-    NewRole, Permission, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE,
-};
+use crate::model::{NewRole, Permission, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE};
 use crate::store::{self, Tx, changes::Change, permissions, roles};
 
 /// What the endpoints of this file use.
@@ -73,11 +71,7 @@ async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
     let description = body.optional::<String>("description");
     let permission_ids = body.optional::<Vec<PermissionId>>("permission_ids");
     let read = || {
-        Some(NewRole {
-            name: name?,
-            description: description?,
-            permission_ids: permission_ids?.unwrap_or_default(),
-        })
+        Some(NewRole { name: name?, description: description?, permission_ids: permission_ids?.unwrap_or_default() })
     };
     let new = input.finish(read)?;
     let mut write = state.control.write().await?;

@@ -116,11 +116,7 @@ async fn create(State(state): State<Users>, call: Call) -> Result<Written<User>,
 }
 
 /// Ids win over names; without either it is the default role.
-async fn chosen_roles(
-    tx: &mut Tx,
-    ids: Option<Vec<RoleId>>,
-    names: Option<Vec<String>>,
-) -> Result<Vec<RoleId>, Error> {
+async fn chosen_roles(tx: &mut Tx, ids: Option<Vec<RoleId>>, names: Option<Vec<String>>) -> Result<Vec<RoleId>, Error> {
     if let Some(ids) = ids.filter(|ids| !ids.is_empty()) {
         return Ok(ids);
     }

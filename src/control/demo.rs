@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{Control, Error, seed};
 use crate::{
     model::{
-        Balance, Label, NewRoute, NewUpstream, PathTemplate, Protocol, RoleId, Target, Timeouts, Timestamp, UpstreamName,
-        UpstreamPatch,
+        Balance, Label, NewRoute, NewUpstream, PathTemplate, Protocol, RoleId, Target, Timeouts, Timestamp,
+        UpstreamName, UpstreamPatch,
     },
     store::{Tx, changes::Change, roles, routes, upstreams},
 };
@@ -101,9 +101,7 @@ async fn create(tx: &mut Tx, targets: Vec<Target>, now: Timestamp) -> Result<(),
 }
 
 fn demo_routes() -> [(&'static str, &'static str, serde_json::Value); 5] {
-    let needs = |methods: &[&str], permission: &str| {
-        json!({ "methods": methods, "access": "permission", "permission": permission })
-    };
+    let needs = |methods: &[&str], permission: &str| json!({ "methods": methods, "access": "permission", "permission": permission });
     [
         ("/demo/articles", "Articles", json!([needs(&["GET"], "article:read"), needs(&["POST"], "article:create")])),
         (

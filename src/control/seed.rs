@@ -3,16 +3,15 @@
 use super::{Control, Error};
 use crate::{
     model::{
-        Category, Email, Icon, Label, ModuleId, ModuleName, NewModule, NewPermission, NewRole, NewRoute, NewUser, PathTemplate,
-        PermissionId, PermissionName, RoleId, RoleName, RouteId, SUPER_ROLE, Secret, Timestamp, Username,
+        Category, Email, Icon, Label, ModuleId, ModuleName, NewModule, NewPermission, NewRole, NewRoute, NewUser,
+        PathTemplate, PermissionId, PermissionName, RoleId, RoleName, RouteId, SUPER_ROLE, Secret, Timestamp, Username,
     },
     store::{Tx, changes::Change, modules, permissions, roles, routes, users},
 };
 
 /// Resources whose four CRUD permissions every installation has, in the order of the predecessor's ids.
 const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
-const VERBS: [(&str, &str); 4] =
-    [("create", "Create"), ("read", "Read"), ("update", "Update"), ("delete", "Delete")];
+const VERBS: [(&str, &str); 4] = [("create", "Create"), ("read", "Read"), ("update", "Update"), ("delete", "Delete")];
 
 /// A system role: name, description, and which permissions it holds.
 const ROLES: [(&str, &str, Holds); 4] = [
