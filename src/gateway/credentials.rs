@@ -39,11 +39,25 @@ fn parse(field: &[u8]) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && well_formed).then_some(token)
 }
 
-fn has_session_cookie(headers: &HeaderMap) -> bool {
-    let pairs = headers.get_all(header::COOKIE).into_iter().flat_map(|field| field.as_bytes().split(|b| *b == b';'));
-    pairs
-        .map(|pair| pair.split(|b| *b == b'=').next().unwrap_or_default().trim_ascii())
-        .any(|name| name.eq_ignore_ascii_case(SESSION_COOKIE.as_bytes()))
+/// Whether the console's session cookie is among the cookies.
+pub fn has_session_cookie(headers: &HeaderMap) -> bool {
+    cookies(headers).any(is_session)
+}
+
+/// All cookies but the console's, as one field.
+pub fn without_session_cookie(headers: &HeaderMap) -> Vec<u8> {
+    cookies(headers).filter(|pair| !is_session(pair)).collect::<Vec<_>>().join(&b"; "[..])
+}
+
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let fields = headers.get_all(header::COOKIE).into_iter();
+    let pairs = fields.flat_map(|field| field.as_bytes().split(|b| *b == b';'));
+    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
+
+fn is_session(pair: &[u8]) -> bool {
+    let name = pair.split(|b| *b == b'=').next().unwrap_or_default();
+    name.trim_ascii().eq_ignore_ascii_case(SESSION_COOKIE.as_bytes())
 }
 
 #[cfg(test)]
@@ -100,5 +114,12 @@ mod tests {
         }
         let other = headers(&[("authorization", "Bearer a"), ("cookie", "not_cedargate_session=x")]);
         assert!(bearer(&other).is_ok());
+    }
+
+    #[test]
+    fn the_session_is_taken_out() {
+        let cookie = headers(&[("cookie", "a=b; cedargate_session=x;c=d"), ("cookie", "e=f")]);
+        assert_eq!(without_session_cookie(&cookie), b"a=b; c=d; e=f");
+        assert!(without_session_cookie(&headers(&[("cookie", "cedargate_session=x")])).is_empty());
     }
 }

@@ -1,3 +1,5 @@
+//! Cross-origin requests of browsers (the Fetch standard's CORS protocol).
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Who may call from a page of another origin.

@@ -1,3 +1,5 @@
+//! The gateway's refusals as documents and challenges.
+
 use serde::Serialize;
 
 use crate::model::Reason;

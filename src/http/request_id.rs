@@ -1,3 +1,5 @@
+//! Request ids.
+
 use uuid::Uuid;
 
 /// The longest id that is kept from a trusted proxy.

@@ -1,0 +1,150 @@
+//! From a request's head to a permit or a refusal: nothing here waits, and nothing here allocates a decision
+//! of its own.
+
+use http::{HeaderName, HeaderValue, Method, header};
+use pingora::http::RequestHeader;
+
+use crate::http::RequestId;
+use crate::jwt;
+use crate::model::{Owner, Reason, Timestamp};
+use crate::policy::{Ask, CompiledOperation, Decision, Entry, Facts, Matched, Snapshot, Subject};
+
+use super::context::{Context, RouteLabel};
+use super::shared::Shared;
+use super::target::{QueryValue, Target};
+use super::{credentials, head, headers, host};
+
+/// What becomes of a request that is not forwarded.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// It is refused.
+    Refuse(Reason),
+    /// It is refused, and told which methods there are.
+    NotAllowed(HeaderValue),
+    /// It is a preflight, answered with these headers.
+    Preflight(Vec<(HeaderName, HeaderValue)>),
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self::Refuse(reason)
+    }
+}
+
+/// Decides `request` and leaves the permit, and all that the log tells, in `ctx`.
+pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Context) -> Result<(), Stop> {
+    let snapshot = shared.snapshots.load();
+    ctx.snapshot = Some(snapshot.clone());
+    ctx.method = Some(request.method.clone());
+    ctx.user_agent = request.headers.get(header::USER_AGENT).cloned();
+
+    if !head::is_method(request.method.as_str().as_bytes()) {
+        return Err(Reason::BadRequest.into());
+    }
+    if request.method == Method::CONNECT || request.method == Method::TRACE {
+        return Err(Stop::NotAllowed(HeaderValue::from_static("")));
+    }
+    let target = Target::parse(request.raw_path()).map_err(|_| {
+        ctx.refused_path = Some(loggable(request.raw_path()));
+        Reason::BadTarget
+    })?;
+    let host = host::of(request).map_err(|_| Reason::BadRequest);
+    let headers = headers::check(&request.headers).map_err(|_| Reason::BadRequest);
+    let id = ctx.request_id;
+    let target = &*ctx.target.insert(target);
+    let host = &*ctx.host.insert(host?);
+    headers?;
+
+    let matched = snapshot.routes().find(host, target.decoded_path()).ok_or(Reason::UnknownRoute)?;
+    let facts = Facts {
+        method: request.method.as_str(),
+        path: target.decoded_path(),
+        host,
+        params: &matched.params,
+        client_ip: ctx.client.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        now: Timestamp::now(),
+        owner: None,
+    };
+    let decision = match matched.entry {
+        Entry::Mounted(_) => {
+            ctx.route = RouteLabel::Admin;
+            snapshot.decide(&Ask { caller: None, subject: Subject::Mounted, facts })
+        }
+        Entry::Route(route) => {
+            ctx.route = RouteLabel::Route(route.id);
+            let Some(operation) = route.operation(request.method.as_str()) else {
+                return Err(without_operation(shared, request, route.allow_header()));
+            };
+            ctx.operation = Some(operation.clone());
+            // Presented credentials are verified on public routes too: malformed is never anonymous.
+            if let Some(token) = credentials::bearer(&request.headers)? {
+                let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(id, error))?;
+                ctx.caller = Some(snapshot.caller(&claims, facts.now)?);
+            } else if !operation.is_public() {
+                return Err(Reason::NoCredentials.into());
+            }
+            decide(&snapshot, operation, &matched, target, ctx.caller.as_ref(), facts)?
+        }
+    };
+    conclude(ctx, decision)
+}
+
+fn decide(
+    snapshot: &Snapshot,
+    operation: &CompiledOperation,
+    matched: &Matched<'_>,
+    target: &Target,
+    caller: Option<&crate::policy::Caller>,
+    facts: Facts<'_>,
+) -> Result<Decision, Reason> {
+    let owner = match &operation.owner {
+        None => None,
+        // Stricter than a form parser: a value that only some back ends would find is ambiguous too.
+        Some(Owner::Query(name)) => match target.query_value(name) {
+            QueryValue::Absent => None,
+            QueryValue::One(value) => Some(value),
+            QueryValue::Ambiguous => return Err(Reason::BadRequest),
+        },
+        Some(Owner::Path(_) | Owner::Claim(_)) => {
+            let claims = caller.map(|caller| &*caller.claims);
+            operation.owner_of(&matched.params, None, claims).map_err(|_| Reason::BadRequest)?
+        }
+    };
+    let facts = Facts { owner: owner.as_deref(), ..facts };
+    Ok(snapshot.decide(&Ask { caller, subject: Subject::Operation(operation), facts }))
+}
+
+fn conclude(ctx: &mut Context, decision: Decision) -> Result<(), Stop> {
+    for (policy, error) in &decision.errors {
+        tracing::warn!(request.id = %ctx.request_id, policy, error, "a policy could not be evaluated");
+    }
+    ctx.policies = Some(decision.policies);
+    ctx.permitted(decision.outcome?);
+    Ok(())
+}
+
+fn refused_token(id: RequestId, error: jwt::Error) -> Reason {
+    tracing::debug!(request.id = %id, %error, "token refused");
+    match error {
+        jwt::Error::Invalid(_) => Reason::InvalidToken,
+        jwt::Error::Expired => Reason::ExpiredToken,
+    }
+}
+
+/// A method the route has no operation for: a preflight is answered here, anything else is refused.
+fn without_operation(shared: &Shared, request: &RequestHeader, allow: &str) -> Stop {
+    let headers = &request.headers;
+    let is_preflight = request.method == Method::OPTIONS
+        && headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if is_preflight {
+        return shared.cors.preflight(headers).map_or(Stop::Refuse(Reason::BadRequest), Stop::Preflight);
+    }
+    Stop::NotAllowed(HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("")))
+}
+
+/// The path of a refused target for the log: bounded, without query.
+pub(super) fn loggable(target: &[u8]) -> String {
+    let path = target.split(|b| *b == b'?').next().unwrap_or_default();
+    path.escape_ascii().take(1_024).map(char::from).collect()
+}

@@ -1,0 +1,191 @@
+//! What is known of one request, from its head to its log line.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method};
+use pingora::protocols::tls::SslDigest;
+
+use crate::http::RequestId;
+use crate::model::{Reason, RouteId, Upstream};
+use crate::policy::{Caller, CompiledOperation, Permit, Snapshot};
+use crate::telemetry::access_log::Record;
+
+use super::load::InFlight;
+use super::shared::Shared;
+use super::target::Target;
+
+/// Which route a request belongs to, in the words of the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum RouteLabel {
+    /// None matched.
+    #[default]
+    None,
+    /// A mounted path of the admin service.
+    Admin,
+    /// A gateway route.
+    Route(RouteId),
+}
+
+/// One request.
+///
+/// Dropping it writes the log line and the metrics: Pingora runs no hook for a request that is cut off.
+#[derive(Debug)]
+pub(super) struct Context {
+    shared: Arc<Shared>,
+    _in_flight: InFlight,
+    started: Instant,
+    pub(super) request_id: RequestId,
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) client: Option<IpAddr>,
+    pub(super) tls: Option<Arc<SslDigest>>,
+    pub(super) method: Option<Method>,
+    pub(super) target: Option<Target>,
+    /// What can be told of a target that was refused.
+    pub(super) refused_path: Option<String>,
+    pub(super) host: Option<String>,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) route: RouteLabel,
+    pub(super) operation: Option<Arc<CompiledOperation>>,
+    pub(super) caller: Option<Caller>,
+    pub(super) permit: Option<Permit>,
+    decision: Option<bool>,
+    reason: Option<Reason>,
+    pub(super) policies: Option<Vec<String>>,
+    decided_at: Option<Instant>,
+    pub(super) upstream: Option<Arc<Upstream>>,
+    upstream_took: Option<Duration>,
+    pub(super) connects: u32,
+    pub(super) last_target: Option<usize>,
+    pub(super) status: Option<u16>,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+impl Context {
+    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            _in_flight: shared.load.request(),
+            shared: Arc::clone(shared),
+            started: Instant::now(),
+            request_id: RequestId::fresh(),
+            snapshot: None,
+            client: None,
+            tls: None,
+            method: None,
+            target: None,
+            refused_path: None,
+            host: None,
+            user_agent: None,
+            route: RouteLabel::None,
+            operation: None,
+            caller: None,
+            permit: None,
+            decision: None,
+            reason: None,
+            policies: None,
+            decided_at: None,
+            upstream: None,
+            upstream_took: None,
+            connects: 0,
+            last_target: None,
+            status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// Records that the request may pass.
+    pub(super) fn permitted(&mut self, permit: Permit) {
+        self.permit = Some(permit);
+        self.decided(true, Reason::Allowed);
+    }
+
+    /// Records why the request is refused; after a decision, what kept it from being fulfilled.
+    pub(super) fn refused(&mut self, reason: Reason) {
+        if self.decision.is_some() {
+            self.reason = Some(reason);
+        } else {
+            self.decided(false, reason);
+        }
+    }
+
+    fn decided(&mut self, allow: bool, reason: Reason) {
+        let now = Instant::now();
+        self.decision = Some(allow);
+        self.reason = Some(reason);
+        self.decided_at = Some(now);
+        self.shared.metrics.decided(now - self.started);
+        self.shared.count(reason);
+    }
+
+    /// Records the head of the upstream's answer.
+    pub(super) fn answered(&mut self, status: u16) {
+        self.status = Some(status);
+        self.upstream_took = self.decided_at.map(|at| at.elapsed());
+    }
+
+    /// The rules the request was decided by.
+    pub(super) fn policy_revision(&self) -> Option<i64> {
+        self.snapshot.as_ref().map(|snapshot| snapshot.policy_revision())
+    }
+
+    /// What is left of `total` since the decision.
+    pub(super) fn remaining(&self, total: Duration) -> Duration {
+        total.saturating_sub(self.decided_at.map_or(Duration::ZERO, |at| at.elapsed()))
+    }
+
+    fn write(&self) {
+        let took = self.started.elapsed();
+        let method = self.method.as_ref().map(Method::as_str);
+        if let Some(status) = self.status {
+            let id;
+            let route = match self.route {
+                RouteLabel::None => "none",
+                RouteLabel::Admin => "admin",
+                RouteLabel::Route(route) => {
+                    id = route.to_string();
+                    &id
+                }
+            };
+            self.shared.metrics.request(route, method.unwrap_or_default(), status, took);
+        }
+        let path = self.target.as_ref().map(Target::raw_path).or(self.refused_path.as_deref());
+        self.shared.access_log.write(&Record {
+            time: chrono::Utc::now(),
+            request_id: self.request_id.as_str(),
+            client: self.client,
+            method,
+            host: self.host.as_deref(),
+            path,
+            status: self.status,
+            decision: self.decision.map(|allow| if allow { "allow" } else { "deny" }),
+            reason: self.reason.map(Reason::code),
+            user_id: self.caller.as_ref().map(|caller| caller.id.0),
+            username: self.caller.as_ref().map(|caller| caller.username.as_str()),
+            route_id: if let RouteLabel::Route(route) = self.route { Some(route.0) } else { None },
+            operation: self.operation.as_ref().map(|operation| operation.label.as_str()),
+            policies: self.policies.as_deref(),
+            revision: self.snapshot.as_ref().map(|snapshot| snapshot.revision()),
+            upstream: self.upstream.as_ref().map(|upstream| upstream.name.as_str()),
+            upstream_ms: self.upstream_took.map(millis),
+            total_ms: millis(took),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()),
+            tls: self.tls.as_ref().map(|tls| tls.version.as_ref()),
+        });
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.write();
+    }
+}
+
+/// Whole microseconds, so that the log shows no noise beyond them.
+fn millis(took: Duration) -> f64 {
+    f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
+}

@@ -1,0 +1,196 @@
+//! Connections: what Pingora is given of them, and for how long.
+//!
+//! ## Why
+//! Pingora reads a head leniently and without a total deadline. So heads are read here, strictly and against
+//! the clock, and handed over as bytes that were read ahead; from there on Pingora does its work. A waiting
+//! connection keeps no buffer.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use http::Method;
+use pingora::apps::{HttpServerApp as _, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{ALPN, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::model::Reason;
+
+use super::Gateway;
+use super::authorise::loggable;
+use super::context::Context;
+use super::head::{Progress, Scanner};
+use super::respond;
+use super::shared::Shared;
+
+const CHUNK: usize = 4 * 1024;
+/// How long an idle connection may still bring a request once the listener is closed: one that was under way.
+const LAST_CALL: Duration = Duration::from_millis(250);
+/// How much of a refused request is read, and how long: closing with unread bytes would destroy the answer.
+const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_TIME: Duration = Duration::from_millis(500);
+
+/// Serves the connections of one listener.
+pub(super) struct Edge {
+    proxy: Arc<HttpProxy<Gateway>>,
+    shared: Arc<Shared>,
+}
+
+enum Head {
+    Complete(BytesMut),
+    Refused(Reason, BytesMut),
+    /// The client went away, or took too long, or the service is stopping.
+    None,
+}
+
+impl Edge {
+    pub(super) fn new(proxy: HttpProxy<Gateway>, shared: Arc<Shared>) -> Self {
+        Self { proxy: Arc::new(proxy), shared }
+    }
+
+    async fn serve(&self, mut stream: Stream, mut shutdown: ShutdownWatch) {
+        let mut patience = self.shared.limits.header_timeout;
+        loop {
+            match self.read_head(&mut stream, &mut shutdown, patience).await {
+                Head::Complete(head) => {
+                    let mut session = ServerSession::new_http1(stream);
+                    session.set_pipelined_prefix(head);
+                    let Some(reused) = self.proxy.process_new_http(session, &shutdown).await else { return };
+                    (stream, _) = reused.consume();
+                    patience = self.shared.limits.keepalive_timeout;
+                }
+                Head::Refused(reason, head) => {
+                    self.refuse(&mut stream, reason, &head).await;
+                    return;
+                }
+                Head::None => {
+                    close(&mut stream).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn read_head(&self, stream: &mut Stream, shutdown: &mut ShutdownWatch, patience: Duration) -> Head {
+        let mut head = BytesMut::new();
+        let mut scanner = Scanner::default();
+        let first = async {
+            tokio::select! {
+                biased;
+                read = timeout(patience, fill(stream, &mut head)) => read,
+                () = stopping(shutdown) => timeout(LAST_CALL, fill(stream, &mut head)).await,
+            }
+        };
+        let Ok(Ok(1..)) = first.await else { return Head::None };
+        let deadline = Instant::now() + self.shared.limits.header_timeout;
+        loop {
+            match scanner.advance(&head) {
+                Progress::Complete => return Head::Complete(head),
+                Progress::Refused(reason) => return Head::Refused(reason, head),
+                Progress::Partial => {}
+            }
+            let Ok(Ok(1..)) = timeout_at(deadline, fill(stream, &mut head)).await else { return Head::None };
+        }
+    }
+
+    async fn refuse(&self, stream: &mut Stream, reason: Reason, head: &[u8]) {
+        let mut ctx = Context::new(&self.shared);
+        ctx.snapshot = Some(self.shared.snapshots.load());
+        ctx.client = address(stream);
+        ctx.tls = stream.get_ssl_digest();
+        let line = head.trim_ascii_start().split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or_default();
+        let mut words = line.splitn(2, |b| *b == b' ');
+        ctx.method = words.next().and_then(|word| Method::from_bytes(word.get(..32).unwrap_or(word)).ok());
+        let target = words.next().map(|rest| rest.split(|b| *b == b' ').next().unwrap_or_default());
+        ctx.refused_path = target.map(loggable);
+        ctx.refused(reason);
+        ctx.status = Some(reason.status());
+        let answer = respond::raw_refusal(&ctx, reason);
+        let sent = timeout(LINGER_TIME, async {
+            stream.write_all(&answer).await?;
+            stream.flush().await
+        });
+        if matches!(sent.await, Ok(Ok(()))) {
+            drop(ctx);
+            linger(stream).await;
+        }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Edge {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let limits = &self.shared.limits;
+        let load = &self.shared.load;
+        let Some(_slot) = load.connection(address(&stream), limits.max_connections, limits.max_connections_per_address)
+        else {
+            tracing::debug!("connection refused: too many are open");
+            close(&mut stream).await;
+            return None;
+        };
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            return self.proxy.process_new(stream, shutdown).await;
+        }
+        self.serve(stream, shutdown.clone()).await;
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+fn address(stream: &Stream) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    let peer = digest.peer_addr()?.as_inet()?;
+    Some(peer.ip().to_canonical())
+}
+
+/// Appends what has arrived; the buffer lives on the stack while there is nothing.
+async fn fill(stream: &mut Stream, head: &mut BytesMut) -> std::io::Result<usize> {
+    poll_fn(|context| {
+        let mut chunk = [0; CHUNK];
+        let mut read = ReadBuf::new(&mut chunk);
+        std::task::ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+        head.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
+}
+
+async fn stopping(shutdown: &mut ShutdownWatch) {
+    // An error means that the sender is gone, which is a shutdown too.
+    let _ = shutdown.wait_for(|stopping| *stopping).await;
+}
+
+async fn close(stream: &mut Stream) {
+    // It is over either way.
+    let _ = timeout(LINGER_TIME, stream.shutdown()).await;
+}
+
+async fn linger(stream: &mut Stream) {
+    // The write side only: the client sees the end of the answer and stops sending.
+    close(stream).await;
+    let drain = async {
+        let mut discarded = BytesMut::new();
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match fill(stream, &mut discarded).await {
+                Ok(read @ 1..) => left = left.saturating_sub(read),
+                Ok(0) | Err(_) => return,
+            }
+            discarded.clear();
+        }
+    };
+    // However it ends, the connection closes now.
+    let _ = timeout(LINGER_TIME, drain).await;
+}

@@ -1,0 +1,200 @@
+//! What is sent on behalf of a permitted request, and where to.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::header;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use pingora::http::RequestHeader;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::model::{Reason, Timeouts, Upstream};
+use crate::policy::{Caller, Destination, GatewayRoute, Permit};
+
+use super::context::Context;
+use super::shared::Shared;
+use super::{credentials, headers};
+
+/// The bound of `X-Auth-Roles`: with the other fields, well within what any back end accepts.
+const MAX_ROLES: usize = 4 * 1024;
+/// What names are encoded with: unreserved characters stay (RFC 3986 2.3).
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// How long an unused connection to an upstream is kept; shorter than what common servers allow.
+const POOLED: Duration = Duration::from_secs(30);
+
+/// The peer for the destination of `ctx`'s permit.
+pub(super) async fn peer(shared: &Shared, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    // Taken out for the while: it is the authority for everything below.
+    let Some(permit) = ctx.permit.take() else {
+        return Err(Error::explain(ErrorType::InternalError, "not permitted"));
+    };
+    let peer = peer_of(shared, ctx, &permit).await;
+    ctx.permit = Some(permit);
+    peer
+}
+
+async fn peer_of(shared: &Shared, ctx: &mut Context, permit: &Permit) -> Result<Box<HttpPeer>> {
+    match permit.destination() {
+        Destination::Admin => {
+            let mount = shared.mount.as_ref();
+            let mount = mount.ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing is mounted"))?;
+            Ok(Box::new(connection(mount.address, None, &Timeouts::default(), ctx)))
+        }
+        Destination::Upstream(_) => {
+            let upstream = ctx.upstream.clone().ok_or_else(|| unreachable(ctx, "inactive"))?;
+            let chosen = shared.upstreams.choose(&upstream, ctx.last_target).await.map_err(|_| {
+                shared.metrics.upstream_error(upstream.name.as_str(), "dns");
+                unreachable(ctx, "unresolved")
+            })?;
+            ctx.connects += 1;
+            ctx.last_target = Some(chosen.target);
+            Ok(Box::new(connection(chosen.address, server_name(&upstream), &upstream.timeouts, ctx)))
+        }
+        Destination::Nowhere => Err(Error::explain(ErrorType::InternalError, "a permit for no destination")),
+    }
+}
+
+fn unreachable(ctx: &mut Context, why: &'static str) -> Box<Error> {
+    ctx.refused(Reason::UpstreamUnreachable);
+    Error::create(ErrorType::ConnectError, ErrorSource::Upstream, Some(why.into()), None)
+}
+
+fn server_name(upstream: &Upstream) -> Option<&str> {
+    upstream.tls.as_ref().map(|tls| tls.server_name.as_str())
+}
+
+fn connection(address: SocketAddr, server_name: Option<&str>, timeouts: &Timeouts, ctx: &Context) -> HttpPeer {
+    let mut peer = HttpPeer::new(address, server_name.is_some(), server_name.unwrap_or_default().to_owned());
+    let connect = Duration::from_millis(timeouts.connect_ms);
+    let left = ctx.remaining(Duration::from_millis(timeouts.total_ms)).max(Duration::from_millis(1));
+    let options = &mut peer.options;
+    options.connection_timeout = Some(connect.min(left));
+    // Pingora's "total" covers the TLS handshake too.
+    options.total_connection_timeout = Some((connect * 2).min(left));
+    options.read_timeout = Some(Duration::from_millis(timeouts.read_ms).min(left));
+    options.write_timeout = Some(Duration::from_millis(timeouts.write_ms));
+    options.idle_timeout = Some(POOLED);
+    peer
+}
+
+/// Makes `request` what the upstream shall see.
+///
+/// Runs after Pingora has dropped what `Connection` nominates, so that a client cannot take the identity off
+/// again (CVE-2024-45410).
+pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Context, tls: bool) -> Result<()> {
+    let not_permitted = || Error::explain(ErrorType::InternalError, "not permitted");
+    let permit = ctx.permit.as_ref().ok_or_else(not_permitted)?;
+    let target = ctx.target.as_ref().ok_or_else(not_permitted)?;
+    headers::strip(request);
+    request.insert_header("X-Request-Id", ctx.request_id.as_str())?;
+    if let Some(client) = ctx.client {
+        request.insert_header("X-Forwarded-For", client.to_string())?;
+    }
+    request.insert_header("X-Forwarded-Proto", if tls { "https" } else { "http" })?;
+    if let Some(host) = request.headers.get(header::HOST).cloned() {
+        request.insert_header("X-Forwarded-Host", host)?;
+    }
+    match permit.destination() {
+        Destination::Admin => {
+            if let Some(mount) = &shared.mount {
+                request.insert_header(headers::MOUNT, mount.secret.expose().as_str())?;
+            }
+            request.set_raw_path(target.raw().as_bytes())
+        }
+        Destination::Upstream(route) => {
+            for_upstream(request, ctx, route)?;
+            let stripped = route.strip_prefix.as_deref().map(|prefix| target.stripped(prefix));
+            request.set_raw_path(stripped.as_deref().unwrap_or(target.raw()).as_bytes())
+        }
+        Destination::Nowhere => Err(not_permitted()),
+    }
+}
+
+fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute) -> Result<()> {
+    if !route.forward_authorization {
+        request.remove_header(&header::AUTHORIZATION);
+    }
+    if credentials::has_session_cookie(&request.headers) {
+        // Cookies know no ports: a browser sends the console's session here too, and it is no back end's business.
+        let kept = credentials::without_session_cookie(&request.headers);
+        request.remove_header(&header::COOKIE);
+        if !kept.is_empty() {
+            request.insert_header(header::COOKIE, kept)?;
+        }
+    }
+    if let Some(host) = ctx.upstream.as_ref().and_then(|upstream| upstream.host_header.as_deref()) {
+        request.insert_header(header::HOST, host)?;
+    }
+    if let Some(caller) = &ctx.caller {
+        identify(request, caller)?;
+    }
+    Ok(())
+}
+
+fn identify(request: &mut RequestHeader, caller: &Caller) -> Result<()> {
+    request.insert_header("X-Auth-User-Id", caller.id.0)?;
+    let username = utf8_percent_encode(caller.username.as_str(), NAME).to_string();
+    request.insert_header("X-Auth-Username", username)?;
+    let (roles, truncated) = joined(caller.roles.iter().map(|role| &**role));
+    request.insert_header("X-Auth-Roles", roles)?;
+    if truncated {
+        request.insert_header("X-Auth-Roles-Truncated", "true")?;
+    }
+    Ok(())
+}
+
+fn joined<'r>(roles: impl Iterator<Item = &'r str>) -> (String, bool) {
+    let mut text = String::new();
+    for role in roles {
+        let before = text.len();
+        if before > 0 {
+            text.push(',');
+        }
+        text.extend(utf8_percent_encode(role, NAME));
+        if text.len() > MAX_ROLES {
+            text.truncate(before);
+            return (text, true);
+        }
+    }
+    (text, false)
+}
+
+/// Why an exchange with an upstream failed, for the metrics.
+pub(super) fn kind(error: &Error) -> &'static str {
+    match error.etype() {
+        ErrorType::ConnectRefused => "connect_refused",
+        ErrorType::ConnectTimedout => "connect_timeout",
+        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => "tls",
+        ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError => "connect_failed",
+        ErrorType::ReadTimedout => "read_timeout",
+        ErrorType::WriteTimedout => "write_timeout",
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => "closed",
+        _ => "invalid_answer",
+    }
+}
+
+/// What a failed exchange is answered with.
+pub(super) fn reason(error: &Error) -> Reason {
+    match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::ReadTimedout
+        | ErrorType::WriteTimedout => Reason::UpstreamTimeout,
+        _ => Reason::UpstreamUnreachable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_joined_encoded_and_bounded() {
+        assert_eq!(joined(["a", "b c", "d,e", "\u{e9}"].into_iter()), ("a,b%20c,d%2Ce,%C3%A9".to_owned(), false));
+        assert_eq!(joined(std::iter::empty()), (String::new(), false));
+        let long = "r".repeat(50);
+        let (text, truncated) = joined(std::iter::repeat_n(long.as_str(), 200));
+        assert!(truncated && text.len() <= MAX_ROLES && !text.ends_with(','));
+    }
+}

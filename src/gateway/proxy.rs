@@ -1,0 +1,196 @@
+//! The order in which Pingora's hooks carry a request through.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::model::Reason;
+use crate::policy::{Destination, Permit};
+
+use super::authorise::{Stop, authorise};
+use super::context::{Context, RouteLabel};
+use super::shared::Shared;
+use super::{forward, respond};
+
+/// The proxy itself.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    shared: Arc<Shared>,
+}
+
+impl Gateway {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Finds the upstream of a permit in the snapshot it was made from, and holds the body to its bound.
+    fn prepare(&self, session: &Session, ctx: &mut Context) -> Result<(), Reason> {
+        if let Some(Destination::Upstream(route)) = ctx.permit.as_ref().map(Permit::destination) {
+            let upstream = ctx.snapshot.as_ref().and_then(|snapshot| snapshot.upstream(&route.upstream)).cloned();
+            ctx.upstream = Some(upstream.ok_or(Reason::UpstreamUnreachable)?);
+        }
+        let announced = session.req_header().headers.get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > self.max_body(ctx)) { Err(Reason::TooLarge) } else { Ok(()) }
+    }
+
+    fn max_body(&self, ctx: &Context) -> u64 {
+        let own = ctx.upstream.as_ref().and_then(|upstream| upstream.max_body_bytes);
+        own.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(self.shared.limits.max_body_bytes)
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(&self.shared)
+    }
+
+    /// No module: answers are passed on as they are.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        session.set_read_timeout(Some(self.shared.limits.body_read_timeout));
+        ctx.client = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip().to_canonical());
+        ctx.tls = session.digest().and_then(|digest| digest.ssl_digest.clone());
+        let verdict = authorise(&self.shared, session.req_header(), ctx);
+        let verdict = verdict.and_then(|()| self.prepare(session, ctx).map_err(Stop::Refuse));
+        match verdict {
+            Ok(()) => return Ok(false),
+            Err(Stop::Refuse(reason)) => respond::refuse(&self.shared, session, ctx, reason, None).await?,
+            Err(Stop::NotAllowed(allow)) => {
+                respond::refuse(&self.shared, session, ctx, Reason::MethodNotAllowed, Some(allow)).await?;
+            }
+            Err(Stop::Preflight(headers)) => respond::preflight(session, ctx, headers).await?,
+        }
+        Ok(true)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        forward::peer(&self.shared, ctx).await
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let retries = ctx.upstream.as_ref().map_or(0, |upstream| upstream.retries);
+        error.set_retry(i64::from(ctx.connects) <= retries);
+        if let (true, Some(upstream)) = (error.retry(), &ctx.upstream) {
+            self.shared.metrics.upstream_error(upstream.name.as_str(), forward::kind(&error));
+        }
+        error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::unix::io::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        // Only a failed connection moves a retry on to another target.
+        ctx.last_target = None;
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        forward::rewrite(&self.shared, request, ctx, tls)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
+        if ctx.bytes_in > self.max_body(ctx) {
+            let mut error = Error::explain(ErrorType::HTTPStatus(Reason::TooLarge.status()), "request body too large");
+            error.set_retry(false);
+            return Err(error.into_down());
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if answer.status.is_informational() && answer.status != http::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        ctx.answered(answer.status.as_u16());
+        // The admin service says itself which rules it decided by.
+        if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        // Logged in `fail_to_proxy`, once and with the request's id.
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+        true
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        let reason = match (error.etype(), error.esource()) {
+            (ErrorType::HTTPStatus(413), _) => Some(Reason::TooLarge),
+            (_, ErrorSource::Upstream) => {
+                if let Some(upstream) = &ctx.upstream {
+                    let (name, kind) = (upstream.name.as_str(), forward::kind(error));
+                    self.shared.metrics.upstream_error(name, kind);
+                    tracing::warn!(request.id = %ctx.request_id, upstream = name, kind, %error, "upstream failed");
+                }
+                Some(forward::reason(error))
+            }
+            (ErrorType::InvalidHTTPHeader | ErrorType::Custom(_), ErrorSource::Downstream) => Some(Reason::BadRequest),
+            // The client is gone or has broken its own connection: nobody to answer.
+            (_, ErrorSource::Downstream) => {
+                tracing::debug!(request.id = %ctx.request_id, %error, "client failed");
+                None
+            }
+            (_, ErrorSource::Internal | ErrorSource::Unset) => {
+                tracing::error!(request.id = %ctx.request_id, %error, "request failed");
+                Some(Reason::Internal)
+            }
+        };
+        if let Some(reason) = reason {
+            session.set_keepalive(None);
+            if let Err(error) = respond::refuse(&self.shared, session, ctx, reason, None).await {
+                tracing::debug!(request.id = %ctx.request_id, %error, "refusal not sent");
+            }
+        }
+        FailToProxy { error_code: reason.map_or(0, Reason::status), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Context) {
+        ctx.bytes_in = ctx.bytes_in.max(session.body_bytes_read() as u64);
+        ctx.bytes_out = session.body_bytes_sent() as u64;
+    }
+}

@@ -1,0 +1,113 @@
+//! The gateway's own answers.
+
+use std::fmt::Write as _;
+
+use http::{HeaderName, HeaderValue, Method, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::proxy::Session;
+
+use crate::http::Problem;
+use crate::http::problem::challenge;
+use crate::model::Reason;
+
+use super::context::Context;
+use super::shared::Shared;
+
+/// What the gateway calls itself.
+const SERVER: &str = "cedargate";
+const REQUEST_ID: &str = "X-Request-Id";
+const POLICY_REVISION: &str = "X-Policy-Revision";
+
+/// Refuses a request with a problem document, unless an answer has begun already.
+pub(super) async fn refuse(
+    shared: &Shared,
+    session: &mut Session,
+    ctx: &mut Context,
+    reason: Reason,
+    allow: Option<HeaderValue>,
+) -> Result<()> {
+    ctx.refused(reason);
+    if session.response_written().is_some_and(|written| !written.status.is_informational()) {
+        return Ok(());
+    }
+    let body = Problem::new(reason, ctx.request_id.as_str(), ctx.policy_revision()).to_bytes();
+    let mut head = own_head(reason.status(), ctx)?;
+    head.insert_header(header::CONTENT_TYPE, Problem::MEDIA_TYPE)?;
+    if let Some(challenge) = challenge(reason) {
+        head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(allow) = allow {
+        head.insert_header(header::ALLOW, allow)?;
+    }
+    for (name, value) in shared.cors.origin(&session.req_header().headers).unwrap_or_default() {
+        head.insert_header(name, value)?;
+    }
+    send(session, ctx, head, body).await
+}
+
+/// Answers a preflight.
+pub(super) async fn preflight(
+    session: &mut Session,
+    ctx: &mut Context,
+    headers: Vec<(HeaderName, HeaderValue)>,
+) -> Result<()> {
+    let mut head = own_head(200, ctx)?;
+    head.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
+    for (name, value) in headers {
+        head.insert_header(name, value)?;
+    }
+    send(session, ctx, head, b"OK".to_vec()).await
+}
+
+fn own_head(status: u16, ctx: &Context) -> Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(status, Some(10))?;
+    head.insert_header(header::SERVER, SERVER)?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    mark(&mut head, ctx)?;
+    Ok(head)
+}
+
+/// Adds what every answer carries: the request's id and the rules it was decided by.
+pub(super) fn mark(head: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    head.insert_header(REQUEST_ID, ctx.request_id.as_str())?;
+    if let Some(revision) = ctx.policy_revision() {
+        head.insert_header(POLICY_REVISION, revision)?;
+    }
+    Ok(())
+}
+
+async fn send(session: &mut Session, ctx: &mut Context, mut head: ResponseHeader, body: Vec<u8>) -> Result<()> {
+    ctx.status = Some(head.status.as_u16());
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    let bodyless = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(head), bodyless).await?;
+    let body = (!bodyless).then(|| body.into());
+    session.write_response_body(body, true).await
+}
+
+/// The whole answer to an HTTP/1 request whose head was refused before anything parsed it.
+pub(super) fn raw_refusal(ctx: &Context, reason: Reason) -> Vec<u8> {
+    let body = Problem::new(reason, ctx.request_id.as_str(), ctx.policy_revision()).to_bytes();
+    let status = reason.status();
+    let title = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Error");
+    let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT");
+    let mut answer = format!(
+        "HTTP/1.1 {status} {title}\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n{REQUEST_ID}: {}\r\n",
+        Problem::MEDIA_TYPE,
+        body.len(),
+        ctx.request_id,
+    );
+    if reason == Reason::MethodNotAllowed {
+        answer.push_str("Allow: \r\n");
+    }
+    if let Some(revision) = ctx.policy_revision() {
+        // Writing to a String cannot fail.
+        let _ = write!(answer, "{POLICY_REVISION}: {revision}\r\n");
+    }
+    answer.push_str("\r\n");
+    let mut answer = answer.into_bytes();
+    answer.extend_from_slice(&body);
+    answer
+}

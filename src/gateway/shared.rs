@@ -1,0 +1,69 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus::IntCounter;
+
+use crate::http::Cors;
+use crate::jwt::Verifier;
+use crate::model::{Reason, Secret};
+use crate::policy::SnapshotHandle;
+use crate::telemetry::{AccessLog, Metrics};
+
+use super::load::Load;
+use super::service::Limits;
+use super::upstreams::Upstreams;
+
+/// The admin service, as mounted.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Sent along as [`MOUNT`](super::headers::MOUNT), so that it can tell the gateway from other clients.
+    pub secret: Secret<String>,
+}
+
+/// What all requests of one gateway have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) snapshots: SnapshotHandle,
+    pub(super) verifier: Verifier,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) access_log: AccessLog,
+    pub(super) cors: Cors,
+    pub(super) limits: Limits,
+    pub(super) mount: Option<Mount>,
+    pub(super) upstreams: Upstreams,
+    pub(super) load: Arc<Load>,
+    /// Looked up once: a counter for each reason, in the order of `Reason::ALL`.
+    pub(super) decisions: Vec<IntCounter>,
+}
+
+impl Shared {
+    /// The decision counters of `metrics`, for [`Shared::decisions`].
+    pub(super) fn counters(metrics: &Metrics) -> Vec<IntCounter> {
+        let counter = |reason: &Reason| {
+            let decision = if *reason == Reason::Allowed { "allow" } else { "deny" };
+            metrics.decisions(decision, reason.code())
+        };
+        Reason::ALL.iter().map(counter).collect()
+    }
+
+    /// Counts one decision.
+    pub(super) fn count(&self, reason: Reason) {
+        if let Some(counter) = self.decisions.get(reason as usize) {
+            counter.inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_listed_in_their_own_order() {
+        for (index, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+        }
+    }
+}
