@@ -1,5 +1,7 @@
 //! The `cedargate` program.
 
-fn main() -> std::process::ExitCode {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
     cedargate::cli::run()
 }

@@ -1,7 +1,11 @@
 use std::process::ExitCode;
 
 use super::Listeners;
+use super::output::print;
+use super::serve::{Signals, run_until_told, start_logging};
 use crate::config::Settings;
+use crate::control::DEMO_ACCOUNTS;
+use crate::server::{self, Running};
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
@@ -9,7 +13,32 @@ pub(super) struct Args {
     pub(super) listeners: Listeners,
 }
 
-#[expect(clippy::unused_async, reason = "it waits once it is wired")]
-pub(super) async fn run(_args: Args, _settings: Settings) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not wired yet")
+pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
+    start_logging(&settings)?;
+    let signals = Signals::new()?;
+    let running = server::start(&settings).await?;
+    print(&welcome(&settings, &running))?;
+    run_until_told(running, signals).await
+}
+
+fn welcome(settings: &Settings, running: &Running) -> String {
+    let scheme = if settings.gateway.tls.is_some() { "https" } else { "http" };
+    let gateway = format!("{scheme}://{}", running.gateway);
+    let api = &settings.admin.api_prefix;
+    let admin = running.admin;
+    let demo = running.demo.map(|address| address.to_string()).unwrap_or_default();
+    let accounts: Vec<String> =
+        DEMO_ACCOUNTS.iter().map(|(name, password, _, role)| format!("  {name} / {password}  ({role})")).collect();
+    format!(
+        "Cedargate {version} for development: these passwords are public, nothing listens beyond this machine.\n\
+         \n  gateway        {gateway}\n  admin API      http://{admin}{api}\n  demo back end  http://{demo}\n\
+         \nAccounts, as of the first start:\n{accounts}\n\
+         \nTry:\n\
+         \n  curl {gateway}/demo/public\n\
+         \n  TOKEN=$(curl -s http://{admin}{api}/auth/login -H 'Content-Type: application/json' \
+         -d '{{\"username\":\"testuser\",\"password\":\"testuser123\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')\n\
+         \n  curl -H \"Authorization: Bearer $TOKEN\" {gateway}/demo/articles\n",
+        version = env!("CARGO_PKG_VERSION"),
+        accounts = accounts.join("\n"),
+    )
 }

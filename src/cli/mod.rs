@@ -89,6 +89,8 @@ impl Listeners {
 
 /// Runs the command that the program's arguments name.
 pub fn run() -> ExitCode {
+    // Two of them are in the tree; whoever asks for "the" provider must find one that was chosen.
+    let _already = rustls::crypto::ring::default_provider().install_default();
     let cli = Cli::parse();
     dispatch(cli).unwrap_or_else(|error| {
         let told = format!("{error:#}");
@@ -103,21 +105,21 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => {
             let settings = load(Mode::Serve, args.listeners.flags())?;
-            block_on(serve::run(args, settings))
+            block_on(settings.gateway.workers, serve::run(settings))
         }
         Command::Dev(args) => {
             let settings = load(Mode::Dev, args.listeners.flags())?;
-            block_on(dev::run(args, settings))
+            block_on(settings.gateway.workers, dev::run(settings))
         }
-        Command::Migrate(args) => block_on(migrate::run(args, offline()?)),
+        Command::Migrate(args) => block_on(1, migrate::run(args, offline()?)),
         Command::CheckConfig => check_config::run(&load(Mode::Serve, Vec::new())?),
         Command::Config(args) => config::run(&args, &offline()?),
-        Command::Explain(args) => block_on(explain::run(args, offline()?)),
-        Command::Policy(args) => block_on(policy::run(args, offline()?)),
-        Command::User(args) => block_on(user::run(args, offline()?)),
+        Command::Explain(args) => block_on(1, explain::run(args, offline()?)),
+        Command::Policy(args) => block_on(1, policy::run(args, offline()?)),
+        Command::User(args) => block_on(1, user::run(args, offline()?)),
         Command::Healthcheck(args) => {
             let url = healthcheck::url(&args, offline)?;
-            block_on(healthcheck::run(url))
+            block_on(1, healthcheck::run(url))
         }
         Command::Version(args) => version::run(&args),
     }
@@ -139,8 +141,13 @@ fn load(global: &Global, mode: Mode, flags: Vec<(String, String)>) -> anyhow::Re
     Ok(Settings::load(&sources)?)
 }
 
-fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+/// `threads` move the bytes of requests; what blocks has threads of its own.
+fn block_on(threads: usize, command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
     runtime.block_on(command)
 }
 

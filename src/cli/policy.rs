@@ -1,6 +1,14 @@
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use anyhow::Context;
+
+use super::output::{print, print_json};
 use crate::config::Settings;
+use crate::model::Timestamp;
+use crate::policy::export;
+use crate::server;
+use crate::telemetry::Metrics;
 
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
@@ -18,7 +26,22 @@ enum Command {
     },
 }
 
-#[expect(clippy::unused_async, reason = "it waits once it is wired")]
-pub(super) async fn run(_args: Args, _settings: Settings) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not wired yet")
+pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    let Command::Show { json } = args.command;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics")?);
+    let control = server::open(&settings, metrics).await?;
+    let export = export(&control.snapshots().load(), Timestamp::now())?;
+    if json {
+        print_json(&export)?;
+    } else {
+        let entities = serde_json::to_string_pretty(&export.entities)?;
+        let lines: String = entities.lines().map(|line| format!("// {line}\n")).collect();
+        let schema: String = export.schema.lines().map(|line| format!("// {line}\n")).collect();
+        print(&format!(
+            "// policy revision {}\n\n{}\n\n// schema:\n{schema}\n// entities:\n{lines}",
+            export.policy_revision, export.policies
+        ))?;
+    }
+    control.db().close().await;
+    Ok(ExitCode::SUCCESS)
 }

@@ -62,19 +62,29 @@ pub struct Seeded {
     pub first_start: bool,
 }
 
+impl Control {
+    /// Whether nothing was ever seeded: the next start is the first.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn is_empty(&self) -> Result<bool, Error> {
+        Ok(roles::find(&mut self.read().await?, SUPER_ROLE).await?.is_none())
+    }
+}
+
 /// Makes sure that the system's permissions and roles are there, and at the first start `accounts` and the
 /// navigation tree too. Rows that exist are left as they are; missing grants of system roles are added.
 ///
 /// # Errors
 /// The database is away, or an account is not acceptable.
-pub async fn seed(control: &Control, accounts: impl AsyncFnOnce() -> Vec<NewAccount>) -> Result<Seeded, Error> {
+pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded, Error> {
     let mut write = control.write().await?;
     let now = write.now();
     let first_start = roles::find(write.tx(), SUPER_ROLE).await?.is_none();
     let mut changed = seed_permissions(write.tx(), now).await?;
     changed |= seed_roles(write.tx(), now).await?;
     if first_start {
-        for account in accounts().await {
+        for account in accounts {
             let role = roles::find(write.tx(), account.role).await?;
             let user = NewUser {
                 username: account.username,

@@ -23,7 +23,7 @@ mod template;
 pub use compile::{Compiled, Fixed};
 pub use engine::{Ask, Decision, Destination, Facts, Permit, Subject};
 pub use error::CompileError;
-pub use explain::{Explanation, Inquiry, explain};
+pub use explain::{Explanation, HeldRole, Inquiry, explain};
 pub use export::{Export, export};
 pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, check_operations};
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};
