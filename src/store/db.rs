@@ -107,7 +107,7 @@ impl Db {
                 .connect_with(options)
                 .await?;
             Ok(Self(Pool::Sqlite(pool)))
-        } else {
+        } else if url.starts_with("postgresql:") || url.starts_with("postgres:") {
             let options = url.parse::<PgConnectOptions>()?.application_name("cedargate");
             let pool = PgPoolOptions::new()
                 .max_connections(settings.max_connections)
@@ -115,6 +115,10 @@ impl Db {
                 .connect_with(options)
                 .await?;
             Ok(Self(Pool::Postgres(pool)))
+        } else {
+            // Without the address itself: it may hold a password.
+            let reason = "a database address begins with sqlite: or postgresql:";
+            Err(Error::Database(sqlx::Error::Configuration(reason.into())))
         }
     }
 
