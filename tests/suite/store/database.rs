@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use cedargate::{
     model::Timestamp,
@@ -139,9 +139,22 @@ async fn nobody_at_the_address_is_unavailable() {
     let outcome = Db::open("postgresql://x@127.0.0.1:1/x", &settings).await;
     assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
     let outcome = Db::open("sqlite:///proc/nothing/here.db", &settings).await;
-    assert!(matches!(outcome, Err(Error::Directory { .. })), "{outcome:?}");
+    assert!(matches!(outcome, Err(Error::File { .. })), "{outcome:?}");
     let outcome = Db::open("mysql://x", &settings).await;
     assert!(matches!(outcome, Err(Error::Database(_))), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_sqlite_file_is_private() {
+    let (url, _guard) = fresh_database(Backend::Sqlite).await;
+    let db = Db::open(&url, &POOL).await.unwrap();
+    let file = Path::new(url.strip_prefix("sqlite://").unwrap());
+    for (path, mode) in [(file, 0o600), (file.parent().unwrap(), 0o700)] {
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, mode);
+    }
+    db.close().await;
+    Db::open(&url, &POOL).await.unwrap().ping().await.unwrap();
+    Db::open("sqlite::memory:", &POOL).await.unwrap().ping().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
