@@ -1,4 +1,9 @@
-use std::{path::Path, time::Duration};
+use std::{
+    fs::{DirBuilder, OpenOptions},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+    time::Duration,
+};
 
 use sqlx::{
     Encode, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
@@ -88,12 +93,13 @@ impl Db {
     /// Python's spellings such as `postgresql+psycopg2://` are understood. The schema is left as it is.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when nobody answers there, [`Error::Database`] when the address is malformed.
+    /// [`Error::Unavailable`] when nobody answers there, [`Error::Database`] when the address is malformed,
+    /// [`Error::File`] when the file cannot be made.
     pub async fn open(url: &str, settings: &PoolSettings) -> Result<Self> {
         let url = plain_scheme(url);
         if url.starts_with("sqlite:") {
             let options = url.parse::<SqliteConnectOptions>()?;
-            create_parent(options.get_filename())?;
+            create(options.get_filename())?;
             let options = options
                 .create_if_missing(true)
                 .foreign_keys(true)
@@ -107,7 +113,7 @@ impl Db {
                 .connect_with(options)
                 .await?;
             Ok(Self(Pool::Sqlite(pool)))
-        } else {
+        } else if url.starts_with("postgresql:") || url.starts_with("postgres:") {
             let options = url.parse::<PgConnectOptions>()?.application_name("cedargate");
             let pool = PgPoolOptions::new()
                 .max_connections(settings.max_connections)
@@ -115,6 +121,10 @@ impl Db {
                 .connect_with(options)
                 .await?;
             Ok(Self(Pool::Postgres(pool)))
+        } else {
+            // Without the address itself: it may hold a password.
+            let reason = "a database address begins with sqlite: or postgresql:";
+            Err(Error::Database(sqlx::Error::Configuration(reason.into())))
         }
     }
 
@@ -204,12 +214,24 @@ fn plain_scheme(url: &str) -> String {
     }
 }
 
-fn create_parent(file: &Path) -> Result<()> {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent)
-            .map_err(|source| Error::Directory { directory: parent.display().to_string(), source }),
-        _ => Ok(()),
+/// Makes a missing file, and its directory, readable by nobody else: it will hold password hashes.
+///
+/// SQLite gives its journal the permissions of the file.
+fn create(file: &Path) -> Result<()> {
+    // How the driver names a database in memory.
+    if file.as_os_str().as_encoded_bytes().starts_with(b"file:") {
+        return Ok(());
     }
+    let made = || {
+        if let Some(parent) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+        }
+        if !file.exists() {
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file)?;
+        }
+        Ok(())
+    };
+    made().map_err(|source| Error::File { path: file.display().to_string(), source })
 }
 
 /// Hears the revisions that other nodes commit.

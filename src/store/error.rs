@@ -30,11 +30,11 @@ pub enum Error {
         /// The newest version in the database.
         version: i64,
     },
-    /// The directory of an SQLite file could not be made.
-    #[error("cannot create the directory {directory}")]
-    Directory {
-        /// The directory.
-        directory: String,
+    /// The SQLite file or its directory could not be made.
+    #[error("cannot create the database file {path}")]
+    File {
+        /// The file.
+        path: String,
         /// Why.
         source: std::io::Error,
     },

@@ -6,7 +6,7 @@
 //! ## Why
 //!
 //! SQLite makes the gateway run with nothing to install, PostgreSQL makes many nodes share one set of rules. Two
-//! dialects kept apart drift apart: so each statement is written once, in the SQL that both accept, [`db`] is the
+//! dialects kept apart drift apart: so each statement is written once, in the SQL that both accept, `db` is the
 //! only place that knows which driver runs it, and the tests run every statement on both. A query builder or an
 //! object mapper would hide the statements, which are what a reviewer has to judge.
 //!

@@ -1,0 +1,7 @@
+//! The tests that need a running part of Cedargate, in one binary: linking is the slow part.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[macro_use]
+mod support;
+
+mod store;

@@ -1,0 +1,101 @@
+use std::collections::BTreeSet;
+
+use cedargate::store::{Db, Error, Kind, migrate};
+
+use crate::support::{Backend, POOL, fresh_database, migrated};
+
+on_both!(migrations_go_up_down_and_up, |backend| async move {
+    let (url, _guard) = fresh_database(backend).await;
+    let db = Db::open(&url, &POOL).await.unwrap();
+    assert!(migrate::status(&db).await.unwrap().iter().all(|step| step.applied_at.is_none()));
+    assert_eq!(tables(&db).await, BTreeSet::new());
+    let versions = migrate::up(&db).await.unwrap();
+    assert_eq!(versions, [1, 2, 3, 4, 5]);
+    assert!(migrate::up(&db).await.unwrap().is_empty());
+    let whole = tables(&db).await;
+    assert!(migrate::status(&db).await.unwrap().iter().all(|step| step.applied_at.is_some()));
+
+    assert!(migrate::down(&db, 0).await.unwrap().is_empty());
+    assert_eq!(migrate::down(&db, 2).await.unwrap(), [5, 4]);
+    let status = migrate::status(&db).await.unwrap();
+    assert_eq!((status[2].name.as_str(), status[2].applied_at.is_some()), ("sessions", true));
+    assert_eq!((status[3].name.as_str(), status[3].applied_at), ("audit", None));
+    assert_eq!(migrate::down(&db, 99).await.unwrap(), [3, 2, 1]);
+    assert!(migrate::down(&db, 1).await.unwrap().is_empty());
+    assert_eq!(tables(&db).await, BTreeSet::new());
+    assert_eq!(migrate::up(&db).await.unwrap(), versions);
+    assert_eq!(tables(&db).await, whole);
+});
+
+on_both!(two_processes_may_migrate_at_once, |backend| async move {
+    let (url, _guard) = fresh_database(backend).await;
+    let one = Db::open(&url, &POOL).await.unwrap();
+    let two = Db::open(&url, &POOL).await.unwrap();
+    let (one, two) = tokio::join!(migrate::up(&one), migrate::up(&two));
+    let mut versions = [one.unwrap(), two.unwrap()].concat();
+    versions.sort_unstable();
+    assert_eq!(versions, [1, 2, 3, 4, 5]);
+});
+
+on_both!(a_newer_schema_is_refused, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    tx.query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         SELECT 9999, 'future', success, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
+    )
+    .execute()
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    for outcome in [migrate::up(&db).await.err(), migrate::down(&db, 1).await.err(), migrate::status(&db).await.err()] {
+        assert!(matches!(outcome, Some(Error::Newer { version: 9999 })), "{outcome:?}");
+    }
+});
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_databases_have_the_same_columns() {
+    let (sqlite, _files) = migrated(Backend::Sqlite).await;
+    let (postgres, _guard) = migrated(Backend::Postgres).await;
+    let (ours, theirs) = (columns(&sqlite).await, columns(&postgres).await);
+    assert!(ours.iter().any(|(table, column, ..)| table == "routes" && column == "operations"));
+    assert_eq!(ours, theirs);
+    assert_eq!(indexes(&sqlite).await, indexes(&postgres).await);
+}
+
+async fn tables(db: &Db) -> BTreeSet<String> {
+    columns(db).await.into_iter().map(|(table, ..)| table).collect()
+}
+
+/// Table, column, kind of value, and whether NULL is allowed.
+async fn columns(db: &Db) -> BTreeSet<(String, String, String, bool)> {
+    let mut tx = db.read().await.unwrap();
+    let query = match db.kind() {
+        Kind::Sqlite => tx.query(
+            r#"SELECT t.name, c.name, c.type, c."notnull" = 0 AND c.pk = 0
+               FROM sqlite_master t JOIN pragma_table_info(t.name) c
+               WHERE t.type = 'table' AND t.name NOT LIKE '\_%' ESCAPE '\' AND t.name NOT LIKE 'sqlite%'"#,
+        ),
+        Kind::Postgres => tx.query(
+            r"SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT), CAST(CASE data_type
+                         WHEN 'bigint' THEN 'INTEGER' WHEN 'boolean' THEN 'INTEGER' ELSE 'TEXT' END AS TEXT),
+                     is_nullable = 'YES'
+              FROM information_schema.columns
+              WHERE table_schema = 'public' AND table_name NOT LIKE '\_%' ESCAPE '\'",
+        ),
+    };
+    query.fetch_all().await.unwrap().into_iter().collect()
+}
+
+/// The indexes that have a name of ours.
+async fn indexes(db: &Db) -> BTreeSet<String> {
+    let mut tx = db.read().await.unwrap();
+    let query = match db.kind() {
+        Kind::Sqlite => tx.query("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"),
+        Kind::Postgres => tx.query(
+            r"SELECT CAST(indexname AS TEXT) FROM pg_indexes
+              WHERE schemaname = 'public' AND indexname NOT LIKE '%\_pkey' ESCAPE '\'",
+        ),
+    };
+    query.fetch_values().await.unwrap().into_iter().collect()
+}
