@@ -55,6 +55,7 @@ async fn peer_of(shared: &Shared, ctx: &mut Context, permit: &Permit) -> Result<
     }
 }
 
+#[expect(clippy::unnecessary_box_returns, reason = "how Pingora passes its errors")]
 fn unreachable(ctx: &mut Context, why: &'static str) -> Box<Error> {
     ctx.refused(Reason::UpstreamUnreachable);
     Error::create(ErrorType::ConnectError, ErrorSource::Upstream, Some(why.into()), None)
