@@ -124,8 +124,13 @@ fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute
             request.insert_header(header::COOKIE, kept)?;
         }
     }
-    if let Some(host) = ctx.upstream.as_ref().and_then(|upstream| upstream.host_header.as_deref()) {
-        request.insert_header(header::HOST, host)?;
+    if let Some(upstream) = &ctx.upstream {
+        // HTTP/1.0 may come without, and goes on as HTTP/1.1.
+        let missing = (!request.headers.contains_key(header::HOST)).then(|| upstream.targets.first()).flatten();
+        let host = upstream.host_header.as_deref().or(missing.map(|target| target.address.as_str()));
+        if let Some(host) = host {
+            request.insert_header(header::HOST, host)?;
+        }
     }
     if let Some(caller) = &ctx.caller {
         identify(request, caller)?;

@@ -182,7 +182,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
         roles: vec![Assignment { role_id: RoleId(1), expires_at: None }],
     };
     let secret = Secret::new("s".repeat(32));
-    let minter = Minter::new(&secret, Duration::from_secs(60), Duration::from_secs(60));
+    let minter = Minter::new(&secret, Duration::from_mins(1), Duration::from_mins(1));
     let token = minter.mint(Kind::Access, (user.id, &user.username), 0, "s1", now).unwrap().token.expose().clone();
     let compiled = Compiled::new(rules, &fixed, None).unwrap();
     let revisions = Revisions { revision: 9, policy_revision: 7 };

@@ -76,6 +76,9 @@ async fn refusals_reach_no_back_end() {
         assert!(answer.contains("Server: cedargate"), "{answer}");
     }
     assert_eq!(world.seen.load(Ordering::SeqCst), 0);
+    let old = world.raw(b"GET /public/a HTTP/1.0\r\n\r\n").await;
+    assert_eq!(status(&old), "200", "{old}");
+    assert!(old.contains("Host: 127.0.0.1:"), "{old}");
     let own = world.get("/orders?user_id=42", &bearer).await;
     assert_eq!(status(&own), "200", "{own}");
     assert!(!own.contains("Authorization"), "{own}");
