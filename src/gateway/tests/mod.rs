@@ -161,11 +161,16 @@ async fn world(tls: Option<TlsFiles>) -> World {
             route(3, "/dead", "dead", None, public),
             route(4, "/orders", "back", None, own),
             route(5, "/second", "second", None, public),
+            route(6, "/unknown", "unknown", None, public),
         ],
         upstreams: vec![
             upstream(1, "back", &[back], 0),
             upstream(2, "dead", &[dead], 0),
             upstream(3, "second", &[dead, back], 1),
+            Upstream {
+                targets: vec![Target { address: "no-such-name.invalid:80".to_owned(), weight: 1 }],
+                ..upstream(4, "unknown", &[], 0)
+            },
         ],
         ..Rules::default()
     };

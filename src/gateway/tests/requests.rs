@@ -111,6 +111,7 @@ async fn upstream_failures_and_retries() {
     let answer = world.get("/dead", "").await;
     assert_eq!(status(&answer), "502", "{answer}");
     assert!(answer.contains("upstream_unreachable"), "{answer}");
+    assert_eq!(status(&world.get("/unknown", "").await), "502");
     let answer = world.get("/public/hang", "").await;
     assert_eq!(status(&answer), "504", "{answer}");
     for _ in 0..4 {
@@ -120,6 +121,7 @@ async fn upstream_failures_and_retries() {
     let text = world.metrics.render();
     for line in [
         "cedargate_upstream_errors_total{kind=\"connect_refused\",upstream=\"dead\"} 1",
+        "cedargate_upstream_errors_total{kind=\"dns\",upstream=\"unknown\"} 1",
         "cedargate_upstream_errors_total{kind=\"read_timeout\",upstream=\"back\"} 1",
         "cedargate_requests_total{method=\"GET\",route=\"3\",status=\"502\"} 1",
     ] {
@@ -139,4 +141,14 @@ async fn preflights_are_answered_and_other_options_are_not_allowed() {
     assert_eq!(status(&answer), "405", "{answer}");
     assert!(answer.contains("allow: DELETE, GET, POST, HEAD"), "{answer}");
     assert_eq!(world.seen.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipelined_requests_are_not_smuggled() {
+    let world = world(None).await;
+    let two = "POST /public/a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET /demo/secret HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = world.raw(two.as_bytes()).await;
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(!answer.contains("secret"), "{answer}");
+    assert_eq!(world.seen.load(Ordering::SeqCst), 1);
 }
