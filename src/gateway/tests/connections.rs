@@ -103,3 +103,23 @@ async fn http2_over_tls() {
     let large = client.post(format!("{base}/public/a")).body(vec![b'a'; 100]).send().await.unwrap();
     assert_eq!(large.status(), 413);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn web_sockets_pass_once_permitted() {
+    let world = world(None).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    assert_eq!(status(&world.get("/demo/a", upgrade).await), "401");
+    let mut stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+    let request = format!("GET /demo/a HTTP/1.1\r\nHost: a\r\n{upgrade}{}\r\n", world.bearer());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+    stream.write_all(b"any bytes").await.unwrap();
+    let mut echo = [0; 9];
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"any bytes");
+}

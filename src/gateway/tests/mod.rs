@@ -74,6 +74,14 @@ async fn back_end(name: &'static str, seen: Arc<AtomicUsize>) -> SocketAddr {
                         }
                     }
                     bytes.drain(..length);
+                    if head.to_lowercase().contains("upgrade: websocket") {
+                        let switch =
+                            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+                        stream.write_all(switch.as_bytes()).await.unwrap();
+                        let (mut read, mut write) = stream.split();
+                        let _ = tokio::io::copy(&mut read, &mut write).await;
+                        return;
+                    }
                     if head.contains("/hang") {
                         std::future::pending::<()>().await;
                     }
