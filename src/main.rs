@@ -1,1 +1,5 @@
-fn main() {}
+//! The `cedargate` program.
+
+fn main() -> std::process::ExitCode {
+    cedargate::cli::run()
+}

@@ -1,1 +1,134 @@
-//! admin
+//! The admin service: endpoints for whoever administers access, in the words that clients of the predecessor know.
+//!
+//! Every endpoint that is not public asks the same engine as the gateway, about its permission.
+
+mod auth;
+mod client;
+mod endpoints;
+pub(crate) mod error;
+mod gate;
+mod health;
+pub(crate) mod input;
+mod modules;
+pub(crate) mod page;
+mod permissions;
+pub(crate) mod reply;
+mod roles;
+mod routes;
+mod upstreams;
+mod users;
+mod views;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+pub use gate::Gate;
+pub use health::{About, metrics_router};
+
+use crate::control::Control;
+use crate::http::{Lifecycle, LoginFailures};
+use crate::jwt::Minter;
+use crate::model::{PathTemplate, Secret};
+use crate::password::{Hasher, Policy};
+use crate::policy::MountedPath;
+use crate::telemetry::Metrics;
+
+/// What the admin service is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who calls, and whether they may.
+    pub gate: Gate,
+    /// Changes the database and the snapshot together.
+    pub control: Control,
+    /// Makes tokens.
+    pub minter: Minter,
+    /// Hashes and verifies passwords.
+    pub hasher: Hasher,
+    /// What new passwords must satisfy.
+    pub password_policy: Policy,
+    /// Counts failed sign-ins.
+    pub failures: LoginFailures,
+    /// Counted into.
+    pub metrics: Arc<Metrics>,
+    /// Said about the installation.
+    pub about: About,
+    /// Whether the process is draining.
+    pub lifecycle: Lifecycle,
+    /// What only the gateway of this process knows.
+    pub mount_secret: Secret<String>,
+    /// Bounds of each request.
+    pub limits: Limits,
+}
+
+/// Bounds of each request to the admin service.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest body, in bytes.
+    pub max_body_bytes: usize,
+    /// Longest time until the answer.
+    pub timeout: Duration,
+}
+
+/// The router of the admin service; `prefix` stands before every endpoint of the API.
+pub fn router(parts: Parts, prefix: &str) -> Router {
+    let router = api(&parts, prefix);
+    let health = health::Health { control: parts.control.clone(), about: parts.about, lifecycle: parts.lifecycle };
+    let router = router
+        .merge(health::router(health))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, parts.limits.timeout))
+        .layer(DefaultBodyLimit::max(parts.limits.max_body_bytes));
+    error::surface(router)
+        .layer(middleware::from_fn_with_state(client::MountSecret(parts.mount_secret), client::identify))
+}
+
+fn api(parts: &Parts, prefix: &str) -> Router {
+    let (gate, control) = (parts.gate.clone(), parts.control.clone());
+    let auth = auth::Auth {
+        gate: gate.clone(),
+        control: control.clone(),
+        minter: parts.minter.clone(),
+        hasher: parts.hasher.clone(),
+        failures: parts.failures.clone(),
+        metrics: Arc::clone(&parts.metrics),
+    };
+    let users = users::Users {
+        gate: gate.clone(),
+        control: control.clone(),
+        hasher: parts.hasher.clone(),
+        policy: parts.password_policy,
+    };
+    let roles = roles::Roles { gate: gate.clone(), control: control.clone() };
+    let permissions = permissions::Permissions { gate: gate.clone(), control: control.clone() };
+    let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
+    let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
+    let upstreams = upstreams::Upstreams { gate, control };
+    let router = auth::endpoints().mount(prefix, &auth, Router::new());
+    let router = users::endpoints().mount(prefix, &users, router);
+    let router = roles::endpoints().mount(prefix, &roles, router);
+    let router = permissions::endpoints().mount(prefix, &permissions, router);
+    let router = modules::endpoints().mount(prefix, &modules, router);
+    let router = routes::endpoints().mount(prefix, &routes, router);
+    upstreams::endpoints().mount(prefix, &upstreams, router)
+}
+
+/// The paths that the gateway serves too: every endpoint below `prefix`, and `/health`.
+pub fn mounted_paths(prefix: &str) -> Vec<Arc<MountedPath>> {
+    let mut paths = vec!["/health".to_owned()];
+    auth::endpoints().paths(prefix, &mut paths);
+    users::endpoints().paths(prefix, &mut paths);
+    roles::endpoints().paths(prefix, &mut paths);
+    permissions::endpoints().paths(prefix, &mut paths);
+    modules::endpoints().paths(prefix, &mut paths);
+    routes::endpoints().paths(prefix, &mut paths);
+    upstreams::endpoints().paths(prefix, &mut paths);
+    let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");
+    paths.into_iter().map(|path| Arc::new(MountedPath { template: template(path) })).collect()
+}

@@ -1,1 +1,155 @@
-//! cli
+//! The command line: one file per command.
+//!
+//! Exit codes: 0 ok, 1 failed (with one line on standard error), 2 usage; `explain` has 3 for "denied".
+
+mod check_config;
+mod config;
+mod dev;
+mod explain;
+mod healthcheck;
+mod migrate;
+mod output;
+mod policy;
+mod serve;
+mod user;
+mod version;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Mode, Settings, Sources};
+
+/// A policy-engine-backed authorization gateway.
+#[derive(Debug, Parser)]
+#[command(name = "cedargate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Debug)]
+struct Global {
+    /// Settings file [default: config/cedargate.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where data is kept: embedded database, snapshot, keys
+    #[arg(long, global = true, value_name = "DIR", default_value = "./data")]
+    data_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway and the admin service
+    Serve(serve::Args),
+    /// Run on loopback with an embedded database, demo accounts, routes and back end
+    Dev(dev::Args),
+    /// Change the database's schema
+    Migrate(migrate::Args),
+    /// Check the settings as `serve` would, and start nothing
+    CheckConfig,
+    /// Show settings
+    Config(config::Args),
+    /// Tell why a user's request is allowed or denied
+    Explain(explain::Args),
+    /// Inspect policies
+    Policy(policy::Args),
+    /// Manage users
+    User(user::Args),
+    /// Ask a running server whether it is ready
+    Healthcheck(healthcheck::Args),
+    /// Print the version
+    Version(version::Args),
+}
+
+/// Flags over settings, for the commands that listen.
+#[derive(Args, Debug)]
+struct Listeners {
+    /// Address of the gateway, such as 127.0.0.1:8000
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Address of the admin service
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<String>,
+}
+
+impl Listeners {
+    fn flags(&self) -> Vec<(String, String)> {
+        [("gateway.listen", &self.listen), ("admin.listen", &self.admin_listen)]
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value.clone()?)))
+            .collect()
+    }
+}
+
+/// Runs the command that the program's arguments name.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    dispatch(cli).unwrap_or_else(|error| {
+        let told = format!("{error:#}");
+        eprintln!("cedargate: {}", told.lines().collect::<Vec<_>>().join(" "));
+        ExitCode::FAILURE
+    })
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let load = |mode, flags| load(&cli.global, mode, flags);
+    let offline = || load(Mode::Offline, Vec::new());
+    match cli.command {
+        Command::Serve(args) => {
+            let settings = load(Mode::Serve, args.listeners.flags())?;
+            block_on(serve::run(args, settings))
+        }
+        Command::Dev(args) => {
+            let settings = load(Mode::Dev, args.listeners.flags())?;
+            block_on(dev::run(args, settings))
+        }
+        Command::Migrate(args) => block_on(migrate::run(args, offline()?)),
+        Command::CheckConfig => check_config::run(&load(Mode::Serve, Vec::new())?),
+        Command::Config(args) => config::run(&args, &offline()?),
+        Command::Explain(args) => block_on(explain::run(args, offline()?)),
+        Command::Policy(args) => block_on(policy::run(args, offline()?)),
+        Command::User(args) => block_on(user::run(args, offline()?)),
+        Command::Healthcheck(args) => {
+            let url = healthcheck::url(&args, offline)?;
+            block_on(healthcheck::run(url))
+        }
+        Command::Version(args) => version::run(&args),
+    }
+}
+
+fn load(global: &Global, mode: Mode, flags: Vec<(String, String)>) -> anyhow::Result<Settings> {
+    // Names that are not Unicode are none of ours; a value that is not is refused when its key is read.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect();
+    let sources = Sources {
+        config_file: global.config.clone(),
+        data_dir: global.data_dir.clone(),
+        mode,
+        environment,
+        dotenv: Some(PathBuf::from(".env")),
+        flags,
+    };
+    Ok(Settings::load(&sources)?)
+}
+
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    runtime.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,98 @@
-//! control
+//! The write path: one transaction, a new revision, a compile from the same transaction, commit, swap, answer.
+//!
+//! ## Why
+//! A change is enforced on this node before it is acknowledged, and a set of rules that does not compile is
+//! never committed. Writers are put in one order by the row that holds the revisions; a writer first applies
+//! what it has not yet seen of the feed, so that a snapshot never skips a revision.
+
+mod demo;
+mod feed;
+mod load;
+mod seed;
+mod write;
+
+use std::{sync::Arc, time::Instant};
+
+use tokio::sync::Mutex;
+
+pub use demo::{DEMO_ACCOUNTS, seed_demo};
+pub use feed::Housekeeping;
+pub use seed::{NewAccount, Seeded, is_system_permission, seed};
+pub use write::{Write, Written};
+
+use crate::{
+    model::Timestamp,
+    policy::{CompileError, Fixed, SnapshotHandle},
+    store::{self, Db, Tx},
+    telemetry::Metrics,
+};
+
+/// Why a change did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused, or is away.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The rules would not compile; nothing was written.
+    #[error(transparent)]
+    Rejected(#[from] CompileError),
+    /// The write was interrupted; whether it took place shows in the feed.
+    #[error("the write was interrupted")]
+    Interrupted,
+}
+
+/// Changes the database and the snapshot together.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    db: Db,
+    fixed: Fixed,
+    snapshots: SnapshotHandle,
+    /// Held by whoever makes the next snapshot.
+    turn: Arc<Mutex<()>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Control {
+    /// Loads everything and compiles the first snapshot.
+    ///
+    /// # Errors
+    /// The database cannot be read, or its rules do not compile.
+    pub async fn start(db: Db, fixed: Fixed, metrics: Arc<Metrics>) -> Result<Self, Error> {
+        let started = Instant::now();
+        let mut tx = db.read().await?;
+        let snapshot = load::everything(&mut tx, &fixed, Timestamp::now()).await?;
+        drop(tx);
+        metrics.snapshot_activated(snapshot.revision(), started.elapsed());
+        let snapshots = SnapshotHandle::new(snapshot);
+        Ok(Self(Arc::new(Inner { db, fixed, snapshots, turn: Arc::default(), metrics })))
+    }
+
+    /// Where the current snapshot is found.
+    pub fn snapshots(&self) -> &SnapshotHandle {
+        &self.0.snapshots
+    }
+
+    /// The database, for looking at its health.
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    /// A transaction that reads.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn read(&self) -> Result<Tx, Error> {
+        Ok(self.0.db.read().await?)
+    }
+
+    /// A transaction for rows that no snapshot knows, such as sessions: it moves no revision.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn plain_write(&self) -> Result<Tx, Error> {
+        Ok(self.0.db.write().await?)
+    }
+}

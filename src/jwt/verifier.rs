@@ -4,6 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use quick_cache::{Weighter, sync::Cache};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{claims, claims::Kind, strict::StrictObject};
 use crate::model::{Claims, Secret, Timestamp};
@@ -121,7 +122,12 @@ impl Verifier {
         if !genuine.unwrap_or(false) {
             return Err(Error::Invalid("wrong signature"));
         }
-        claims::read(object(payload)?, kind)
+        let (mut claims, not_before) = claims::read(object(payload)?, kind)?;
+        if claims.token_id.is_none() && claims.session_id.is_none() {
+            // The predecessor's tokens have no id, and must still be revocable one by one.
+            claims.token_id = Some(URL_SAFE_NO_PAD.encode(Sha256::digest(token)));
+        }
+        Ok((claims, not_before))
     }
 }
 

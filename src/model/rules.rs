@@ -7,6 +7,15 @@ use super::{
     Username,
 };
 
+/// The two counters of the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, sqlx::FromRow)]
+pub struct Revisions {
+    /// Moves with every change of the feed.
+    pub revision: i64,
+    /// Moves with rules only.
+    pub policy_revision: i64,
+}
+
 /// A role and the roles it inherits from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleRule {

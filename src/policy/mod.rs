@@ -26,5 +26,5 @@ pub use error::CompileError;
 pub use explain::{Explanation, Inquiry, explain};
 pub use export::{Export, export};
 pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, check_operations};
-pub use snapshot::{Caller, Revisions, Snapshot, SnapshotHandle};
+pub use snapshot::{Caller, Snapshot, SnapshotHandle};
 pub use table::{Entry, Matched, MountedPath, RouteTable};

@@ -14,17 +14,8 @@ use super::{
 };
 use crate::model::{
     Claims, Reason, RoleId, Timestamp, Upstream, UpstreamName, UserId, Username,
-    rules::{Revocation, UserState},
+    rules::{Revisions, Revocation, UserState},
 };
-
-/// The two counters of the database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Revisions {
-    /// Moves with every change of the feed.
-    pub revision: i64,
-    /// Moves with rules only.
-    pub policy_revision: i64,
-}
 
 /// Rules, users and revocations at one revision.
 #[derive(Clone, Debug)]

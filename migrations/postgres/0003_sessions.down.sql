@@ -1,0 +1,3 @@
+DROP TABLE login_attempts;
+DROP TABLE revocations;
+DROP TABLE sessions;

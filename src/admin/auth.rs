@@ -1,0 +1,245 @@
+//! Signing in, staying in and signing out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequestParts, State};
+use axum::http::{header, request::Parts};
+use axum::routing::{get, post};
+use axum::{Extension, Json};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::client::ClientAddress;
+use super::endpoints::Endpoints;
+use super::error::Error;
+use super::gate::{Call, Gate};
+use super::input::Input;
+use super::reply::{Message, Written};
+use super::users;
+use crate::control::Control;
+use crate::http::LoginFailures;
+use crate::jwt::{Kind, Minter};
+use crate::model::{Claims, Reason, Secret, Timestamp, User, UserId, Username, rules::Revocation};
+use crate::password::{self, Hasher, Verdict};
+use crate::policy::Caller;
+use crate::store::{changes::Change, revocations, sessions, sessions::NewSession, users as user_rows};
+use crate::telemetry::Metrics;
+
+/// What the endpoints of this file use.
+#[derive(Clone, Debug, FromRef)]
+pub(super) struct Auth {
+    pub(super) gate: Gate,
+    pub(super) control: Control,
+    pub(super) minter: Minter,
+    pub(super) hasher: Hasher,
+    pub(super) failures: LoginFailures,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+pub(super) fn endpoints() -> Endpoints<Auth> {
+    Endpoints::new()
+        .at("/auth/login", post(login))
+        .at("/auth/refresh", post(refresh))
+        .at("/auth/logout", post(logout))
+        .at("/auth/me", get(me))
+        .at("/users/me", get(me))
+}
+
+/// A pair of tokens.
+#[derive(Serialize)]
+struct Token {
+    access_token: String,
+    refresh_token: Option<String>,
+    token_type: &'static str,
+    expires_in: u64,
+}
+
+/// Where a sign-in comes from, for the list of sessions.
+struct Origin {
+    user_agent: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Ok(Self { user_agent: agent.map(|text| text.chars().take(512).collect()) })
+    }
+}
+
+async fn login(
+    State(auth): State<Auth>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    origin: Origin,
+    mut input: Input,
+) -> Result<Json<Token>, Error> {
+    let mut body = input.body_or_form();
+    let name = body.required::<String>("username");
+    let password = body.required::<Secret<String>>("password");
+    let (name, password) = input.finish(|| Some((name?, password?)))?;
+    let account = name.trim().to_lowercase();
+    auth.failures.check(&account, client).map_err(|refusal| {
+        auth.metrics.login("limited");
+        let detail =
+            format!("Rate limit exceeded. Max {} requests per {} seconds.", refusal.max, refusal.window.as_secs());
+        Error::TooManyRequests { detail: detail.into(), retry_after: refusal.retry_after }
+    })?;
+    let outcome = auth.sign_in(&account, password, client, origin).await;
+    match &outcome {
+        Ok(_) => auth.metrics.login("success"),
+        Err(Error::Unauthorized { .. }) => {
+            auth.failures.record(&account, client);
+            auth.metrics.login("failure");
+        }
+        Err(_) => auth.metrics.login("error"),
+    }
+    outcome.map(Json)
+}
+
+impl Auth {
+    async fn sign_in(
+        &self,
+        account: &str,
+        password: Secret<String>,
+        client: IpAddr,
+        origin: Origin,
+    ) -> Result<Token, Error> {
+        let mut tx = self.control.read().await?;
+        let known = user_rows::credentials(&mut tx, account).await?;
+        drop(tx);
+        // Too long to be hashed at all, and no secret of anybody: lengths are public.
+        if password.expose().len() > password::MAX_PASSWORD_BYTES {
+            return Err(wrong_credentials());
+        }
+        let stored = known.as_ref().map(|known| known.password_hash.clone());
+        let verdict = self.hasher.verify(password.clone(), stored).await?;
+        let Some(known) = known.filter(|_| verdict != Verdict::Mismatch) else {
+            tracing::info!(target: "cedargate::security", client = %client, "sign-in failed");
+            return Err(wrong_credentials());
+        };
+        if !known.is_active {
+            return Err(Error::Unauthorized { detail: "Account is disabled".into(), presented: false });
+        }
+        if verdict == Verdict::MatchOutdated {
+            let hash = self.hasher.hash(password).await?;
+            let mut tx = self.control.plain_write().await?;
+            user_rows::rehash(&mut tx, known.id, &hash).await?;
+            tx.commit().await?;
+        }
+        tracing::info!(target: "cedargate::security", client = %client, user.id = %known.id, "signed in");
+        self.open_session((known.id, &known.username), known.token_epoch, client, origin).await
+    }
+
+    /// Makes a session and its first pair of tokens.
+    async fn open_session(
+        &self,
+        user: (UserId, &Username),
+        epoch: i64,
+        client: IpAddr,
+        origin: Origin,
+    ) -> Result<Token, Error> {
+        let now = Timestamp::now();
+        let session = Uuid::now_v7().to_string();
+        let access = self.minter.mint(Kind::Access, user, epoch, &session, now).map_err(Error::internal)?;
+        let refresh = self.minter.mint(Kind::Refresh, user, epoch, &session, now).map_err(Error::internal)?;
+        let new = NewSession {
+            id: session,
+            user_id: user.0,
+            refresh_jti: refresh.id,
+            expires_at: refresh.expires_at,
+            ip: Some(client.to_string()),
+            user_agent: origin.user_agent,
+        };
+        let mut tx = self.control.plain_write().await?;
+        sessions::insert(&mut tx, &new, now).await?;
+        tx.commit().await?;
+        Ok(self.token(access.token, Some(refresh.token)))
+    }
+
+    fn token(&self, access: Secret<String>, refresh: Option<Secret<String>>) -> Token {
+        Token {
+            access_token: access.expose().clone(),
+            refresh_token: refresh.map(|token| token.expose().clone()),
+            token_type: "bearer",
+            expires_in: self.minter.life(Kind::Access).as_secs(),
+        }
+    }
+
+    /// Ends the session of `claims`, or the token alone where it belongs to none.
+    async fn end(&self, claims: &Claims) -> Result<Written<Message>, Error> {
+        let mut write = self.control.write().await?;
+        let now = write.now();
+        let refresh_life = i64::try_from(self.minter.life(Kind::Refresh).as_secs()).unwrap_or(i64::MAX);
+        let (key, expires_at) = match (&claims.session_id, &claims.token_id) {
+            (Some(session), _) => {
+                sessions::revoke(write.tx(), session, now).await?;
+                (format!("sid:{session}"), now.plus_seconds(refresh_life))
+            }
+            (None, id) => {
+                let id = id.as_deref().unwrap_or_default();
+                (format!("jti:{id}"), now.plus_seconds(claims.expires_at - now.unix_seconds()))
+            }
+        };
+        revocations::insert(write.tx(), &Revocation { key: key.clone(), expires_at }).await?;
+        write.touch(Change::Revocation(key));
+        Ok(write.commit(Message::new("Successfully logged out")).await?.into())
+    }
+}
+
+fn wrong_credentials() -> Error {
+    Error::Unauthorized { detail: "Invalid username or password".into(), presented: false }
+}
+
+async fn refresh(
+    State(auth): State<Auth>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    origin: Origin,
+    mut input: Input,
+) -> Result<Json<Token>, Error> {
+    let token = input.body().required::<Secret<String>>("refresh_token");
+    let token = input.finish(|| token)?;
+    let refused = |detail: &'static str| Error::invalid_token(detail);
+    let now = Timestamp::now();
+    let claims = auth.gate.verifier.verify_refresh(token.expose(), now).map_err(|error| {
+        tracing::debug!(%error, "refresh token refused");
+        refused("Invalid or expired token")
+    })?;
+    let snapshot = auth.gate.snapshots.load();
+    let claims = Arc::new(claims);
+    let caller = snapshot.caller(&claims, now).map_err(|reason| match reason {
+        Reason::UserInactive | Reason::InvalidToken => refused("User account not found or inactive"),
+        _ => refused("Invalid or expired token"),
+    })?;
+    let epoch = snapshot.user(caller.id).map_or(claims.epoch, |user| user.token_epoch);
+    let user = (caller.id, &caller.username);
+    let Some(session) = &claims.session_id else {
+        // The predecessor's refresh tokens belong to no session: exchanged once for a pair that does.
+        let token = auth.open_session(user, epoch, client, origin).await?;
+        auth.end(&claims).await?;
+        return Ok(Json(token));
+    };
+    let mut tx = auth.control.plain_write().await?;
+    let known = sessions::get(&mut tx, session).await?;
+    let alive = known.is_some_and(|known| known.revoked_at.is_none() && known.expires_at > now);
+    if !alive {
+        return Err(refused("Invalid or expired token"));
+    }
+    sessions::touch(&mut tx, session, now).await?;
+    tx.commit().await?;
+    let access = auth.minter.mint(Kind::Access, user, epoch, session, now).map_err(Error::internal)?;
+    Ok(Json(auth.token(access.token, None)))
+}
+
+async fn logout(State(auth): State<Auth>, call: Call) -> Result<Written<Message>, Error> {
+    let (caller, _input) = call.signed_in();
+    tracing::info!(target: "cedargate::security", { user.id = %caller.id }, "signed out");
+    auth.end(&caller.claims).await
+}
+
+async fn me(State(auth): State<Auth>, call: Call) -> Result<Json<User>, Error> {
+    let (Caller { id, .. }, _input) = call.signed_in();
+    let mut tx = auth.control.read().await?;
+    users::existing(&mut tx, id).await.map(Json)
+}

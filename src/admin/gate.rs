@@ -1,0 +1,142 @@
+//! Who calls, and whether they may: authentication and authorisation of every endpoint.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{FromRef, FromRequest, Request};
+use axum::http::{HeaderMap, header};
+
+use super::client::ClientAddress;
+use super::error::Error;
+use super::input::Input;
+use crate::jwt::{self, Verifier};
+use crate::model::{Claims, Reason, Timestamp, UserId};
+use crate::policy::{Ask, Caller, Decision, Facts, Snapshot, SnapshotHandle, Subject};
+
+/// What is needed to know and to judge a caller.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Where the current snapshot is found.
+    pub snapshots: SnapshotHandle,
+    /// Verifies access tokens.
+    pub verifier: Verifier,
+    /// Answer 403 instead of 401 when no token is presented, as some versions of the predecessor did.
+    pub forbid_anonymous: bool,
+}
+
+/// A request to an endpoint that is not public: its JSON is well formed and its token valid.
+///
+/// The contract's order: JSON syntax, authentication, permission, validation.
+#[derive(Debug)]
+pub(crate) struct Call {
+    snapshot: Arc<Snapshot>,
+    caller: Caller,
+    client: IpAddr,
+    method: String,
+    path: String,
+    input: Input,
+}
+
+impl Call {
+    /// Lets the caller through if the engine permits `permission`.
+    pub(crate) fn permit(self, permission: &'static str) -> Result<(Caller, Input), Error> {
+        let decision = self.ask(permission);
+        match decision.outcome {
+            Ok(_permit) => Ok((self.caller, self.input)),
+            Err(reason) => {
+                tracing::info!(
+                    target: "cedargate::security",
+                    permission,
+                    user.id = %self.caller.id,
+                    reason = reason.code(),
+                    policies = ?decision.policies,
+                    "admin request refused"
+                );
+                Err(Error::permission(permission))
+            }
+        }
+    }
+
+    /// Who calls, for the records.
+    pub(crate) fn caller_id(&self) -> UserId {
+        self.caller.id
+    }
+
+    /// Lets any caller with a valid token through.
+    pub(crate) fn signed_in(self) -> (Caller, Input) {
+        (self.caller, self.input)
+    }
+
+    fn ask(&self, permission: &str) -> Decision {
+        let facts = Facts {
+            method: &self.method,
+            path: &self.path,
+            host: "",
+            params: &[],
+            client_ip: self.client,
+            now: Timestamp::now(),
+            owner: None,
+        };
+        self.snapshot.decide(&Ask { caller: Some(&self.caller), subject: Subject::Permission(permission), facts })
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Call
+where
+    Gate: FromRef<S>,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
+        let gate = Gate::from_ref(state);
+        let headers = request.headers().clone();
+        let client = ClientAddress::of(&request);
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let input = Input::from_request(request, state).await?;
+        let snapshot = gate.snapshots.load();
+        let caller = gate.caller(&snapshot, &headers)?;
+        Ok(Self { snapshot, caller, client, method, path, input })
+    }
+}
+
+impl Gate {
+    fn caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Error> {
+        let Some(token) = bearer(headers)? else {
+            return Err(match self.forbid_anonymous {
+                true => Error::Forbidden("Not authenticated".into()),
+                false => Error::unauthenticated(),
+            });
+        };
+        let now = Timestamp::now();
+        let claims: Arc<Claims> = self.verifier.verify(token, now).map_err(|error| {
+            tracing::debug!(%error, "token refused");
+            match error {
+                jwt::Error::Expired | jwt::Error::Invalid(_) => Error::invalid_token("Invalid authentication token"),
+            }
+        })?;
+        snapshot.caller(&claims, now).map_err(|reason| {
+            Error::invalid_token(match reason {
+                Reason::UserInactive => "User account is disabled",
+                Reason::InvalidToken => "User not found",
+                _ => "Invalid authentication token",
+            })
+        })
+    }
+}
+
+/// The one bearer token of a request; two `Authorization` headers could be read in two ways.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Error> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(Error::BadRequest("More than one Authorization header".into()));
+    }
+    let invalid = || Error::invalid_token("Invalid authentication token");
+    let (scheme, token) = value.to_str().map_err(|_| invalid())?.split_once(' ').ok_or_else(invalid)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(invalid());
+    }
+    Ok(Some(token.trim_matches(' ')))
+}

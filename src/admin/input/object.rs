@@ -1,0 +1,94 @@
+//! A JSON object while its fields are read.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::field::{Field, NULL, State};
+use super::issue::{Flaw, Issues, Step};
+use super::read::{Place, Read, structure};
+use super::{Change, Valid};
+
+/// An object of the request. Where an object was expected and none was sent, that one issue is recorded and every
+/// reader returns `None` without another.
+pub(crate) struct Object<'a> {
+    value: &'a Value,
+    map: Option<&'a Map<String, Value>>,
+    loc: Vec<Step>,
+    issues: &'a mut Issues,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Object<'a> {
+    pub(super) fn new(place: Place<'a>) -> Self {
+        let Place { value, loc, issues } = place;
+        let map = value.as_object();
+        if map.is_none() {
+            let msg = "Input should be a valid dictionary or object to extract fields from";
+            issues.push(loc.clone(), Flaw::new("model_attributes_type", msg), value);
+        }
+        Self { value, map, loc, issues, asked: Vec::new() }
+    }
+
+    /// An object about which an issue is recorded already.
+    pub(super) fn refused(issues: &'a mut Issues) -> Self {
+        Self { value: &NULL, map: None, loc: Vec::new(), issues, asked: Vec::new() }
+    }
+
+    /// Looks `name` up.
+    pub(crate) fn field<T: Read>(&mut self, name: &'static str) -> Field<'_, T> {
+        self.find(name, T::read)
+    }
+
+    /// Looks `name` up and reads it as a structure of the model, by its `Deserialize`.
+    pub(crate) fn json<T: DeserializeOwned>(&mut self, name: &'static str) -> Field<'_, T> {
+        self.find(name, structure::<T>)
+    }
+
+    /// Looks the first of `names` up that is present; an absent one is reported by the first name.
+    pub(crate) fn either<T: Read>(&mut self, names: [&'static str; 2]) -> Field<'_, T> {
+        let [name, alias] = names;
+        self.asked.extend(names);
+        let has = |name: &str| self.map.is_some_and(|map| map.contains_key(name));
+        let chosen = if !has(name) && has(alias) { alias } else { name };
+        self.find(chosen, T::read)
+    }
+
+    /// Absent and `null` are refused.
+    pub(crate) fn required<T: Read>(&mut self, name: &'static str) -> Valid<T> {
+        self.field(name).required()
+    }
+
+    /// Absent and `null` are both `None`.
+    pub(crate) fn optional<T: Read>(&mut self, name: &'static str) -> Valid<Option<T>> {
+        self.field(name).optional()
+    }
+
+    /// Absent is `None`; `null` is refused.
+    pub(crate) fn unless_absent<T: Read>(&mut self, name: &'static str) -> Valid<Option<T>> {
+        self.field(name).unless_absent()
+    }
+
+    /// Absent is `None`, an explicit `null` is `Some(None)`.
+    pub(crate) fn nullable<T: Read>(&mut self, name: &'static str) -> Valid<Change<Option<T>>> {
+        self.field(name).nullable()
+    }
+
+    /// Refuses each key that was not looked up before.
+    pub(crate) fn refuse_unknown(&mut self) {
+        for (key, value) in self.map.into_iter().flatten() {
+            if !self.asked.contains(&key.as_str()) {
+                let loc = self.loc.iter().cloned().chain([key.clone().into()]).collect();
+                self.issues.push(loc, Flaw::new("extra_forbidden", "Extra inputs are not permitted"), value);
+            }
+        }
+    }
+
+    fn find<T>(&mut self, name: &'static str, read: fn(Place<'_>) -> Valid<T>) -> Field<'_, T> {
+        self.asked.push(name);
+        let loc = self.loc.iter().cloned().chain([name.into()]).collect();
+        match self.map {
+            Some(map) => Field::new(self.issues, loc, self.value, map.get(name), read),
+            None => Field { issues: self.issues, loc, parent: self.value, read, state: State::Refused },
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Permissions.
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::routing::get;
+
+use super::endpoints::Endpoints;
+use super::error::Error;
+use super::gate::{Call, Gate};
+use super::input::{Input, Valid};
+use super::page::{Limits, page, search};
+use super::reply::{Message, Written};
+use crate::control::{Control, is_system_permission};
+use crate::model::{Category, NewPermission, Permission, PermissionId, PermissionName, PermissionPatch, SUPER_ROLE};
+use crate::store::{self, Tx, changes::Change, permissions, permissions::Filter, roles};
+
+/// What the endpoints of this file use.
+#[derive(Clone, Debug, FromRef)]
+pub(super) struct Permissions {
+    pub(super) gate: Gate,
+    pub(super) control: Control,
+}
+
+pub(super) fn endpoints() -> Endpoints<Permissions> {
+    Endpoints::new()
+        .at("/permissions/", get(list).post(create))
+        .at("/permissions/count", get(count))
+        .at("/permissions/{permission_id}", get(one).put(update).delete(delete))
+        .at("/permissions/get-one/{permission_id}", get(one).put(update))
+}
+
+const DEFAULT_CATEGORY: &str = "general";
+
+fn not_found() -> Error {
+    Error::NotFound("Permission not found".into())
+}
+
+fn taken(error: store::Error) -> Error {
+    match error {
+        store::Error::Conflict { .. } => Error::BadRequest("Permission name already exists".into()),
+        other => other.into(),
+    }
+}
+
+async fn existing(tx: &mut Tx, id: PermissionId) -> Result<Permission, Error> {
+    permissions::get(tx, id).await?.ok_or_else(not_found)
+}
+
+fn filter(input: &mut Input) -> Valid<Filter> {
+    let search = search(input);
+    let category = input.query::<String>("category").max_length(50).optional();
+    Some(Filter { search: search?, category: category?.filter(|name| !name.is_empty()) })
+}
+
+async fn list(State(state): State<Permissions>, call: Call) -> Result<Json<Vec<Permission>>, Error> {
+    let (_, mut input) = call.permit("permission:read")?;
+    let (page, filter) = (page(&mut input, Limits::Lenient), filter(&mut input));
+    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
+    let mut tx = state.control.read().await?;
+    Ok(Json(permissions::list(&mut tx, &filter, page.into()).await?))
+}
+
+async fn count(State(state): State<Permissions>, call: Call) -> Result<Json<i64>, Error> {
+    let (_, mut input) = call.permit("permission:read")?;
+    let filter = filter(&mut input);
+    let filter = input.finish(|| filter)?;
+    let mut tx = state.control.read().await?;
+    Ok(Json(permissions::count(&mut tx, &filter).await?))
+}
+
+async fn one(State(state): State<Permissions>, call: Call) -> Result<Json<Permission>, Error> {
+    let (_, mut input) = call.permit("permission:read")?;
+    let id = input.path("permission_id");
+    let id = input.finish(|| id)?;
+    let mut tx = state.control.read().await?;
+    existing(&mut tx, id).await.map(Json)
+}
+
+async fn create(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
+    let (_, mut input) = call.permit("permission:create")?;
+    let mut body = input.body();
+    let name = body.required::<PermissionName>("name");
+    let description = body.optional::<String>("description");
+    let category = body.optional::<Category>("category");
+    let read = || Some(NewPermission { name: name?, description: description?, category: category? });
+    let mut new = input.finish(read)?;
+    new.category = new.category.or_else(|| Category::try_from(DEFAULT_CATEGORY).ok());
+    let mut write = state.control.write().await?;
+    let now = write.now();
+    let id = permissions::insert(write.tx(), &new, now).await.map_err(taken)?;
+    // The super role holds every permission, from its first moment on.
+    if let Some(role) = roles::find(write.tx(), SUPER_ROLE).await? {
+        roles::grant(write.tx(), role, id, now).await?;
+    }
+    let permission = existing(write.tx(), id).await?;
+    write.touch(Change::Rules);
+    Ok(write.commit(permission).await?.into())
+}
+
+async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
+    let (_, mut input) = call.permit("permission:update")?;
+    let id = input.path::<PermissionId>("permission_id");
+    let mut body = input.body();
+    let name = body.optional::<PermissionName>("name");
+    let description = body.optional::<String>("description");
+    let category = body.optional::<Category>("category");
+    let is_active = body.optional::<bool>("is_active");
+    let read = || {
+        let patch =
+            PermissionPatch { name: name?, description: description?, category: category?, is_active: is_active? };
+        Some((id?, patch))
+    };
+    let (id, patch) = input.finish(read)?;
+    let mut write = state.control.write().await?;
+    let now = write.now();
+    let current = existing(write.tx(), id).await?;
+    let renamed = patch.name.as_ref().is_some_and(|name| *name != current.name);
+    if is_system_permission(&current.name) && (renamed || patch.is_active == Some(false)) {
+        return Err(Error::BadRequest("System permissions cannot be modified".into()));
+    }
+    permissions::update(write.tx(), id, &patch, now).await.map_err(taken)?;
+    let permission = existing(write.tx(), id).await?;
+    write.touch(Change::Rules);
+    Ok(write.commit(permission).await?.into())
+}
+
+async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<Message>, Error> {
+    let (_, mut input) = call.permit("permission:delete")?;
+    let id = input.path::<PermissionId>("permission_id");
+    let id = input.finish(|| id)?;
+    let mut write = state.control.write().await?;
+    let now = write.now();
+    let permission = existing(write.tx(), id).await?;
+    // The super role holds everything and so does not count.
+    if let Some(role) = roles::find(write.tx(), SUPER_ROLE).await? {
+        roles::revoke(write.tx(), role, id).await?;
+    }
+    if is_system_permission(&permission.name) || permissions::holders(write.tx(), id).await? > 0 {
+        return Err(Error::BadRequest("Permission cannot be deleted".into()));
+    }
+    permissions::delete(write.tx(), id, now).await?;
+    write.touch(Change::Rules);
+    Ok(write.commit(Message::new("Permission deleted successfully")).await?.into())
+}

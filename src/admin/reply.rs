@@ -1,0 +1,94 @@
+//! What handlers answer with. The status is always 200, for creation and deletion too.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::control;
+
+/// What was done, in a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Message {
+    message: Cow<'static, str>,
+    success: bool,
+}
+
+impl Message {
+    /// Says that `message` is so.
+    pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { message: message.into(), success: true }
+    }
+}
+
+/// The answer to a write: the value, and in `X-Policy-Revision` the revision of the rules it led to.
+#[derive(Clone, Debug)]
+pub(crate) struct Written<T> {
+    /// What is answered.
+    pub(crate) value: T,
+    /// The revision from which on the write has effect.
+    pub(crate) policy_revision: i64,
+}
+
+impl<T> From<control::Written<T>> for Written<T> {
+    fn from(written: control::Written<T>) -> Self {
+        Self { value: written.value, policy_revision: written.policy_revision }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Written<T> {
+    fn into_response(self) -> Response {
+        with_header(self.value, "x-policy-revision", self.policy_revision)
+    }
+}
+
+/// One page of a list: a bare array, and in `X-Total-Count` how many there are on all pages.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed<T> {
+    /// The entries of this page.
+    pub(crate) items: Vec<T>,
+    /// How many match in all.
+    pub(crate) total: i64,
+}
+
+impl<T: Serialize> IntoResponse for Listed<T> {
+    fn into_response(self) -> Response {
+        with_header(self.items, "x-total-count", self.total)
+    }
+}
+
+fn with_header(value: impl Serialize, name: &'static str, number: i64) -> Response {
+    let mut response = Json(value).into_response();
+    response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(number));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn body(response: Response) -> String {
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_write_names_its_revision() {
+        let value = Message::new("User deleted successfully");
+        let response = Written { value, policy_revision: 7 }.into_response();
+        assert_eq!(response.headers()["x-policy-revision"], "7");
+        assert_eq!(body(response).await, r#"{"message":"User deleted successfully","success":true}"#);
+    }
+
+    #[tokio::test]
+    async fn lists_and_counts_are_bare() {
+        let response = Listed { items: vec!["ä"], total: 3 }.into_response();
+        assert_eq!(response.headers()["x-total-count"], "3");
+        assert_eq!(body(response).await, r#"["ä"]"#);
+        assert_eq!(body(Json(3).into_response()).await, "3");
+    }
+}

@@ -1,0 +1,247 @@
+//! Upstreams: where the gateway forwards to.
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::routing::get;
+
+use super::endpoints::Endpoints;
+use super::error::Error;
+use super::gate::{Call, Gate};
+use super::input::{Flaw, Input, Object, Valid};
+use super::page::{Limits, page};
+use super::reply::{Message, Written};
+use crate::control::{Control, Write};
+use crate::model::{
+    Balance, Host, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamId, UpstreamName, UpstreamPatch,
+};
+use crate::store::{self, Tx, changes::Change, routes, upstreams};
+
+/// What the endpoints of this file use.
+#[derive(Clone, Debug, FromRef)]
+pub(super) struct Upstreams {
+    pub(super) gate: Gate,
+    pub(super) control: Control,
+}
+
+pub(super) fn endpoints() -> Endpoints<Upstreams> {
+    Endpoints::new()
+        .at("/upstreams/", get(list).post(create))
+        .at("/upstreams/count", get(count))
+        .at("/upstreams/{upstream_id}", get(one).put(update).delete(delete))
+}
+
+const MOST_TARGETS: usize = 256;
+const MOST_RETRIES: i64 = 10;
+const LONGEST_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1_000;
+
+fn not_found() -> Error {
+    Error::NotFound("Upstream not found".into())
+}
+
+fn taken(error: store::Error) -> Error {
+    match error {
+        store::Error::Conflict { .. } => Error::BadRequest("Upstream name already exists".into()),
+        other => other.into(),
+    }
+}
+
+async fn existing(tx: &mut Tx, id: UpstreamId) -> Result<Upstream, Error> {
+    upstreams::get(tx, id).await?.ok_or_else(not_found)
+}
+
+async fn list(State(state): State<Upstreams>, call: Call) -> Result<Json<Vec<Upstream>>, Error> {
+    let (_, mut input) = call.permit("upstream:read")?;
+    let page = page(&mut input, Limits::Lenient);
+    let page = input.finish(|| page)?;
+    let mut tx = state.control.read().await?;
+    Ok(Json(upstreams::list(&mut tx, page.into()).await?))
+}
+
+async fn count(State(state): State<Upstreams>, call: Call) -> Result<Json<i64>, Error> {
+    call.permit("upstream:read")?;
+    let mut tx = state.control.read().await?;
+    Ok(Json(upstreams::count(&mut tx).await?))
+}
+
+async fn one(State(state): State<Upstreams>, call: Call) -> Result<Json<Upstream>, Error> {
+    let (_, mut input) = call.permit("upstream:read")?;
+    let id = input.path("upstream_id");
+    let id = input.finish(|| id)?;
+    let mut tx = state.control.read().await?;
+    existing(&mut tx, id).await.map(Json)
+}
+
+/// What both bodies have, read and held to what can work.
+struct Settings {
+    targets: Option<Vec<Target>>,
+    tls: Option<Option<Tls>>,
+    host_header: Option<Option<String>>,
+    timeouts: Option<Timeouts>,
+    retries: Option<i64>,
+    max_body_bytes: Option<Option<i64>>,
+    is_active: Option<bool>,
+}
+
+fn settings(body: &mut Object<'_>) -> Valid<Settings> {
+    let targets = body.json::<Vec<Target>>("targets").check(|targets| check_targets(targets)).optional();
+    let tls = body.json::<Tls>("tls").check(|tls| check_host(&tls.server_name, "server_name")).nullable();
+    let host_header = body.field::<String>("host_header").check(|host| check_host_header(host)).nullable();
+    let timeouts = body.json::<Timeouts>("timeouts").check(|timeouts| check_timeouts(*timeouts)).optional();
+    let retries = body.field::<i64>("retries").at_least(0).at_most(MOST_RETRIES).optional();
+    let max_body_bytes = body.field::<i64>("max_body_bytes").at_least(0).nullable();
+    let is_active = body.optional::<bool>("is_active");
+    // Only one value of each exists; naming another is an error and not ignored.
+    let protocol = body.json::<Protocol>("protocol").optional();
+    let balance = body.json::<Balance>("balance").optional();
+    let health_check = body
+        .json::<serde_json::Value>("health_check")
+        .check(|_| Err(Flaw::value("health checks are not supported")))
+        .optional();
+    body.optional::<i64>("id");
+    let _only_values = (protocol?, balance?, health_check?);
+    Some(Settings {
+        targets: targets?,
+        tls: tls?,
+        host_header: host_header?,
+        timeouts: timeouts?,
+        retries: retries?,
+        max_body_bytes: max_body_bytes?,
+        is_active: is_active?,
+    })
+}
+
+fn check_targets(targets: &[Target]) -> Result<(), Flaw> {
+    if targets.is_empty() || targets.len() > MOST_TARGETS {
+        return Err(Flaw::value(format!("between 1 and {MOST_TARGETS} targets are needed")));
+    }
+    for target in targets {
+        let (host, port) = target.address.rsplit_once(':').unwrap_or((&target.address, ""));
+        if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(Flaw::value(format!("'{}' is not address:port or name:port", target.address)));
+        }
+        check_host(host, "address")?;
+        if !(1..=100).contains(&target.weight) {
+            return Err(Flaw::value("weight must be between 1 and 100"));
+        }
+    }
+    Ok(())
+}
+
+/// A TLS name must not be empty: the library below would then skip verification without a word.
+fn check_host(host: &str, what: &str) -> Result<(), Flaw> {
+    Host::try_from(host).map(|_| ()).map_err(|_| Flaw::value(format!("{what} '{host}' is not a host")))
+}
+
+fn check_host_header(header: &str) -> Result<(), Flaw> {
+    let (host, port) = match header.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (header, None),
+    };
+    if port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(Flaw::value("host_header is not host or host:port"));
+    }
+    check_host(host, "host_header")
+}
+
+fn check_timeouts(timeouts: Timeouts) -> Result<(), Flaw> {
+    let all = [timeouts.connect_ms, timeouts.read_ms, timeouts.write_ms, timeouts.total_ms];
+    if all.iter().all(|ms| (1..=LONGEST_TIMEOUT_MS).contains(ms)) {
+        return Ok(());
+    }
+    Err(Flaw::value(format!("timeouts must be between 1 and {LONGEST_TIMEOUT_MS} milliseconds")))
+}
+
+fn read_create(input: &mut Input) -> Valid<NewUpstream> {
+    let mut body = input.body();
+    let name = body.required::<UpstreamName>("name");
+    let given = body.json::<Vec<Target>>("targets").required().is_some();
+    let settings = settings(&mut body);
+    body.refuse_unknown();
+    let settings = settings.filter(|_| given)?;
+    Some(NewUpstream {
+        name: name?,
+        is_active: settings.is_active.unwrap_or(true),
+        protocol: Protocol::Http1,
+        targets: settings.targets?,
+        balance: Balance::RoundRobin,
+        tls: settings.tls.flatten(),
+        host_header: settings.host_header.flatten(),
+        timeouts: settings.timeouts.unwrap_or_default(),
+        retries: settings.retries.unwrap_or(0),
+        max_body_bytes: settings.max_body_bytes.flatten(),
+    })
+}
+
+async fn create(State(state): State<Upstreams>, call: Call) -> Result<Written<Upstream>, Error> {
+    let (_, mut input) = call.permit("upstream:create")?;
+    let new = read_create(&mut input);
+    let new = input.finish(|| new)?;
+    let mut write = state.control.write().await?;
+    let now = write.now();
+    let id = upstreams::insert(write.tx(), &new, now).await.map_err(taken)?;
+    changed(write, id).await
+}
+
+async fn changed(mut write: Write, id: UpstreamId) -> Result<Written<Upstream>, Error> {
+    write.touch(Change::Rules);
+    let upstream = existing(write.tx(), id).await?;
+    Ok(write.commit(upstream).await?.into())
+}
+
+fn read_update(input: &mut Input) -> Valid<(UpstreamId, UpstreamPatch)> {
+    let id = input.path("upstream_id");
+    let mut body = input.body();
+    let name = body.optional::<UpstreamName>("name");
+    let settings = settings(&mut body);
+    body.refuse_unknown();
+    let settings = settings?;
+    let patch = UpstreamPatch {
+        name: name?,
+        is_active: settings.is_active,
+        targets: settings.targets,
+        tls: settings.tls,
+        host_header: settings.host_header,
+        timeouts: settings.timeouts,
+        retries: settings.retries,
+        max_body_bytes: settings.max_body_bytes,
+    };
+    Some((id?, patch))
+}
+
+async fn update(State(state): State<Upstreams>, call: Call) -> Result<Written<Upstream>, Error> {
+    let (_, mut input) = call.permit("upstream:update")?;
+    let read = read_update(&mut input);
+    let (id, patch) = input.finish(|| read)?;
+    let mut write = state.control.write().await?;
+    let now = write.now();
+    let current = existing(write.tx(), id).await?;
+    // Routes name their upstream; a new name would leave them pointing nowhere.
+    if patch.name.as_ref().is_some_and(|name| *name != current.name) {
+        refuse_if_used(write.tx(), &current).await?;
+    }
+    upstreams::update(write.tx(), id, &patch, now).await.map_err(taken)?;
+    changed(write, id).await
+}
+
+async fn refuse_if_used(tx: &mut Tx, upstream: &Upstream) -> Result<(), Error> {
+    let users = routes::using_upstream(tx, &upstream.name).await?;
+    if users.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = users.iter().take(20).map(|route| format!("{} ({})", route.route, route.id)).collect();
+    let more = if users.len() > 20 { ", …" } else { "" };
+    Err(Error::BadRequest(format!("Upstream is used by routes: {}{more}", names.join(", ")).into()))
+}
+
+async fn delete(State(state): State<Upstreams>, call: Call) -> Result<Written<Message>, Error> {
+    let (_, mut input) = call.permit("upstream:delete")?;
+    let id = input.path::<UpstreamId>("upstream_id");
+    let id = input.finish(|| id)?;
+    let mut write = state.control.write().await?;
+    let now = write.now();
+    let upstream = existing(write.tx(), id).await?;
+    refuse_if_used(write.tx(), &upstream).await?;
+    upstreams::delete(write.tx(), id, now).await?;
+    write.touch(Change::Rules);
+    Ok(write.commit(Message::new("Upstream deleted successfully")).await?.into())
+}

@@ -1,0 +1,228 @@
+//! From merged values to typed settings.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::settings::{
+    AccessLog, Admin, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics, PasswordPolicy,
+    Policy, Settings, TlsFiles,
+};
+use super::values::Values;
+use super::{Error, Sources};
+use crate::model::Secret;
+
+/// What ends the path of a `sqlite:` address, and the escape itself.
+const IN_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
+
+/// Fills in the database of the data directory, and takes off a driver as `SQLAlchemy` writes it
+/// (`postgresql+psycopg2://`).
+pub(super) fn database_url(data_dir: &Path, values: &mut Values) -> Result<(), Error> {
+    let url = values.text("database.url");
+    let origin = values.origin("database.url").clone();
+    if url.is_empty() {
+        let path = data_dir.join("cedargate.db");
+        let path = path.to_str().ok_or_else(|| values.refused("database.url", "needs a data directory in UTF-8"))?;
+        let url = format!("sqlite:{}", utf8_percent_encode(path, IN_PATH));
+        return values.read_path("database.url", &url, origin);
+    }
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    let bare = scheme.split_once('+').map_or(scheme, |(bare, _driver)| bare);
+    let known = match bare {
+        "sqlite" => !rest.is_empty(),
+        "postgres" | "postgresql" => rest.starts_with("//"),
+        _ => false,
+    };
+    if !known {
+        return Err(values.invalid("database.url", "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME", url));
+    }
+    let url = format!("{bare}:{rest}");
+    values.read_path("database.url", &url, origin)
+}
+
+pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, Error> {
+    Ok(Settings {
+        mode: sources.mode,
+        data_dir: sources.data_dir.clone(),
+        gateway: gateway(values)?,
+        admin: admin(values)?,
+        metrics: Metrics { enabled: values.switch("metrics.enabled"), listen: values.address("metrics.listen")? },
+        database: Database {
+            url: values.secret("database.url"),
+            max_connections: values.number::<u32>("database.pool_size")?
+                + values.number::<u32>("database.max_overflow")?,
+            acquire_timeout: milliseconds(values, "database.pool_timeout_ms")?,
+        },
+        auth: auth(values)?,
+        password_policy: PasswordPolicy {
+            min_length: values.number("password_policy.min_length")?,
+            require_uppercase: values.switch("password_policy.require_uppercase"),
+            require_lowercase: values.switch("password_policy.require_lowercase"),
+            require_numbers: values.switch("password_policy.require_numbers"),
+            require_special: values.switch("password_policy.require_special"),
+        },
+        policy: Policy { dir: path(values, "policy.dir") },
+        log: Log {
+            level: values
+                .text("log.level")
+                .parse()
+                .map_err(|_| values.invalid("log.level", "a level", values.text("log.level")))?,
+            format: if values.text("log.format") == "text" { LogFormat::Text } else { LogFormat::Json },
+        },
+        access_log: AccessLog { enabled: values.switch("access_log.enabled") },
+        cors: cors(values)?,
+        app: App {
+            name: values.text("app.name").to_owned(),
+            environment: match values.text("app.environment") {
+                "development" => Environment::Development,
+                _ => Environment::Production,
+            },
+            debug: values.switch("app.debug"),
+        },
+        entries: values.entries(),
+    })
+}
+
+fn gateway(values: &Values) -> Result<Gateway, Error> {
+    let public_url = values.text("gateway.public_url").trim_end_matches('/');
+    if !public_url.is_empty() && !is_web_address(public_url) {
+        return Err(values.invalid("gateway.public_url", "an http:// or https:// address", public_url));
+    }
+    Ok(Gateway {
+        listen: listen(values, "gateway.listen")?,
+        workers: match values.number("gateway.workers")? {
+            0 => cores(),
+            workers => workers,
+        },
+        mount: values.switch("gateway.mount"),
+        max_body_bytes: values.number("gateway.max_body_bytes")?,
+        header_timeout: milliseconds(values, "gateway.header_timeout_ms")?,
+        keepalive_timeout: milliseconds(values, "gateway.keepalive_timeout_ms")?,
+        shutdown_timeout: milliseconds(values, "gateway.shutdown_timeout_ms")?,
+        tls: match (path(values, "gateway.tls_certificate"), path(values, "gateway.tls_key")) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(values.refused("gateway.tls_certificate", "is set without gateway.tls_key"));
+            }
+            (None, Some(_)) => {
+                return Err(values.refused("gateway.tls_key", "is set without gateway.tls_certificate"));
+            }
+        },
+        token_cache_entries: values.number("gateway.token_cache_entries")?,
+        upstream_pool_size: values.number("gateway.upstream_pool_size")?,
+        public_url: (!public_url.is_empty()).then(|| public_url.to_owned()),
+    })
+}
+
+fn admin(values: &Values) -> Result<Admin, Error> {
+    let prefix = values.text("admin.api_prefix");
+    if !is_plain_prefix(prefix) {
+        let expected = "a path such as /api/v1: it begins with / and does not end with it; letters, digits, . _ ~ -";
+        return Err(values.invalid("admin.api_prefix", expected, prefix));
+    }
+    Ok(Admin {
+        listen: listen(values, "admin.listen")?,
+        api_prefix: prefix.to_owned(),
+        max_body_bytes: values.number("admin.max_body_bytes")?,
+        missing_credentials_status: match values.text("admin.missing_credentials_status") {
+            "403" => ::http::StatusCode::FORBIDDEN,
+            _ => ::http::StatusCode::UNAUTHORIZED,
+        },
+        request_timeout: milliseconds(values, "admin.request_timeout_ms")?,
+    })
+}
+
+fn auth(values: &Values) -> Result<Auth, Error> {
+    let minutes: u64 = values.number("auth.access_token_minutes")?;
+    let days: u64 = values.number("auth.refresh_token_days")?;
+    let bootstrap = values.text("auth.bootstrap_password");
+    Ok(Auth {
+        secret_key: values.secret("auth.secret_key"),
+        access_token: Duration::from_secs(minutes * 60),
+        refresh_token: Duration::from_secs(days * 86_400),
+        bootstrap_password: (!bootstrap.is_empty()).then(|| Secret::new(bootstrap.to_owned())),
+        leeway: seconds(values, "auth.leeway_seconds")?,
+        hash_threads: match values.number("auth.hash_threads")? {
+            0 => (cores() / 2).max(1),
+            threads => threads,
+        },
+        hash_queue: values.number("auth.hash_queue")?,
+        argon2: Argon2 {
+            memory_kib: values.number("auth.argon2_memory_kib")?,
+            iterations: values.number("auth.argon2_iterations")?,
+            parallelism: values.number("auth.argon2_parallelism")?,
+        },
+        login_failures: values.number("auth.login_failures")?,
+        login_window: seconds(values, "auth.login_window_seconds")?,
+    })
+}
+
+fn cors(values: &Values) -> Result<Cors, Error> {
+    let each = |path: &str, expected: &str, valid: fn(&str) -> bool| {
+        let items = values.list(path);
+        match items.iter().find(|item| *item != "*" && !valid(item)) {
+            Some(bad) => Err(values.invalid(path, expected, bad)),
+            None => Ok(items),
+        }
+    };
+    let origin = "a list of * or origins such as https://app.example.com";
+    let origins = each("cors.allowed_origins", origin, |text| is_origin(text.trim_end_matches('/')))?;
+    Ok(Cors {
+        allowed_origins: origins.iter().map(|text| text.trim_end_matches('/').to_owned()).collect(),
+        allow_credentials: values.switch("cors.allow_credentials"),
+        allowed_methods: each("cors.allowed_methods", "a list of * or methods", |text| {
+            text.parse::<::http::Method>().is_ok()
+        })?,
+        allowed_headers: each("cors.allowed_headers", "a list of * or header names", |text| {
+            text.parse::<::http::HeaderName>().is_ok()
+        })?,
+        max_age: seconds(values, "cors.max_age_seconds")?,
+    })
+}
+
+fn listen(values: &Values, path: &str) -> Result<std::net::SocketAddr, Error> {
+    values.address(path)?.ok_or_else(|| values.invalid(path, "an address and port", ""))
+}
+
+fn path(values: &Values, key: &str) -> Option<PathBuf> {
+    Some(values.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+fn milliseconds(values: &Values, path: &str) -> Result<Duration, Error> {
+    values.number(path).map(Duration::from_millis)
+}
+
+fn seconds(values: &Values, path: &str) -> Result<Duration, Error> {
+    values.number(path).map(Duration::from_secs)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Segments of unreserved characters (RFC 3986 2.3), none of them `.` or `..`.
+fn is_plain_prefix(prefix: &str) -> bool {
+    prefix.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|segment| {
+            !matches!(segment, "" | "." | "..")
+                && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte))
+        })
+    })
+}
+
+/// With a host, and without user, query and fragment.
+fn is_web_address(text: &str) -> bool {
+    !text.contains(['@', '?', '#'])
+        && text.parse::<::http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+        })
+}
+
+/// Scheme, host and port as browsers send them; apps and extensions have schemes of their own.
+fn is_origin(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, rest)| {
+        !scheme.is_empty() && !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ', '*'])
+    })
+}

@@ -1,0 +1,228 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Entry, Mode};
+use crate::model::Secret;
+
+/// All settings, resolved and checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// What they were loaded for.
+    pub mode: Mode,
+    /// Holds whatever the program keeps: `cedargate.db`, snapshot, keys. It need not exist yet.
+    pub data_dir: PathBuf,
+    /// The data plane.
+    pub gateway: Gateway,
+    /// The admin service.
+    pub admin: Admin,
+    /// `/metrics`.
+    pub metrics: Metrics,
+    /// The store.
+    pub database: Database,
+    /// Tokens, passwords and sign-in.
+    pub auth: Auth,
+    /// What a new password must look like.
+    pub password_policy: PasswordPolicy,
+    /// The operator's own policies.
+    pub policy: Policy,
+    /// The program's log.
+    pub log: Log,
+    /// One line per request.
+    pub access_log: AccessLog,
+    /// Cross-origin requests.
+    pub cors: Cors,
+    /// How the service presents itself.
+    pub app: App,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// The data plane.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Threads; resolved, never 0.
+    pub workers: usize,
+    /// Whether the admin paths are reachable on this listener too.
+    pub mount: bool,
+    /// Larger request bodies are refused with 413.
+    pub max_body_bytes: u64,
+    /// A request's head must have arrived within this time.
+    pub header_timeout: Duration,
+    /// Idle client connections are closed after this time.
+    pub keepalive_timeout: Duration,
+    /// Requests in flight have this long at shutdown.
+    pub shutdown_timeout: Duration,
+    /// Serve TLS with these.
+    pub tls: Option<TlsFiles>,
+    /// Capacity of the cache of verified tokens.
+    pub token_cache_entries: usize,
+    /// Idle connections kept to upstreams.
+    pub upstream_pool_size: usize,
+    /// The address clients use, without a trailing slash, when it is not the listener's own.
+    pub public_url: Option<String>,
+}
+
+/// A certificate chain and its key, both PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// The admin service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Begins with `/`, does not end with it.
+    pub api_prefix: String,
+    /// Larger request bodies are refused with 413.
+    pub max_body_bytes: usize,
+    /// 401, or 403 for clients of the predecessor that expect it.
+    pub missing_credentials_status: ::http::StatusCode,
+    /// A request that takes longer is given up.
+    pub request_timeout: Duration,
+}
+
+/// `/metrics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether it is served at all.
+    pub enabled: bool,
+    /// A listener of its own; `None` is the admin listener.
+    pub listen: Option<SocketAddr>,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Database {
+    /// `sqlite:…` (percent-encoded path), `postgres://…` or `postgresql://…`; never empty.
+    pub url: Secret<String>,
+    /// Pool size and overflow together.
+    pub max_connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+}
+
+/// Tokens, passwords and sign-in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Auth {
+    /// Signs tokens (HS256); at least 32 bytes, except in [`Mode::Offline`], where it may be empty.
+    pub secret_key: Secret<String>,
+    /// Life of an access token.
+    pub access_token: Duration,
+    /// Life of a refresh token.
+    pub refresh_token: Duration,
+    /// Password of the first administrator; `None` lets the seed make a random one.
+    pub bootstrap_password: Option<Secret<String>>,
+    /// Clocks may differ by this much.
+    pub leeway: Duration,
+    /// Threads that hash passwords; resolved, never 0.
+    pub hash_threads: usize,
+    /// Hashes that may wait for a thread; more are refused.
+    pub hash_queue: usize,
+    /// Cost of a password hash.
+    pub argon2: Argon2,
+    /// Failures within the window after which sign-in is refused.
+    pub login_failures: u32,
+    /// The window.
+    pub login_window: Duration,
+}
+
+/// Cost of a password hash (argon2id).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2 {
+    /// Memory per hash, in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
+}
+
+/// What a new password must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent requirements, each its own setting")]
+pub struct PasswordPolicy {
+    /// In characters.
+    pub min_length: usize,
+    /// An upper-case letter is demanded.
+    pub require_uppercase: bool,
+    /// A lower-case letter is demanded.
+    pub require_lowercase: bool,
+    /// A digit is demanded.
+    pub require_numbers: bool,
+    /// A character of another kind is demanded.
+    pub require_special: bool,
+}
+
+/// The operator's own policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Directory of `*.cedar`; `None` leaves the shipped guard rails alone.
+    pub dir: Option<PathBuf>,
+}
+
+/// The program's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important level that is written.
+    pub level: tracing::Level,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// One line per request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Whether it is written.
+    pub enabled: bool,
+}
+
+/// Cross-origin requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// Origins without a trailing slash, or `*`.
+    pub allowed_origins: Vec<String>,
+    /// Whether browsers may send credentials.
+    pub allow_credentials: bool,
+    /// Methods, or `*`.
+    pub allowed_methods: Vec<String>,
+    /// Header names, or `*`.
+    pub allowed_headers: Vec<String>,
+    /// How long a preflight answer may be kept.
+    pub max_age: Duration,
+}
+
+/// How the service presents itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Its name.
+    pub name: String,
+    /// Where it runs.
+    pub environment: Environment,
+    /// Shown to clients of the predecessor; loosens nothing.
+    pub debug: bool,
+}
+
+/// Where the service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// For real.
+    Production,
+    /// On a developer's machine.
+    Development,
+}

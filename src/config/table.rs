@@ -1,0 +1,106 @@
+use super::key::{Key, Kind};
+use Kind::{Address, Choice, List, Number, OptionalAddress, Secret, Switch, Text, Url};
+
+const DAY_S: u64 = 86_400;
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 3_600_000;
+
+const fn key(path: &'static str, kind: Kind, default: &'static str) -> Key {
+    Key { path, kind, default, dev: None }
+}
+
+impl Key {
+    const fn dev(self, default: &'static str) -> Self {
+        Self { dev: Some(default), ..self }
+    }
+}
+
+/// Every setting there is.
+pub(super) static KEYS: &[Key] = &[
+    key("gateway.listen", Address, "0.0.0.0:8000").dev("127.0.0.1:8000"),
+    key("gateway.workers", Number(0, 1_024), "0"),
+    key("gateway.mount", Switch, "true"),
+    key("gateway.max_body_bytes", Number(1, 1 << 40), "10485760"),
+    key("gateway.header_timeout_ms", Number(100, 10 * MINUTE_MS), "10000"),
+    key("gateway.keepalive_timeout_ms", Number(100, HOUR_MS), "60000"),
+    key("gateway.shutdown_timeout_ms", Number(0, HOUR_MS), "30000"),
+    key("gateway.tls_certificate", Text, ""),
+    key("gateway.tls_key", Text, ""),
+    key("gateway.token_cache_entries", Number(1, 10_000_000), "100000"),
+    key("gateway.upstream_pool_size", Number(1, 65_536), "256"),
+    key("gateway.public_url", Text, ""),
+    key("admin.listen", Address, "127.0.0.1:8001"),
+    key("admin.api_prefix", Text, "/api/v1"),
+    key("admin.max_body_bytes", Number(1_024, 1 << 30), "1048576"),
+    key("admin.missing_credentials_status", Choice(&["401", "403"]), "401"),
+    key("admin.request_timeout_ms", Number(100, 10 * MINUTE_MS), "30000"),
+    key("metrics.enabled", Switch, "true"),
+    key("metrics.listen", OptionalAddress, ""),
+    key("database.url", Url, ""),
+    key("database.pool_size", Number(1, 1_000), "5"),
+    key("database.max_overflow", Number(0, 1_000), "10"),
+    key("database.pool_timeout_ms", Number(100, 10 * MINUTE_MS), "30000"),
+    key("auth.secret_key", Secret, ""),
+    key("auth.access_token_minutes", Number(1, 525_600), "30"),
+    key("auth.refresh_token_days", Number(1, 3_650), "7"),
+    key("auth.bootstrap_password", Secret, ""),
+    key("auth.leeway_seconds", Number(0, 60), "5"),
+    key("auth.hash_threads", Number(0, 256), "0"),
+    key("auth.hash_queue", Number(1, 65_536), "64"),
+    key("auth.argon2_memory_kib", Number(1_024, 1 << 22), "19456"),
+    key("auth.argon2_iterations", Number(1, 100), "2"),
+    key("auth.argon2_parallelism", Number(1, 64), "1"),
+    key("auth.login_failures", Number(1, 1_000_000), "5"),
+    key("auth.login_window_seconds", Number(1, 30 * DAY_S), "900"),
+    key("password_policy.preset", Choice(&["", "lenient"]), ""),
+    key("password_policy.min_length", Number(1, 128), "8"),
+    key("password_policy.require_uppercase", Switch, "true"),
+    key("password_policy.require_lowercase", Switch, "true"),
+    key("password_policy.require_numbers", Switch, "true"),
+    key("password_policy.require_special", Switch, "true"),
+    key("policy.dir", Text, ""),
+    key("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), "info"),
+    key("log.format", Choice(&["json", "text"]), "json").dev("text"),
+    key("access_log.enabled", Switch, "true"),
+    key("cors.allowed_origins", List, "*"),
+    key("cors.allow_credentials", Switch, "true"),
+    key("cors.allowed_methods", List, "*"),
+    key("cors.allowed_headers", List, "*"),
+    key("cors.max_age_seconds", Number(0, DAY_S), "600"),
+    key("app.name", Text, "Cedargate"),
+    key("app.environment", Choice(&["production", "development"]), "production").dev("development"),
+    key("app.debug", Switch, "false"),
+];
+
+/// What `password_policy.preset = "lenient"` changes: any password of 6 characters, as the predecessor took them.
+pub(super) const LENIENT: &[(&str, &str)] = &[
+    ("password_policy.min_length", "6"),
+    ("password_policy.require_uppercase", "false"),
+    ("password_policy.require_lowercase", "false"),
+    ("password_policy.require_numbers", "false"),
+    ("password_policy.require_special", "false"),
+];
+
+/// The setting of that name.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+/// The key that was probably meant by `path`, its last part counting on its own too.
+pub(super) fn nearest_key(path: &str) -> Option<String> {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let score = |key: &str| {
+        let whole = strsim::normalized_damerau_levenshtein(path, key);
+        whole.max(0.9 * strsim::normalized_damerau_levenshtein(&last(path), &last(key)))
+    };
+    nearest(KEYS.iter().map(|key| key.path.to_owned()), score)
+}
+
+/// The one that scores best, if any is near at all.
+pub(super) fn nearest(names: impl Iterator<Item = String>, score: impl Fn(&str) -> f64) -> Option<String> {
+    names
+        .map(|name| (score(&name), name))
+        .filter(|(score, _)| *score >= 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}

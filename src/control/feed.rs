@@ -1,0 +1,138 @@
+//! Following what other nodes, and the command line, write; and forgetting what has expired.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{error, info, warn};
+
+use super::{Control, Error, load};
+use crate::{
+    model::Timestamp,
+    store::{Bell, changes, revocations, sessions},
+};
+
+/// How often the feed is looked at without a bell.
+const POLL: Duration = Duration::from_secs(1);
+/// How often expired rows are removed.
+const CLEANING: Duration = Duration::from_mins(1);
+/// Rows removed in one statement, so that no lock is held for long.
+const BATCH: u32 = 1_000;
+/// Changes kept for nodes that were away.
+const KEPT_REVISIONS: i64 = 100_000;
+
+/// What one round of cleaning removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Housekeeping {
+    /// Expired revocations.
+    pub revocations: u64,
+    /// Expired or ended sessions.
+    pub sessions: u64,
+    /// Old entries of the feed.
+    pub changes: u64,
+}
+
+impl Control {
+    /// Follows the feed for ever: PostgreSQL rings a bell, and a poll every second is the belt.
+    ///
+    /// A failure keeps the last good snapshot, is logged and counted, and is tried again.
+    pub async fn follow(&self) {
+        let mut bell: Option<Bell> = None;
+        let mut failing = false;
+        let mut cleaning = interval(CLEANING);
+        cleaning.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if bell.is_none() {
+                bell = self.0.db.bell().await.unwrap_or_default();
+            }
+            let next_poll = Instant::now() + POLL;
+            let rung = async {
+                match &mut bell {
+                    Some(bell) => bell.wait().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep_until(next_poll) => {}
+                outcome = rung => if outcome.is_err() {
+                    bell = None;
+                    sleep_until(next_poll).await;
+                },
+                _ = cleaning.tick() => self.clean_and_log().await,
+            }
+            match self.apply_feed().await {
+                Ok(_) if failing => {
+                    failing = false;
+                    info!("following the database again");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    self.0.metrics.snapshot_failed();
+                    if !failing {
+                        error!(error = %describe(&error), "cannot follow the database; deciding by the last good snapshot");
+                    }
+                    failing = true;
+                }
+            }
+        }
+    }
+
+    /// Applies what has not been seen of the feed; returns whether there was anything.
+    ///
+    /// # Errors
+    /// The database is away, or what others wrote does not compile here.
+    pub async fn apply_feed(&self) -> Result<bool, Error> {
+        let inner = &self.0;
+        let mut tx = inner.db.read().await?;
+        if changes::current(&mut tx).await?.revision <= inner.snapshots.load().revision() {
+            return Ok(false);
+        }
+        drop(tx);
+        let _turn = Arc::clone(&inner.turn).lock_owned().await;
+        let mut tx = inner.db.read().await?;
+        let revisions = changes::current(&mut tx).await?;
+        let base = inner.snapshots.load();
+        if revisions.revision <= base.revision() {
+            return Ok(false);
+        }
+        let started = std::time::Instant::now();
+        let next = load::catch_up(&mut tx, &base, &inner.fixed, revisions, Timestamp::now()).await?;
+        inner.advance(next, started.elapsed());
+        Ok(true)
+    }
+
+    /// Removes one batch of what has expired.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn clean(&self) -> Result<Housekeeping, Error> {
+        let now = Timestamp::now();
+        let mut tx = self.0.db.write().await?;
+        let removed = Housekeeping {
+            revocations: revocations::purge(&mut tx, now, BATCH).await?,
+            sessions: sessions::purge(&mut tx, now, BATCH).await?,
+            changes: changes::purge(&mut tx, self.0.snapshots.load().revision() - KEPT_REVISIONS).await?,
+        };
+        tx.commit().await?;
+        Ok(removed)
+    }
+
+    async fn clean_and_log(&self) {
+        match self.clean().await {
+            Ok(removed) if removed == Housekeeping::default() => {}
+            Ok(removed) => info!(?removed, "expired rows removed"),
+            Err(error) => warn!(error = %describe(&error), "expired rows could not be removed"),
+        }
+    }
+}
+
+/// The error with its sources.
+fn describe(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

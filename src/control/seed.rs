@@ -1,0 +1,234 @@
+//! The rows that every installation has.
+
+use super::{Control, Error};
+use crate::{
+    model::{
+        Category, Email, Icon, Label, ModuleId, ModuleName, NewModule, NewPermission, NewRole, NewRoute, NewUser,
+        PathTemplate, PermissionId, PermissionName, RoleId, RoleName, RouteId, SUPER_ROLE, Secret, Timestamp, Username,
+    },
+    store::{Tx, changes::Change, modules, permissions, roles, routes, users},
+};
+
+/// Resources whose four CRUD permissions every installation has, in the order of the predecessor's ids.
+const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
+const VERBS: [(&str, &str); 4] = [("create", "Create"), ("read", "Read"), ("update", "Update"), ("delete", "Delete")];
+
+/// A system role: name, description, and which permissions it holds.
+const ROLES: [(&str, &str, Holds); 4] = [
+    (SUPER_ROLE, "Super Administrator with all permissions", Holds::All),
+    ("admin", "Administrator with all user permissions", Holds::Resource("user")),
+    ("user", "Basic user with read-only access", Holds::One("user:read")),
+    ("guest", "Guest without permissions", Holds::Nothing),
+];
+
+#[derive(Clone, Copy)]
+enum Holds {
+    All,
+    Resource(&'static str),
+    One(&'static str),
+    Nothing,
+}
+
+impl Holds {
+    fn permits(self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Resource(resource) => {
+                RESOURCES.contains(&resource) && name.split_once(':').is_some_and(|(of, _)| of == resource)
+            }
+            Self::One(one) => name == one,
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// An account to be made at the first start.
+#[derive(Debug)]
+pub struct NewAccount {
+    /// Sign-in name.
+    pub username: Username,
+    /// Mail address.
+    pub email: Email,
+    /// PHC string of its password.
+    pub password_hash: Secret<String>,
+    /// Its role.
+    pub role: &'static str,
+}
+
+/// What seeding found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seeded {
+    /// Whether the database was empty before.
+    pub first_start: bool,
+}
+
+/// Makes sure that the system's permissions and roles are there, and at the first start `accounts` and the
+/// navigation tree too. Rows that exist are left as they are; missing grants of system roles are added.
+///
+/// # Errors
+/// The database is away, or an account is not acceptable.
+pub async fn seed(control: &Control, accounts: impl AsyncFnOnce() -> Vec<NewAccount>) -> Result<Seeded, Error> {
+    let mut write = control.write().await?;
+    let now = write.now();
+    let first_start = roles::find(write.tx(), SUPER_ROLE).await?.is_none();
+    let mut changed = seed_permissions(write.tx(), now).await?;
+    changed |= seed_roles(write.tx(), now).await?;
+    if first_start {
+        for account in accounts().await {
+            let role = roles::find(write.tx(), account.role).await?;
+            let user = NewUser {
+                username: account.username,
+                email: account.email,
+                password_hash: account.password_hash,
+                is_active: true,
+                role_ids: role.into_iter().collect(),
+            };
+            let id = users::insert(write.tx(), &user, now).await?;
+            write.touch(Change::User(id));
+        }
+        seed_navigation(write.tx(), now).await?;
+    }
+    if changed {
+        write.touch(Change::Rules);
+    }
+    write.commit(Seeded { first_start }).await.map(|written| written.value)
+}
+
+async fn seed_permissions(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
+    let mut changed = false;
+    for resource in RESOURCES {
+        for (verb, title) in VERBS {
+            let description = format!("{title} {resource} resources");
+            changed |= ensure_permission(tx, &format!("{resource}:{verb}"), &description, resource, now).await?.1;
+        }
+    }
+    Ok(changed)
+}
+
+/// The permission of this name, and whether it had to be made.
+pub(super) async fn ensure_permission(
+    tx: &mut Tx,
+    name: &str,
+    description: &str,
+    category: &str,
+    now: Timestamp,
+) -> Result<(PermissionId, bool), Error> {
+    if let Some(id) = permissions::find(tx, name).await? {
+        return Ok((id, false));
+    }
+    let new = NewPermission {
+        name: PermissionName::try_from(name).expect("a seeded name is valid"),
+        description: Some(description.to_owned()),
+        category: Category::try_from(category).ok(),
+    };
+    Ok((permissions::insert(tx, &new, now).await?, true))
+}
+
+async fn seed_roles(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
+    let mut changed = false;
+    for (name, description, holds) in ROLES {
+        let id = match roles::find(tx, name).await? {
+            Some(id) => id,
+            None => {
+                changed = true;
+                let name = RoleName::try_from(name).expect("a seeded name is valid");
+                let new = NewRole { name, description: Some(description.to_owned()), permission_ids: Vec::new() };
+                let id = roles::insert(tx, &new, now).await?;
+                roles::protect(tx, id).await?;
+                id
+            }
+        };
+        changed |= grant_missing(tx, id, holds, now).await?;
+    }
+    Ok(changed)
+}
+
+async fn grant_missing(tx: &mut Tx, role: RoleId, holds: Holds, now: Timestamp) -> Result<bool, Error> {
+    let mut changed = false;
+    for resource in RESOURCES {
+        for (verb, _) in VERBS {
+            let name = format!("{resource}:{verb}");
+            if holds.permits(&name)
+                && let Some(permission) = permissions::find(tx, &name).await?
+            {
+                changed |= roles::grant(tx, role, permission, now).await?;
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// A navigation route: path below the base, label, icon, priority, and its parent's place in the list.
+type Navigation = (&'static str, &'static str, &'static str, i64, Option<usize>);
+
+const NAVIGATION_BASE: &str = "/infinity/administration";
+const NAVIGATION: [Navigation; 7] = [
+    ("/accessControls", "Access Control", "GlobeLock", 0, None),
+    ("/users", "Users", "UsersRound", 0, Some(0)),
+    ("/roles", "Roles", "Cable", 1, Some(0)),
+    ("/permissions", "Permissions", "FolderLock", 2, Some(0)),
+    ("/pages", "Pages", "Layers", 1, None),
+    ("/modules", "Modules", "Boxes", 0, Some(4)),
+    ("/routes", "Routes", "GitFork", 1, Some(4)),
+];
+
+/// The navigation tree that the predecessor's front end has built in.
+async fn seed_navigation(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
+    let mut all_roles = Vec::new();
+    for (name, _, _) in ROLES {
+        all_roles.extend(roles::find(tx, name).await?);
+    }
+    let superadmin: Vec<RoleId> = all_roles.first().copied().into_iter().collect();
+    module(tx, ("dashboard", "Dashboard", "LayoutDashboard", "/infinity/dashboard", 0), all_roles, now).await?;
+    let heading = ("administration", "Administration", "ShieldUser", NAVIGATION_BASE, 1);
+    let module_id = module(tx, heading, superadmin.clone(), now).await?;
+    let mut ids: Vec<RouteId> = Vec::new();
+    for (path, label, icon, priority, parent) in NAVIGATION {
+        let route = NewRoute {
+            route: PathTemplate::try_from(format!("{NAVIGATION_BASE}{path}")).expect("a seeded path is valid"),
+            label: Label::try_from(label).expect("a seeded label is valid"),
+            icon: Icon::try_from(icon).ok(),
+            is_active: true,
+            is_sidebar: true,
+            module_id,
+            parent_id: parent.and_then(|place| ids.get(place).copied()),
+            priority,
+            role_ids: superadmin.clone(),
+            host: None,
+            upstream: None,
+            strip_prefix: None,
+            forward_authorization: true,
+            operations: Vec::new(),
+        };
+        ids.push(routes::insert(tx, &route, now).await?);
+    }
+    Ok(())
+}
+
+/// Name, label, icon, front-end route and priority of a module.
+type Heading<'a> = (&'a str, &'a str, &'a str, &'a str, i64);
+
+pub(super) async fn module(
+    tx: &mut Tx,
+    (name, label, icon, route, priority): Heading<'_>,
+    role_ids: Vec<RoleId>,
+    now: Timestamp,
+) -> Result<ModuleId, Error> {
+    let new = NewModule {
+        name: ModuleName::try_from(name).expect("a seeded name is valid"),
+        label: Label::try_from(label).expect("a seeded label is valid"),
+        icon: Icon::try_from(icon).ok(),
+        route: route.to_owned(),
+        priority,
+        is_active: true,
+        role_ids,
+    };
+    Ok(modules::insert(tx, &new, now).await?)
+}
+
+/// Whether the admin API itself depends on this permission.
+pub fn is_system_permission(name: &PermissionName) -> bool {
+    name.parts().is_some_and(|parts| {
+        !parts.own && RESOURCES.contains(&parts.resource) && VERBS.iter().any(|(verb, _)| *verb == parts.verb)
+    })
+}

@@ -1,0 +1,93 @@
+use super::{db::Tx, error::Result, sql::text};
+use crate::model::{Email, Secret, Timestamp, UserId, Username};
+
+/// What a sign-in is checked against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// Whose.
+    pub id: UserId,
+    /// Sign-in name.
+    pub username: Username,
+    /// PHC string, or bcrypt's own form for imported users.
+    pub password_hash: Secret<String>,
+    /// An inactive user may not sign in.
+    pub is_active: bool,
+    /// Goes into the tokens.
+    pub token_epoch: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: UserId,
+    username: Username,
+    password_hash: String,
+    is_active: bool,
+    token_epoch: i64,
+}
+
+impl From<Row> for Credentials {
+    fn from(Row { id, username, password_hash, is_active, token_epoch }: Row) -> Self {
+        Self { id, username, password_hash: Secret::new(password_hash), is_active, token_epoch }
+    }
+}
+
+/// Finds an undeleted user by user name or mail address, in any case.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn credentials(tx: &mut Tx, login: &str) -> Result<Option<Credentials>> {
+    // An address is stored in its normal form; a user name has no `@`, so one text cannot mean two users.
+    let normal = Email::try_from(login).map_or_else(|_| text(login), String::from).to_lowercase();
+    let row = tx
+        .query(
+            "SELECT id, username, password_hash, is_active, token_epoch FROM users
+             WHERE deleted_at IS NULL AND (username = $1 OR email_lower = $1)",
+        )
+        .bind(normal)
+        .fetch_optional::<Row>()
+        .await?;
+    Ok(row.map(Credentials::from))
+}
+
+/// Returns the credentials of an undeleted user.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn credentials_of(tx: &mut Tx, id: UserId) -> Result<Option<Credentials>> {
+    let row = tx
+        .query(
+            "SELECT id, username, password_hash, is_active, token_epoch FROM users
+             WHERE id = $1 AND deleted_at IS NULL",
+        )
+        .bind(id)
+        .fetch_optional::<Row>()
+        .await?;
+    Ok(row.map(Credentials::from))
+}
+
+/// Sets a new password's hash, which voids the user's tokens; false when there is no such user.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn set_password(tx: &mut Tx, id: UserId, hash: &Secret<String>, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .query(
+            "UPDATE users SET password_hash = $2, token_epoch = token_epoch + 1, updated_at = $3
+             WHERE id = $1 AND deleted_at IS NULL",
+        )
+        .bind(id)
+        .bind(hash.expose().clone())
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Replaces the hash of the same password by a better one; tokens stay valid. False when there is no such user.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn rehash(tx: &mut Tx, id: UserId, hash: &Secret<String>) -> Result<bool> {
+    let query = tx.query("UPDATE users SET password_hash = $2 WHERE id = $1 AND deleted_at IS NULL");
+    Ok(query.bind(id).bind(hash.expose().clone()).execute().await? > 0)
+}

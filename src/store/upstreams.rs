@@ -1,0 +1,124 @@
+//! Upstreams.
+
+use sqlx::types::Json;
+
+use super::{
+    db::Tx,
+    error::Result,
+    sql::{Page, text},
+};
+use crate::model::{NewUpstream, Timestamp, Upstream, UpstreamId, UpstreamPatch};
+
+/// Stores an upstream.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when the name is taken.
+pub async fn insert(tx: &mut Tx, new: &NewUpstream, now: Timestamp) -> Result<UpstreamId> {
+    tx.query(
+        "INSERT INTO upstreams (name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries,
+                                max_body_bytes, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+    )
+    .bind(new.name.clone())
+    .bind(new.is_active)
+    .bind(Json(new.protocol))
+    .bind(Json(new.targets.clone()))
+    .bind(Json(new.balance))
+    .bind(Json(new.tls.clone()))
+    .bind(new.host_header.clone())
+    .bind(Json(new.timeouts))
+    .bind(new.retries)
+    .bind(new.max_body_bytes)
+    .bind(now)
+    .fetch_value()
+    .await
+}
+
+/// Returns an undeleted upstream.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get(tx: &mut Tx, id: UpstreamId) -> Result<Option<Upstream>> {
+    tx.query(
+        "SELECT id, name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries, health_check,
+                max_body_bytes
+         FROM upstreams WHERE id = $1 AND deleted_at IS NULL",
+    )
+    .bind(id)
+    .fetch_optional()
+    .await
+}
+
+/// Lists undeleted upstreams by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn list(tx: &mut Tx, page: Page) -> Result<Vec<Upstream>> {
+    tx.query(
+        "SELECT id, name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries, health_check,
+                max_body_bytes
+         FROM upstreams WHERE deleted_at IS NULL ORDER BY id LIMIT $1 OFFSET $2",
+    )
+    .bind(page.limit())
+    .bind(page.offset())
+    .fetch_all()
+    .await
+}
+
+/// Counts the undeleted upstreams.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn count(tx: &mut Tx) -> Result<i64> {
+    tx.query("SELECT COUNT(*) FROM upstreams WHERE deleted_at IS NULL").fetch_value().await
+}
+
+/// Returns the id of the undeleted upstream of that name.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn find(tx: &mut Tx, name: &str) -> Result<Option<UpstreamId>> {
+    let query = tx.query("SELECT id FROM upstreams WHERE name = $1 AND deleted_at IS NULL").bind(text(name));
+    Ok(query.fetch_optional::<(UpstreamId,)>().await?.map(|(id,)| id))
+}
+
+/// Changes an undeleted upstream; false when there is none.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when the new name is taken.
+pub async fn update(tx: &mut Tx, id: UpstreamId, patch: &UpstreamPatch, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .query(
+            "UPDATE upstreams
+             SET name = COALESCE($2, name), is_active = COALESCE($3, is_active), targets = COALESCE($4, targets),
+                 tls = COALESCE($5, tls), host_header = CASE WHEN $6 THEN $7 ELSE host_header END,
+                 timeouts = COALESCE($8, timeouts), retries = COALESCE($9, retries),
+                 max_body_bytes = CASE WHEN $10 THEN $11 ELSE max_body_bytes END, updated_at = $12
+             WHERE id = $1 AND deleted_at IS NULL",
+        )
+        .bind(id)
+        .bind(patch.name.clone())
+        .bind(patch.is_active)
+        .bind(patch.targets.clone().map(Json))
+        // Cleared, it is JSON's null, which is not SQL's: COALESCE takes it.
+        .bind(patch.tls.clone().map(Json))
+        .bind(patch.host_header.is_some())
+        .bind(patch.host_header.clone().flatten())
+        .bind(patch.timeouts.map(Json))
+        .bind(patch.retries)
+        .bind(patch.max_body_bytes.is_some())
+        .bind(patch.max_body_bytes.flatten())
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(changed > 0)
+}
+
+/// Marks an upstream as deleted, which frees its name; false when there is none.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn delete(tx: &mut Tx, id: UpstreamId, now: Timestamp) -> Result<bool> {
+    let query = tx.query("UPDATE upstreams SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL");
+    Ok(query.bind(id).bind(now).execute().await? > 0)
+}

@@ -1,0 +1,197 @@
+//! Users, their credentials and the roles assigned to them.
+
+use std::collections::BTreeMap;
+
+use super::{
+    assignments,
+    db::Tx,
+    error::Result,
+    roles,
+    sql::{Ids, Page, contains, text},
+};
+use crate::model::{Email, NewUser, RoleId, Timestamp, User, UserId, UserPatch, Username};
+
+pub use super::assignments::{assign, state, states, unassign};
+pub use super::credentials::{Credentials, credentials, credentials_of, rehash, set_password};
+
+/// Which users to list; an absent field does not filter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Part of the user name or the mail address, case ignored.
+    pub search: Option<String>,
+    /// Whether the user may act.
+    pub is_active: Option<bool>,
+    /// Name of an assigned role, exactly.
+    pub role: Option<String>,
+}
+
+impl Filter {
+    fn pattern(&self) -> Option<String> {
+        contains(self.search.as_deref()).map(|pattern| pattern.to_lowercase())
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: UserId,
+    username: Username,
+    email: Email,
+    is_active: bool,
+    created_at: Timestamp,
+    updated_at: Option<Timestamp>,
+}
+
+/// Stores a user with the assignments; ids of no role are ignored.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when the user name or the mail address is taken.
+pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId> {
+    let id = tx
+        .query(
+            "INSERT INTO users (username, email, email_lower, password_hash, is_active, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+        )
+        .bind(new.username.clone())
+        .bind(new.email.clone())
+        .bind(new.email.as_str().to_lowercase())
+        .bind(new.password_hash.expose().clone())
+        .bind(new.is_active)
+        .bind(now)
+        .fetch_value()
+        .await?;
+    assignments::add(tx, id, &new.role_ids, now).await?;
+    Ok(id)
+}
+
+/// Returns an undeleted user with roles and their permissions, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
+    let row = tx
+        .query(
+            "SELECT id, username, email, is_active, created_at, updated_at FROM users
+             WHERE id = $1 AND deleted_at IS NULL",
+        )
+        .bind(id)
+        .fetch_optional::<Row>()
+        .await?;
+    Ok(with_roles(tx, row.into_iter().collect()).await?.pop())
+}
+
+/// Lists undeleted users by id, with roles and their permissions; the number of statements does not depend on the
+/// number of users.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<User>> {
+    let rows = tx
+        .query(
+            r"SELECT id, username, email, is_active, created_at, updated_at FROM users
+              WHERE deleted_at IS NULL
+                AND ($1 IS NULL OR username LIKE $1 ESCAPE '\' OR email_lower LIKE $1 ESCAPE '\')
+                AND ($2 IS NULL OR is_active = $2)
+                AND ($3 IS NULL OR EXISTS (
+                    SELECT 1 FROM user_roles JOIN roles ON roles.id = user_roles.role_id
+                    WHERE user_roles.user_id = users.id AND roles.name = $3 AND roles.deleted_at IS NULL))
+              ORDER BY id LIMIT $4 OFFSET $5",
+        )
+        .bind(filter.pattern())
+        .bind(filter.is_active)
+        .bind(filter.role.as_deref().map(text))
+        .bind(page.limit())
+        .bind(page.offset())
+        .fetch_all::<Row>()
+        .await?;
+    with_roles(tx, rows).await
+}
+
+/// Counts what [`list`] would return without a page.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+    tx.query(
+        r"SELECT COUNT(*) FROM users
+          WHERE deleted_at IS NULL
+            AND ($1 IS NULL OR username LIKE $1 ESCAPE '\' OR email_lower LIKE $1 ESCAPE '\')
+            AND ($2 IS NULL OR is_active = $2)
+            AND ($3 IS NULL OR EXISTS (
+                SELECT 1 FROM user_roles JOIN roles ON roles.id = user_roles.role_id
+                WHERE user_roles.user_id = users.id AND roles.name = $3 AND roles.deleted_at IS NULL))",
+    )
+    .bind(filter.pattern())
+    .bind(filter.is_active)
+    .bind(filter.role.as_deref().map(text))
+    .fetch_value()
+    .await
+}
+
+async fn with_roles(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<User>> {
+    let assigned = tx
+        .query(
+            "SELECT user_id, role_id FROM user_roles
+             WHERE user_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY user_id, role_id",
+        )
+        .bind(Ids::new(rows.iter().map(|row| row.id.0)))
+        .fetch_all::<(UserId, RoleId)>()
+        .await?;
+    let mut ids: Vec<RoleId> = assigned.iter().map(|(_, role)| *role).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let roles = roles::of(tx, &ids).await?;
+    let mut of_user: BTreeMap<UserId, Vec<_>> = BTreeMap::new();
+    for (user, role) in assigned {
+        of_user.entry(user).or_default().extend(roles.get(&role).cloned());
+    }
+    let user = |Row { id, username, email, is_active, created_at, updated_at }| {
+        let roles = of_user.remove(&id).unwrap_or_default();
+        User { id, username, email, is_active, created_at, updated_at, roles }
+    };
+    Ok(rows.into_iter().map(user).collect())
+}
+
+/// Changes an undeleted user; false when there is none.
+///
+/// A new password voids the user's tokens. New roles replace the old ones; those kept keep their date and expiry.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when the new user name or mail address is taken.
+pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .query(
+            "UPDATE users
+             SET username = COALESCE($2, username), email = COALESCE($3, email),
+                 email_lower = COALESCE($4, email_lower), password_hash = COALESCE($5, password_hash),
+                 token_epoch = token_epoch + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END,
+                 is_active = COALESCE($6, is_active), updated_at = $7
+             WHERE id = $1 AND deleted_at IS NULL",
+        )
+        .bind(id)
+        .bind(patch.username.clone())
+        .bind(patch.email.clone())
+        .bind(patch.email.as_ref().map(|email| email.as_str().to_lowercase()))
+        .bind(patch.password_hash.as_ref().map(|hash| hash.expose().clone()))
+        .bind(patch.is_active)
+        .bind(now)
+        .execute()
+        .await?;
+    if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {
+        assignments::replace(tx, id, roles, now).await?;
+    }
+    Ok(changed > 0)
+}
+
+/// Marks a user as deleted, which voids the tokens and frees name and address; false when there is none.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn delete(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool> {
+    let changed = tx
+        .query("UPDATE users SET deleted_at = $2, token_epoch = token_epoch + 1 WHERE id = $1 AND deleted_at IS NULL")
+        .bind(id)
+        .bind(now)
+        .execute()
+        .await?;
+    Ok(changed > 0)
+}
