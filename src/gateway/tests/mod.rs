@@ -15,12 +15,12 @@ use tokio::runtime::Handle;
 use super::*;
 use crate::http::Cors;
 use crate::jwt::{Kind, Minter, Verifier};
-use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, RoleRule, Rules, UserState};
+use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState};
 use crate::model::{
     Balance, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId, Secret, Target, Timeouts, Timestamp,
     Upstream, UpstreamId, UserId,
 };
-use crate::policy::{Compiled, Fixed, MountedPath, Revisions, Snapshot, SnapshotHandle};
+use crate::policy::{Compiled, Fixed, MountedPath, Snapshot, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics};
 
 struct World {
