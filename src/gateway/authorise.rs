@@ -1,5 +1,4 @@
-//! From a request's head to a permit or a refusal: nothing here waits, and nothing here allocates a decision
-//! of its own.
+//! From a request's head to a permit or a refusal. Nothing here waits.
 
 use http::{HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;

@@ -152,7 +152,7 @@ impl Context {
             self.shared.metrics.request(route, method.unwrap_or_default(), status, took);
         }
         let path = self.target.as_ref().map(Target::raw_path).or(self.refused_path.as_deref());
-        self.shared.access_log.write(&Record {
+        self.shared.access_log.write(Record {
             time: chrono::Utc::now(),
             request_id: self.request_id.as_str(),
             client: self.client,

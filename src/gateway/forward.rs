@@ -7,7 +7,7 @@ use http::header;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorType, Result};
 
 use crate::model::{Reason, Timeouts, Upstream};
 use crate::policy::{Caller, Destination, GatewayRoute, Permit};
@@ -20,6 +20,8 @@ use super::{credentials, headers};
 const MAX_ROLES: usize = 4 * 1024;
 /// What names are encoded with: unreserved characters stay (RFC 3986 2.3).
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// No address is known for the upstream's name.
+const UNRESOLVED: ErrorType = ErrorType::Custom("unresolved");
 /// How long an unused connection to an upstream is kept; shorter than what common servers allow.
 const POOLED: Duration = Duration::from_secs(30);
 
@@ -42,22 +44,16 @@ async fn peer_of(shared: &Shared, ctx: &mut Context, permit: &Permit) -> Result<
             Ok(Box::new(connection(mount.address, None, &Timeouts::default(), ctx)))
         }
         Destination::Upstream(_) => {
-            let upstream = ctx.upstream.clone().ok_or_else(|| unreachable(ctx, "inactive"))?;
-            let chosen = shared.upstreams.choose(&upstream, ctx.last_target).await.map_err(|_| {
-                shared.metrics.upstream_error(upstream.name.as_str(), "dns");
-                unreachable(ctx, "unresolved")
-            })?;
+            let missing = || Error::explain(ErrorType::InternalError, "a permit without its upstream");
+            let upstream = ctx.upstream.clone().ok_or_else(missing)?;
+            let chosen = shared.upstreams.choose(&upstream, ctx.last_target).await;
+            let chosen = chosen.map_err(|_| Error::new_up(UNRESOLVED))?;
             ctx.connects += 1;
             ctx.last_target = Some(chosen.target);
             Ok(Box::new(connection(chosen.address, server_name(&upstream), &upstream.timeouts, ctx)))
         }
         Destination::Nowhere => Err(Error::explain(ErrorType::InternalError, "a permit for no destination")),
     }
-}
-
-fn unreachable(ctx: &mut Context, why: &'static str) -> Box<Error> {
-    ctx.refused(Reason::UpstreamUnreachable);
-    Error::create(ErrorType::ConnectError, ErrorSource::Upstream, Some(why.into()), None)
 }
 
 fn server_name(upstream: &Upstream) -> Option<&str> {
@@ -123,8 +119,13 @@ fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute
             request.insert_header(header::COOKIE, kept)?;
         }
     }
-    if let Some(host) = ctx.upstream.as_ref().and_then(|upstream| upstream.host_header.as_deref()) {
-        request.insert_header(header::HOST, host)?;
+    if let Some(upstream) = &ctx.upstream {
+        // HTTP/1.0 may come without, and goes on as HTTP/1.1.
+        let missing = (!request.headers.contains_key(header::HOST)).then(|| upstream.targets.first()).flatten();
+        let host = upstream.host_header.as_deref().or(missing.map(|target| target.address.as_str()));
+        if let Some(host) = host {
+            request.insert_header(header::HOST, host)?;
+        }
     }
     if let Some(caller) = &ctx.caller {
         identify(request, caller)?;
@@ -163,6 +164,7 @@ fn joined<'r>(roles: impl Iterator<Item = &'r str>) -> (String, bool) {
 /// Why an exchange with an upstream failed, for the metrics.
 pub(super) fn kind(error: &Error) -> &'static str {
     match error.etype() {
+        etype if *etype == UNRESOLVED => "dns",
         ErrorType::ConnectRefused => "connect_refused",
         ErrorType::ConnectTimedout => "connect_timeout",
         ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => "tls",

@@ -7,7 +7,8 @@
 
 use crate::model::Reason;
 
-use super::target::MAX_TARGET;
+use super::host;
+use super::target::{self, MAX_TARGET};
 
 /// The longest head, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -93,12 +94,7 @@ impl Scanner {
         if method == b"CONNECT" {
             return Err(Reason::MethodNotAllowed);
         }
-        let plain = target.iter().all(|b| b.is_ascii_graphic() && !b"#<>\"".contains(b));
-        if target.first() == Some(&b'/') && target.len() <= MAX_TARGET && plain {
-            Ok(())
-        } else {
-            Err(Reason::BadTarget)
-        }
+        if target::is_plain(target) { Ok(()) } else { Err(Reason::BadTarget) }
     }
 
     fn field(&mut self, line: &[u8]) -> Result<(), Reason> {
@@ -113,6 +109,7 @@ impl Scanner {
         }
         if name.eq_ignore_ascii_case(b"host") {
             self.hosts += 1;
+            return host::name(value).map(|_| ()).map_err(|_| Reason::BadRequest);
         } else if name.eq_ignore_ascii_case(b"content-length") {
             self.lengths += 1;
             let digits = !value.is_empty() && value.len() <= MAX_LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit);
@@ -196,6 +193,9 @@ mod tests {
             ("Host: a\r\nTransfer-Encoding: identity\r\n", false),
             ("Host: a\r\nTransfer-Encoding: \x0bchunked\r\n", false),
             ("Host: a\r\n: x\r\n", false),
+            ("Host: u@a\r\n", false),
+            ("Host: \r\n", false),
+            ("Host: a/b\r\n", false),
             ("Host : a\r\n", false),
             ("Host: a\r\n folded\r\n", false),
             ("Host: a\r\nx: a\0b\r\n", false),

@@ -31,14 +31,21 @@ pub fn of(request: &RequestHeader) -> Result<String, BadHost> {
 /// # Errors
 /// As [`of`].
 pub fn canonical(host: &[u8]) -> Result<String, BadHost> {
+    name(host).map(str::to_ascii_lowercase)
+}
+
+/// The name or address in one `host[:port]`, without one final dot, as it is written.
+///
+/// # Errors
+/// As [`of`].
+pub fn name(host: &[u8]) -> Result<&str, BadHost> {
     let text = std::str::from_utf8(host).map_err(|_| BadHost)?;
     let (name, port) = split_port(text)?;
     if port.is_some_and(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()) || port.len() > 5) {
         return Err(BadHost);
     }
     let name = name.strip_suffix('.').unwrap_or(name);
-    let lower = name.to_ascii_lowercase();
-    if is_address(&lower) || is_dns(&lower) { Ok(lower) } else { Err(BadHost) }
+    if is_address(name) || is_dns(name) { Ok(name) } else { Err(BadHost) }
 }
 
 fn split_port(text: &str) -> Result<(&str, Option<&str>), BadHost> {
@@ -59,7 +66,7 @@ fn is_address(name: &str) -> bool {
 }
 
 fn is_dns(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     name.len() <= 253 && name.split('.').all(|label| !label.is_empty() && label.len() <= 63 && label.bytes().all(plain))
 }
 

@@ -63,7 +63,7 @@ impl Default for Limits {
             max_connections: 0,
             max_connections_per_address: 0,
             header_timeout: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_mins(1),
             body_read_timeout: Duration::from_secs(30),
             upstream_pool: 512,
         }
@@ -148,7 +148,7 @@ impl Running {
     pub async fn drained(&mut self, limit: Duration) -> bool {
         let until = tokio::time::Instant::now() + limit;
         // What is in the socket's queue when the listener closes belongs to nobody: wait for the close first.
-        let closed = tokio::time::timeout_at(until, &mut self.accepting).await.is_ok();
+        let closed = self.accepting.is_finished() || tokio::time::timeout_at(until, &mut self.accepting).await.is_ok();
         closed && self.load.drained(until.saturating_duration_since(tokio::time::Instant::now())).await
     }
 
@@ -166,6 +166,7 @@ impl Running {
 /// # Errors
 /// The socket or the certificate is unusable.
 pub fn start(settings: Settings, parts: Parts, runtime: &Handle) -> Result<Running, StartError> {
+    let _entered = runtime.enter();
     let Settings { listener, tls, mount, limits, cors } = settings;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;

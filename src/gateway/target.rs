@@ -42,20 +42,16 @@ impl Target {
     /// Not in origin-form, too long, not visible ASCII, empty or dot segments, parameters (`;`), characters
     /// outside RFC 3986, malformed percent-encoding, and encodings of what need not or must not be encoded.
     pub fn parse(raw: &[u8]) -> Result<Self, BadTarget> {
-        if raw.len() > MAX_TARGET || raw.first() != Some(&b'/') {
+        if !is_plain(raw) {
             return Err(BadTarget);
         }
-        let path_len = raw.iter().position(|b| *b == b'?').unwrap_or(raw.len());
-        let (path, query) = raw.split_at(path_len);
-        if !path.iter().all(|b| is_path_byte(*b)) || !query.iter().all(|b| is_query_byte(*b)) {
-            return Err(BadTarget);
-        }
+        let (path, query) = split(raw);
         if !path[1..].split_inclusive(|b| *b == b'/').all(is_plain_segment) || !triplets_are_formed(query) {
             return Err(BadTarget);
         }
         let decoded = if path.contains(&b'%') { Some(decode_path(path)?) } else { None };
-        let raw = String::from_utf8(raw.to_vec()).map_err(|_| BadTarget)?;
-        Ok(Self { raw, path_len, decoded })
+        let raw = std::str::from_utf8(raw).map_err(|_| BadTarget)?.to_owned();
+        Ok(Self { raw, path_len: path.len(), decoded })
     }
 
     /// Path and query as they came.
@@ -128,6 +124,20 @@ impl Target {
         }
         found
     }
+}
+
+/// Whether `raw` is in origin-form, not too long, and made of characters that nobody escapes or drops.
+pub fn is_plain(raw: &[u8]) -> bool {
+    let (path, query) = split(raw);
+    raw.len() <= MAX_TARGET
+        && path.first() == Some(&b'/')
+        && path.iter().all(|b| is_path_byte(*b))
+        && query.iter().all(|b| is_query_byte(*b))
+}
+
+/// Path and query, the latter with its `?`.
+fn split(raw: &[u8]) -> (&[u8], &[u8]) {
+    raw.split_at(raw.iter().position(|b| *b == b'?').unwrap_or(raw.len()))
 }
 
 /// `pchar` and `/` of RFC 3986, without `;`, which some servers take as the start of parameters.

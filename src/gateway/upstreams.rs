@@ -130,7 +130,7 @@ impl Name {
         match found {
             Ok(Ok(addresses)) => known.addresses = addresses.collect(),
             Ok(Err(error)) => {
-                tracing::warn!(name, %error, "an upstream's name was not resolved; the last addresses stay")
+                tracing::warn!(name, %error, "an upstream's name was not resolved; the last addresses stay");
             }
             Err(_) => tracing::warn!(name, "an upstream's name was not resolved in time; the last addresses stay"),
         }

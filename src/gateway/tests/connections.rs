@@ -1,0 +1,125 @@
+//! What becomes of connections, and of what is told about them.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{status, world};
+use crate::gateway::TlsFiles;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_kept_and_slow_heads_are_not() {
+    let world = world(None).await;
+    let mut stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET /public/a HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") || answer.windows(4).filter(|w| w == b"\r\n\r\n").count() < 2 {
+            assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+    stream.write_all(b"GET /public/a HT").await.unwrap();
+    let start = std::time::Instant::now();
+    assert_eq!(stream.read_buf(&mut Vec::new()).await.unwrap_or(0), 0);
+    assert!(start.elapsed() < Duration::from_millis(900));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_has_one_log_line() {
+    let world = world(None).await;
+    world.get("/demo/a?access_token=secret", &format!("User-Agent: ua\r\n{}", world.bearer())).await;
+    world.get("/public/a b?secret", "").await;
+    let mut stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+    stream.write_all(b"GET /public/hang HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    drop(stream);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let text = String::from_utf8(world.log.0.lock().clone()).unwrap();
+    assert!(!text.contains("secret") && !text.contains(&world.token), "{text}");
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert_eq!(lines[0]["decision"], "allow");
+    assert_eq!(lines[0]["user_id"], 42);
+    assert_eq!(lines[0]["operation"], "GET article:read");
+    assert_eq!(lines[0]["policies"], serde_json::json!(["grant:1:1"]));
+    assert_eq!(lines[0]["host"], "gw.example");
+    assert_eq!(lines[0]["path"], "/demo/a");
+    assert_eq!(lines[0]["revision"], 9);
+    assert_eq!(lines[1]["reason"], "bad_target");
+    assert_eq!(lines[1]["path"], "/public/a");
+    assert_eq!(lines[2]["route_id"], 2);
+    assert!(lines[2]["status"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_lets_requests_finish() {
+    let mut world = world(None).await;
+    let address = world.gateway.address();
+    let idle = TcpStream::connect(address).await.unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /public/slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.gateway.in_flight(), 1);
+    world.gateway.stop_accepting();
+    assert!(world.gateway.drained(Duration::from_secs(5)).await);
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(status(&answer), "200", "{answer}");
+    assert!(TcpStream::connect(address).await.is_err());
+    drop(idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = TlsFiles { certificates: folder.path().join("c.pem"), key: folder.path().join("k.pem") };
+    std::fs::write(&files.certificates, made.cert.pem()).unwrap();
+    std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let world = world(Some(files)).await;
+    assert!(world.gateway.reload_certificate().is_ok());
+    let client = reqwest::Client::builder()
+        .add_root_certificate(reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap())
+        .build()
+        .unwrap();
+    let base = format!("https://localhost:{}", world.gateway.address().port());
+    let answer = client.get(format!("{base}/demo/a")).bearer_auth(&world.token).send().await.unwrap();
+    assert_eq!(answer.version(), reqwest::Version::HTTP_2);
+    assert_eq!(answer.status(), 200);
+    let body = answer.text().await.unwrap().to_lowercase();
+    assert!(body.contains("x-auth-user-id: 42") && body.contains("x-forwarded-proto: https"), "{body}");
+    assert!(body.contains("\r\nhost: localhost"), "{body}");
+    for (path, expected) in [("/demo/a", 401), ("/nowhere", 404), ("/a%2fb", 400)] {
+        let answer = client.get(format!("{base}{path}")).send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert!(answer.text().await.unwrap().contains("\"request_id\""));
+    }
+    let head = client.head(format!("{base}/demo/a")).send().await.unwrap();
+    assert_eq!(head.status(), 401);
+    let large = client.post(format!("{base}/public/a")).body(vec![b'a'; 100]).send().await.unwrap();
+    assert_eq!(large.status(), 413);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn web_sockets_pass_once_permitted() {
+    let world = world(None).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    assert_eq!(status(&world.get("/demo/a", upgrade).await), "401");
+    let mut stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+    let request = format!("GET /demo/a HTTP/1.1\r\nHost: a\r\n{upgrade}{}\r\n", world.bearer());
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101"));
+    stream.write_all(b"any bytes").await.unwrap();
+    let mut echo = [0; 9];
+    stream.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"any bytes");
+}
