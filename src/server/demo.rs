@@ -8,7 +8,7 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 
 /// What it serves. Each answer holds the method, the path and the identity headers of the request.
-pub fn router() -> Router {
+pub(super) fn router() -> Router {
     Router::new()
         .route("/articles", get(articles).post(echo))
         .route("/articles/{id}", get(article).put(echo).delete(echo))

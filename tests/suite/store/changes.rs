@@ -1,8 +1,8 @@
 use cedargate::{
-    model::UserId,
+    model::{UserId, rules::Revisions},
     store::{
         Error,
-        changes::{self, Change, Revisions},
+        changes::{self, Change},
     },
 };
 

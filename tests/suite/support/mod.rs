@@ -1,6 +1,8 @@
 //! What every test may use.
 
+pub(crate) mod app;
 pub(crate) mod postgres;
+pub(crate) mod raw;
 
 use std::time::Duration;
 
