@@ -24,6 +24,8 @@ pub struct About {
     pub environment: &'static str,
     /// Whether debugging is on.
     pub debug: bool,
+    /// How the service presents itself.
+    pub name: String,
     /// The program's version.
     pub version: &'static str,
 }
@@ -65,7 +67,7 @@ async fn ready(State(health): State<Health>) -> Response {
 }
 
 async fn brief(State(health): State<Health>) -> Json<Value> {
-    let About { version, environment, debug } = health.about;
+    let About { version, environment, debug, .. } = health.about;
     Json(json!({ "status": "healthy", "version": version, "environment": environment, "debug": debug }))
 }
 
@@ -76,6 +78,7 @@ async fn detailed(State(health): State<Health>) -> Response {
     let age = Timestamp::now().unix_millis() - snapshot.activated_at().unix_millis();
     let body = json!({
         "status": if healthy { "healthy" } else { "degraded" },
+        "service": health.about.name,
         "version": health.about.version,
         "environment": health.about.environment,
         "uptime_seconds": health.lifecycle.uptime().as_secs(),

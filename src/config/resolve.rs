@@ -85,10 +85,6 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
 }
 
 fn gateway(values: &Values) -> Result<Gateway, Error> {
-    let public_url = values.text("gateway.public_url").trim_end_matches('/');
-    if !public_url.is_empty() && !is_web_address(public_url) {
-        return Err(values.invalid("gateway.public_url", "an http:// or https:// address", public_url));
-    }
     Ok(Gateway {
         listen: listen(values, "gateway.listen")?,
         workers: match values.number("gateway.workers")? {
@@ -97,7 +93,10 @@ fn gateway(values: &Values) -> Result<Gateway, Error> {
         },
         mount: values.switch("gateway.mount"),
         max_body_bytes: values.number("gateway.max_body_bytes")?,
+        max_connections: values.number("gateway.max_connections")?,
+        max_connections_per_address: values.number("gateway.max_connections_per_address")?,
         header_timeout: milliseconds(values, "gateway.header_timeout_ms")?,
+        body_read_timeout: milliseconds(values, "gateway.body_read_timeout_ms")?,
         keepalive_timeout: milliseconds(values, "gateway.keepalive_timeout_ms")?,
         shutdown_timeout: milliseconds(values, "gateway.shutdown_timeout_ms")?,
         tls: match (path(values, "gateway.tls_certificate"), path(values, "gateway.tls_key")) {
@@ -112,7 +111,6 @@ fn gateway(values: &Values) -> Result<Gateway, Error> {
         },
         token_cache_entries: values.number("gateway.token_cache_entries")?,
         upstream_pool_size: values.number("gateway.upstream_pool_size")?,
-        public_url: (!public_url.is_empty()).then(|| public_url.to_owned()),
     })
 }
 
@@ -210,14 +208,6 @@ fn is_plain_prefix(prefix: &str) -> bool {
                 && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte))
         })
     })
-}
-
-/// With a host, and without user, query and fragment.
-fn is_web_address(text: &str) -> bool {
-    !text.contains(['@', '?', '#'])
-        && text.parse::<::http::Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-        })
 }
 
 /// Scheme, host and port as browsers send them; apps and extensions have schemes of their own.

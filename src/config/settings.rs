@@ -48,8 +48,14 @@ pub struct Gateway {
     pub mount: bool,
     /// Larger request bodies are refused with 413.
     pub max_body_bytes: u64,
+    /// Open client connections; 0 is no limit.
+    pub max_connections: usize,
+    /// Open connections of one client address; 0 is no limit.
+    pub max_connections_per_address: usize,
     /// A request's head must have arrived within this time.
     pub header_timeout: Duration,
+    /// Each part of a request's body must arrive within this time.
+    pub body_read_timeout: Duration,
     /// Idle client connections are closed after this time.
     pub keepalive_timeout: Duration,
     /// Requests in flight have this long at shutdown.
@@ -60,8 +66,6 @@ pub struct Gateway {
     pub token_cache_entries: usize,
     /// Idle connections kept to upstreams.
     pub upstream_pool_size: usize,
-    /// The address clients use, without a trailing slash, when it is not the listener's own.
-    pub public_url: Option<String>,
 }
 
 /// A certificate chain and its key, both PEM.

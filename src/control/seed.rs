@@ -63,17 +63,22 @@ pub struct Seeded {
 }
 
 impl Control {
-    /// Whether nothing was ever seeded: the next start is the first.
+    /// Whether nobody could administer this installation: it is new, or only the command line was used so far.
     ///
     /// # Errors
     /// The database is away.
-    pub async fn is_empty(&self) -> Result<bool, Error> {
-        Ok(roles::find(&mut self.read().await?, SUPER_ROLE).await?.is_none())
+    pub async fn lacks_administrator(&self) -> Result<bool, Error> {
+        let mut tx = self.read().await?;
+        match roles::find(&mut tx, SUPER_ROLE).await? {
+            Some(role) => Ok(roles::assigned_users(&mut tx, role).await? == 0),
+            None => Ok(true),
+        }
     }
 }
 
-/// Makes sure that the system's permissions and roles are there, and at the first start `accounts` and the
-/// navigation tree too. Rows that exist are left as they are; missing grants of system roles are added.
+/// Makes sure that the system's permissions and roles are there, at the first start the navigation tree too, and
+/// those of `accounts` whose names are free. Rows that exist are left as they are; missing grants of system roles
+/// are added.
 ///
 /// # Errors
 /// The database is away, or an account is not acceptable.
@@ -83,8 +88,8 @@ pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded
     let first_start = roles::find(write.tx(), SUPER_ROLE).await?.is_none();
     let mut changed = seed_permissions(write.tx(), now).await?;
     changed |= seed_roles(write.tx(), now).await?;
-    if first_start {
-        for account in accounts {
+    for account in accounts {
+        if users::credentials(write.tx(), account.username.as_str()).await?.is_none() {
             let role = roles::find(write.tx(), account.role).await?;
             let user = NewUser {
                 username: account.username,
@@ -96,6 +101,8 @@ pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded
             let id = users::insert(write.tx(), &user, now).await?;
             write.touch(Change::User(id));
         }
+    }
+    if first_start {
         seed_navigation(write.tx(), now).await?;
     }
     if changed {

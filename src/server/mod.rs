@@ -218,7 +218,7 @@ async fn seed(
     hasher: &Hasher,
 ) -> anyhow::Result<(Seeded, Option<Secret<String>>)> {
     let mut made_up = None;
-    let accounts = if !control.is_empty().await? {
+    let accounts = if !control.lacks_administrator().await? {
         Vec::new()
     } else if settings.mode == Mode::Dev {
         demo_accounts(hasher).await?
@@ -231,7 +231,7 @@ async fn seed(
         vec![account(hasher, SUPER_ROLE, password, FIRST_MAIL, SUPER_ROLE).await?]
     };
     let seeded = control::seed(control, accounts).await.context("seeding the database")?;
-    Ok((seeded, made_up.filter(|_| seeded.first_start)))
+    Ok((seeded, made_up))
 }
 
 async fn demo_accounts(hasher: &Hasher) -> anyhow::Result<Vec<NewAccount>> {
@@ -305,6 +305,7 @@ fn admin_parts(
                 Environment::Development => "development",
             },
             debug: settings.app.debug,
+            name: settings.app.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
         },
         lifecycle: lifecycle.clone(),
@@ -332,10 +333,12 @@ fn gateway_settings(
         mount,
         limits: gateway::Limits {
             max_body_bytes: own.max_body_bytes,
+            max_connections: own.max_connections,
+            max_connections_per_address: own.max_connections_per_address,
             header_timeout: own.header_timeout,
             keepalive_timeout: own.keepalive_timeout,
+            body_read_timeout: own.body_read_timeout,
             upstream_pool: own.upstream_pool_size,
-            ..gateway::Limits::default()
         },
         cors: Cors {
             origins: cors.allowed_origins.clone(),

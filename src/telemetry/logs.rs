@@ -1,5 +1,7 @@
 //! The process's own log, on standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -27,7 +29,8 @@ pub fn init(level: &str, format: Format) -> Result<(), TryInitError> {
     let directives = if verbose { level.to_owned() } else { format!("{level},{QUIET}") };
     let filter = EnvFilter::builder().parse_lossy(directives);
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     match format {
         Format::Text => registry.with(layer).try_init(),
         Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),

@@ -4,5 +4,6 @@
 #[macro_use]
 mod support;
 
+mod failures;
 mod shows;
 mod store;

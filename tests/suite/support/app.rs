@@ -59,7 +59,7 @@ impl App {
         Self::start_on(database, guard, extra).await
     }
 
-    async fn start_on(database: String, guard: Guard, extra: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start_on(database: String, guard: Guard, extra: &[(&str, &str)]) -> Self {
         // The program chooses its TLS provider in `run`, which tests do not pass.
         let _already = rustls::crypto::ring::default_provider().install_default();
         let data = TempDir::with_prefix("cedargate-data-").unwrap();

@@ -1,6 +1,7 @@
 //! What every test may use.
 
 pub(crate) mod app;
+pub(crate) mod cut;
 pub(crate) mod postgres;
 pub(crate) mod raw;
 
