@@ -25,6 +25,7 @@ use crate::password::{self, Hasher, Verdict};
 use crate::policy::Caller;
 use crate::store::{changes::Change, revocations, sessions, sessions::NewSession, users as user_rows};
 use crate::telemetry::Metrics;
+use crate::telemetry::logs::SECURITY;
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -116,7 +117,7 @@ impl Auth {
         let stored = known.as_ref().map(|known| known.password_hash.clone());
         let verdict = self.hasher.verify(password.clone(), stored).await?;
         let Some(known) = known.filter(|_| verdict != Verdict::Mismatch) else {
-            tracing::info!(target: "cedargate::security", client = %client, "sign-in failed");
+            tracing::info!(target: SECURITY, client = %client, "sign-in failed");
             return Err(wrong_credentials());
         };
         if !known.is_active {
@@ -128,7 +129,7 @@ impl Auth {
             user_rows::rehash(&mut tx, known.id, &hash).await?;
             tx.commit().await?;
         }
-        tracing::info!(target: "cedargate::security", client = %client, user.id = %known.id, "signed in");
+        tracing::info!(target: SECURITY, client = %client, user.id = %known.id, "signed in");
         self.open_session((known.id, &known.username), known.token_epoch, client, origin).await
     }
 
@@ -234,7 +235,7 @@ async fn refresh(
 
 async fn logout(State(auth): State<Auth>, call: Call) -> Result<Written<Message>, Error> {
     let (caller, _input) = call.signed_in();
-    tracing::info!(target: "cedargate::security", { user.id = %caller.id }, "signed out");
+    tracing::info!(target: SECURITY, { user.id = %caller.id }, "signed out");
     auth.end(&caller.claims).await
 }
 

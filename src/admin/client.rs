@@ -1,18 +1,21 @@
 //! Where a request comes from: the peer, or what our own gateway says of a request to a mounted path.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::{Extensions, HeaderMap, HeaderName};
 use axum::middleware::Next;
 use axum::response::Response;
 use subtle::ConstantTimeEq;
 
 use super::error::RequestId;
-use crate::model::Secret;
+use crate::model::{Secret, UserId};
+use crate::telemetry::logs::SECURITY;
 
 const MOUNT: HeaderName = HeaderName::from_static("x-cedargate-mount");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const POLICY_REVISION: HeaderName = HeaderName::from_static("x-policy-revision");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address of the client.
@@ -42,9 +45,47 @@ pub(crate) async fn identify(State(secret): State<MountSecret>, mut request: Req
             request.extensions_mut().insert(RequestId(id));
         }
     }
+    let client = ClientAddress(client.to_canonical());
     request.headers_mut().remove(MOUNT);
-    request.extensions_mut().insert(ClientAddress(client.to_canonical()));
-    next.run(request).await
+    request.extensions_mut().insert(client);
+    let actor = Actor::default();
+    request.extensions_mut().insert(actor.clone());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    if !method.is_safe() {
+        actor.log_write(client, method.as_str(), &path, &response);
+    }
+    response
+}
+
+/// Who makes a request, as soon as that is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Actor(Arc<OnceLock<UserId>>);
+
+impl Actor {
+    /// Notes who makes `request`.
+    pub(crate) fn note(request: &Extensions, user: UserId) {
+        if let Some(actor) = request.get::<Self>() {
+            let _first = actor.0.set(user);
+        }
+    }
+
+    /// Tells the security log of a write, whatever became of it; sign-in tells of itself.
+    fn log_write(&self, client: ClientAddress, method: &str, path: &str, response: &Response) {
+        let Some(user) = self.0.get() else { return };
+        let header = |name: &HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        tracing::info!(
+            target: SECURITY,
+            method,
+            path,
+            status = response.status().as_u16(),
+            user.id = %user,
+            client = %client.0,
+            request.id = header(&REQUEST_ID),
+            policy_revision = header(&POLICY_REVISION),
+            "admin write"
+        );
+    }
 }
 
 impl MountSecret {

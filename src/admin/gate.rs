@@ -6,12 +6,13 @@ use std::sync::Arc;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::{HeaderMap, header};
 
-use super::client::ClientAddress;
+use super::client::{Actor, ClientAddress};
 use super::error::Error;
 use super::input::Input;
 use crate::jwt::{self, Verifier};
 use crate::model::{Claims, Reason, Timestamp, UserId};
 use crate::policy::{Ask, Caller, Decision, Facts, Snapshot, SnapshotHandle, Subject};
+use crate::telemetry::logs::SECURITY;
 
 /// What is needed to know and to judge a caller.
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ impl Call {
             Ok(_permit) => Ok((self.caller, self.input)),
             Err(reason) => {
                 tracing::info!(
-                    target: "cedargate::security",
+                    target: SECURITY,
                     permission,
                     user.id = %self.caller.id,
                     reason = reason.code(),
@@ -92,9 +93,11 @@ where
         let headers = request.headers().clone();
         let client = ClientAddress::of(&request);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let extensions = request.extensions().clone();
         let input = Input::from_request(request, state).await?;
         let snapshot = gate.snapshots.load();
         let caller = gate.caller(&snapshot, &headers)?;
+        Actor::note(&extensions, caller.id);
         Ok(Self { snapshot, caller, client, method, path, input })
     }
 }

@@ -1,5 +1,6 @@
 //! Health for people, probes and scrapers.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,17 @@ pub(super) struct Health {
     pub(super) control: Control,
     pub(super) about: About,
     pub(super) lifecycle: Lifecycle,
+    pub(super) places: Places,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Directories whose state is told.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The operator's policy files, if there are any.
+    pub policies: Option<PathBuf>,
+    /// Database, keys and logs.
+    pub data: PathBuf,
 }
 
 /// A database that hangs must not make health checks hang.
@@ -72,30 +84,80 @@ async fn brief(State(health): State<Health>) -> Json<Value> {
 }
 
 async fn detailed(State(health): State<Health>) -> Response {
-    let database = database(&health.control).await;
-    let healthy = database["status"] == "healthy" && !health.lifecycle.is_draining();
     let snapshot = health.control.snapshots().load();
     let age = Timestamp::now().unix_millis() - snapshot.activated_at().unix_millis();
+    let checks = json!({
+        "database": database(&health.control).await,
+        "snapshot": {
+            "status": HEALTHY,
+            "revision": snapshot.revision(),
+            "policy_revision": snapshot.policy_revision(),
+            "age_seconds": age / 1_000,
+            "users": snapshot.user_count(),
+        },
+        "policy_directory": policy_directory(health.places.policies.as_deref()),
+        "upstreams": upstreams(&health.metrics, snapshot.upstreams().count()),
+        "disk": disk(&health.places.data),
+    });
+    let sound = checks.as_object().is_some_and(|checks| checks.values().all(|check| check["status"] == HEALTHY));
+    let healthy = sound && !health.lifecycle.is_draining();
     let body = json!({
-        "status": if healthy { "healthy" } else { "degraded" },
+        "status": if healthy { HEALTHY } else { "degraded" },
         "service": health.about.name,
         "version": health.about.version,
         "environment": health.about.environment,
         "uptime_seconds": health.lifecycle.uptime().as_secs(),
         "draining": health.lifecycle.is_draining(),
-        "checks": {
-            "database": database,
-            "snapshot": {
-                "status": "healthy",
-                "revision": snapshot.revision(),
-                "policy_revision": snapshot.policy_revision(),
-                "age_seconds": age / 1_000,
-                "users": snapshot.user_count(),
-            },
-        },
+        "checks": checks,
     });
     let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
+}
+
+/// How a check says that all is well.
+const HEALTHY: &str = "healthy";
+
+fn status(fault: Option<&String>) -> &'static str {
+    if fault.is_none() { HEALTHY } else { "unhealthy" }
+}
+
+/// The files are read at start; that they cannot be read now would show at the next start only.
+fn policy_directory(directory: Option<&Path>) -> Value {
+    let Some(directory) = directory else {
+        return json!({ "status": HEALTHY, "path": null });
+    };
+    let fault = std::fs::read_dir(directory).err().map(|error| error.to_string());
+    json!({ "status": status(fault.as_ref()), "path": directory.display().to_string(), "error": fault })
+}
+
+fn upstreams(metrics: &Metrics, active: usize) -> Value {
+    let failing = metrics.upstreams().failing();
+    let told: Vec<Value> = failing
+        .iter()
+        .map(|one| {
+            json!({
+                "name": one.name, "failures": one.failures, "kind": one.kind, "seconds_ago": one.seconds_ago,
+            })
+        })
+        .collect();
+    let status = if failing.is_empty() { HEALTHY } else { "unhealthy" };
+    json!({ "status": status, "active": active, "failing": told })
+}
+
+/// Below this, the embedded database and the logs are about to fail.
+const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
+
+fn disk(directory: &Path) -> Value {
+    // Before the first write the directory need not exist; its place does.
+    let place = directory.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
+    match rustix::fs::statvfs(place) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let fault = (free < LEAST_FREE_BYTES).then(|| "less than 64 MiB are free".to_owned());
+            json!({ "status": status(fault.as_ref()), "free_bytes": free, "error": fault })
+        }
+        Err(error) => json!({ "status": "unhealthy", "free_bytes": null, "error": error.to_string() }),
+    }
 }
 
 async fn database(control: &Control) -> Value {
@@ -108,7 +170,7 @@ async fn database(control: &Control) -> Value {
         Err(_) => Some("the database does not answer".to_owned()),
     };
     json!({
-        "status": if fault.is_none() { "healthy" } else { "unhealthy" },
+        "status": status(fault.as_ref()),
         "kind": control.db().kind().as_str(),
         "latency_ms": started.elapsed().as_secs_f64() * 1_000.0,
         "pool": { "size": pool.size, "idle": pool.idle, "max": pool.max },

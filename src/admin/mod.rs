@@ -15,6 +15,7 @@ mod permissions;
 pub(crate) mod reply;
 mod roles;
 mod routes;
+mod system;
 mod upstreams;
 mod users;
 mod views;
@@ -30,7 +31,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 pub use gate::Gate;
-pub use health::{About, metrics_router};
+pub use health::{About, Places, metrics_router};
 
 use crate::control::Control;
 use crate::http::{Lifecycle, LoginFailures};
@@ -38,7 +39,7 @@ use crate::jwt::Minter;
 use crate::model::{PathTemplate, Secret};
 use crate::password::{Hasher, Policy};
 use crate::policy::MountedPath;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logs, Metrics};
 
 /// What the admin service is made of.
 #[derive(Debug)]
@@ -61,6 +62,10 @@ pub struct Parts {
     pub about: About,
     /// Whether the process is draining.
     pub lifecycle: Lifecycle,
+    /// Directories whose state health tells.
+    pub places: Places,
+    /// The process's logs.
+    pub logs: Logs,
     /// What only the gateway of this process knows.
     pub mount_secret: Secret<String>,
     /// Bounds of each request.
@@ -79,7 +84,13 @@ pub struct Limits {
 /// The router of the admin service; `prefix` stands before every endpoint of the API.
 pub fn router(parts: Parts, prefix: &str) -> Router {
     let router = api(&parts, prefix);
-    let health = health::Health { control: parts.control.clone(), about: parts.about, lifecycle: parts.lifecycle };
+    let health = health::Health {
+        control: parts.control.clone(),
+        about: parts.about,
+        lifecycle: parts.lifecycle,
+        places: parts.places,
+        metrics: parts.metrics,
+    };
     let router = router
         .merge(health::router(health))
         .layer(CatchPanicLayer::new())
@@ -109,14 +120,16 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let permissions = permissions::Permissions { gate: gate.clone(), control: control.clone() };
     let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
-    let upstreams = upstreams::Upstreams { gate, control };
+    let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
+    let system = system::System { gate, logs: parts.logs.clone() };
     let router = auth::endpoints().mount(prefix, &auth, Router::new());
     let router = users::endpoints().mount(prefix, &users, router);
     let router = roles::endpoints().mount(prefix, &roles, router);
     let router = permissions::endpoints().mount(prefix, &permissions, router);
     let router = modules::endpoints().mount(prefix, &modules, router);
     let router = routes::endpoints().mount(prefix, &routes, router);
-    upstreams::endpoints().mount(prefix, &upstreams, router)
+    let router = upstreams::endpoints().mount(prefix, &upstreams, router);
+    system::endpoints().mount(prefix, &system, router)
 }
 
 /// The paths that the gateway serves too: every endpoint below `prefix`, and `/health`.
@@ -129,6 +142,7 @@ pub fn mounted_paths(prefix: &str) -> Vec<Arc<MountedPath>> {
     modules::endpoints().paths(prefix, &mut paths);
     routes::endpoints().paths(prefix, &mut paths);
     upstreams::endpoints().paths(prefix, &mut paths);
+    system::endpoints().paths(prefix, &mut paths);
     let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");
     paths.into_iter().map(|path| Arc::new(MountedPath { template: template(path) })).collect()
 }

@@ -14,11 +14,11 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    start_logging(&settings)?;
+    let logs = start_logging(&settings)?;
     let signals = Signals::new()?;
-    let running = server::start(&settings).await?;
+    let running = server::start(&settings, &logs).await?;
     print(&welcome(&settings, &running))?;
-    run_until_told(running, signals).await
+    run_until_told(running, &logs, signals).await
 }
 
 fn welcome(settings: &Settings, running: &Running) -> String {

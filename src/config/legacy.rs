@@ -37,6 +37,12 @@ pub(super) static ALIASES: &[Alias] = &[
     same("PASSWORD_REQUIRE_SPECIAL", "password_policy.require_special"),
     same("PASSWORD_REQUIRE_SPECIAL_CHARS", "password_policy.require_special"),
     read("LOG_LEVEL", "log.level", level),
+    same("LOG_FILE", "log.file"),
+    same("LOG_FILE_PATH", "log.file"),
+    read("LOG_MAX_SIZE", "log.max_bytes", bytes),
+    read("LOG_MAX_FILE_SIZE", "log.max_bytes", bytes),
+    read("LOG_ROTATION", "log.rotation", rotation),
+    same("LOG_BACKUP_COUNT", "log.backups"),
     same("ALLOWED_ORIGINS", "cors.allowed_origins"),
     same("CORS_ORIGINS", "cors.allowed_origins"),
     same("CORS_ALLOW_ORIGINS", "cors.allowed_origins"),
@@ -71,6 +77,32 @@ fn level(name: &str) -> String {
         "warning" => "warn".to_owned(),
         "critical" | "fatal" => "error".to_owned(),
         _ => name,
+    }
+}
+
+/// `10 MB`, `10MB` or plain bytes.
+fn bytes(size: &str) -> String {
+    let size = size.trim().to_ascii_lowercase();
+    let (number, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
+    let factor: u64 = match unit.trim() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return size,
+    };
+    number.parse::<u64>().map_or(size.clone(), |number| number.saturating_mul(factor).to_string())
+}
+
+/// Any stretch of time is the day we know; a size is covered by the size's own name.
+fn rotation(text: &str) -> String {
+    let text = text.trim().to_ascii_lowercase();
+    let by_time = ["day", "daily", "midnight", "hour", "week", "month"].iter().any(|word| text.contains(word));
+    let by_size = text.chars().next().is_some_and(|c| c.is_ascii_digit()) && text.ends_with('b');
+    match (by_time, by_size) {
+        (true, _) => "daily".to_owned(),
+        (false, true) => "size".to_owned(),
+        (false, false) => text,
     }
 }
 

@@ -28,7 +28,7 @@ pub use error::Error;
 pub use origin::Origin;
 pub use settings::{
     AccessLog, Admin, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics, PasswordPolicy,
-    Policy, Settings, TlsFiles,
+    Policy, SecurityLog, Settings, TlsFiles,
 };
 pub use show::Entry;
 use show::redact;

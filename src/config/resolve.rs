@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
     AccessLog, Admin, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics, PasswordPolicy,
-    Policy, Settings, TlsFiles,
+    Policy, SecurityLog, Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};
@@ -68,6 +68,7 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
                 .text("log.level")
                 .parse()
                 .map_err(|_| values.invalid("log.level", "a level", values.text("log.level")))?,
+            security: security_log(sources, values)?,
             format: if values.text("log.format") == "text" { LogFormat::Text } else { LogFormat::Json },
         },
         access_log: AccessLog { enabled: values.switch("access_log.enabled") },
@@ -82,6 +83,20 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
         },
         entries: values.entries(),
     })
+}
+
+/// A file named without a place is kept with the other data.
+fn security_log(sources: &Sources, values: &Values) -> Result<Option<SecurityLog>, Error> {
+    let file = values.text("log.file");
+    if file.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(SecurityLog {
+        file: sources.data_dir.join(file),
+        max_bytes: values.number("log.max_bytes")?,
+        daily: values.text("log.rotation") == "daily",
+        backups: values.number("log.backups")?,
+    }))
 }
 
 fn gateway(values: &Values) -> Result<Gateway, Error> {

@@ -172,12 +172,27 @@ pub struct Policy {
 }
 
 /// The program's log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// The least important level that is written.
     pub level: tracing::Level,
     /// How a line looks.
     pub format: LogFormat,
+    /// The security log, if one is kept.
+    pub security: Option<SecurityLog>,
+}
+
+/// A log of its own for what concerns security.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityLog {
+    /// Its file.
+    pub file: PathBuf,
+    /// A new file is begun beyond this size.
+    pub max_bytes: u64,
+    /// A new file is begun every day too.
+    pub daily: bool,
+    /// Old files that are kept.
+    pub backups: usize,
 }
 
 /// How a line of the log looks.

@@ -6,12 +6,34 @@ use crate::{
         Category, Email, Icon, Label, ModuleId, ModuleName, NewModule, NewPermission, NewRole, NewRoute, NewUser,
         PathTemplate, PermissionId, PermissionName, RoleId, RoleName, RouteId, SUPER_ROLE, Secret, Timestamp, Username,
     },
-    store::{Tx, changes::Change, modules, permissions, roles, routes, users},
+    store::{Page, Tx, changes::Change, modules, permissions, roles, routes, users},
 };
 
 /// Resources whose four CRUD permissions every installation has, in the order of the predecessor's ids.
 const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
 const VERBS: [(&str, &str); 4] = [("create", "Create"), ("read", "Read"), ("update", "Update"), ("delete", "Delete")];
+/// Permissions beyond those: name, description and category.
+const OTHERS: [(&str, &str, &str); 2] = [
+    ("system:read", "Read the state of the running process", "system"),
+    ("system:manage", "Change the running process", "system"),
+];
+
+/// Name, description and category of every permission that the admin API asks for.
+fn system_permissions() -> impl Iterator<Item = (String, String, &'static str)> {
+    let crud = RESOURCES.iter().flat_map(|resource| {
+        VERBS.iter().map(move |(verb, title)| {
+            (format!("{resource}:{verb}"), format!("{title} {resource} resources"), *resource)
+        })
+    });
+    crud.chain(
+        OTHERS.iter().map(|(name, description, category)| ((*name).to_owned(), (*description).to_owned(), *category)),
+    )
+}
+
+/// Whether the admin API itself depends on this permission.
+pub fn is_system_permission(name: &PermissionName) -> bool {
+    system_permissions().any(|(system, _, _)| system == name.as_str())
+}
 
 /// A system role: name, description, and which permissions it holds.
 const ROLES: [(&str, &str, Holds); 4] = [
@@ -33,9 +55,7 @@ impl Holds {
     fn permits(self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Resource(resource) => {
-                RESOURCES.contains(&resource) && name.split_once(':').is_some_and(|(of, _)| of == resource)
-            }
+            Self::Resource(resource) => name.split_once(':').is_some_and(|(of, _)| of == resource),
             Self::One(one) => name == one,
             Self::Nothing => false,
         }
@@ -113,10 +133,11 @@ pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded
 
 async fn seed_permissions(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
     let mut changed = false;
-    for resource in RESOURCES {
-        for (verb, title) in VERBS {
-            let description = format!("{title} {resource} resources");
-            changed |= ensure_permission(tx, &format!("{resource}:{verb}"), &description, resource, now).await?.1;
+    let known = permissions::list(tx, &permissions::Filter::default(), Page::ALL).await?;
+    for (name, description, category) in system_permissions() {
+        if !known.iter().any(|permission| permission.name.as_str() == name) {
+            ensure_permission(tx, &name, &description, category, now).await?;
+            changed = true;
         }
     }
     Ok(changed)
@@ -143,33 +164,29 @@ pub(super) async fn ensure_permission(
 
 async fn seed_roles(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
     let mut changed = false;
-    for (name, description, holds) in ROLES {
-        let id = match roles::find(tx, name).await? {
-            Some(id) => id,
-            None => {
-                changed = true;
-                let name = RoleName::try_from(name).expect("a seeded name is valid");
-                let new = NewRole { name, description: Some(description.to_owned()), permission_ids: Vec::new() };
-                let id = roles::insert(tx, &new, now).await?;
-                roles::protect(tx, id).await?;
-                id
-            }
-        };
-        changed |= grant_missing(tx, id, holds, now).await?;
+    for (name, description, _) in ROLES {
+        if roles::find(tx, name).await?.is_none() {
+            let name = RoleName::try_from(name).expect("a seeded name is valid");
+            let new = NewRole { name, description: Some(description.to_owned()), permission_ids: Vec::new() };
+            let id = roles::insert(tx, &new, now).await?;
+            roles::protect(tx, id).await?;
+            changed = true;
+        }
     }
-    Ok(changed)
+    Ok(changed | grant_missing(tx, now).await?)
 }
 
-async fn grant_missing(tx: &mut Tx, role: RoleId, holds: Holds, now: Timestamp) -> Result<bool, Error> {
+/// Grants what system roles should hold and do not.
+async fn grant_missing(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
     let mut changed = false;
-    for resource in RESOURCES {
-        for (verb, _) in VERBS {
-            let name = format!("{resource}:{verb}");
-            if holds.permits(&name)
-                && let Some(permission) = permissions::find(tx, &name).await?
-            {
-                changed |= roles::grant(tx, role, permission, now).await?;
-            }
+    let permissions = permissions::list(tx, &permissions::Filter::default(), Page::ALL).await?;
+    let roles = roles::list(tx).await?;
+    for (name, _, holds) in ROLES {
+        let Some(role) = roles.iter().find(|role| role.name.as_str() == name) else { continue };
+        let held = |id: PermissionId| role.permissions.iter().any(|permission| permission.id == id);
+        let due = permissions.iter().filter(|permission| is_system_permission(&permission.name));
+        for permission in due.filter(|permission| holds.permits(permission.name.as_str()) && !held(permission.id)) {
+            changed |= roles::grant(tx, role.id, permission.id, now).await?;
         }
     }
     Ok(changed)
@@ -241,11 +258,4 @@ pub(super) async fn module(
         role_ids,
     };
     Ok(modules::insert(tx, &new, now).await?)
-}
-
-/// Whether the admin API itself depends on this permission.
-pub fn is_system_permission(name: &PermissionName) -> bool {
-    name.parts().is_some_and(|parts| {
-        !parts.own && RESOURCES.contains(&parts.resource) && VERBS.iter().any(|(verb, _)| *verb == parts.verb)
-    })
 }

@@ -10,6 +10,7 @@ use crate::{
     model::{Timestamp, rules::Revisions},
     policy::Snapshot,
     store::{Tx, changes, changes::Change},
+    telemetry::logs::SECURITY,
 };
 
 /// A change in the making; dropping it undoes it.
@@ -60,7 +61,12 @@ impl Control {
 impl Inner {
     pub(super) fn advance(&self, next: Snapshot, rebuild: Duration) {
         let revision = next.revision();
+        let before = self.snapshots.load().policy_revision();
+        let policy_revision = next.policy_revision();
         if self.snapshots.advance(next) {
+            if policy_revision > before {
+                tracing::info!(target: SECURITY, revision, policy_revision, "rules changed");
+            }
             self.metrics.snapshot_activated(revision, rebuild);
         }
     }

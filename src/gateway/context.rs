@@ -11,6 +11,7 @@ use crate::http::RequestId;
 use crate::model::{Reason, RouteId, Upstream};
 use crate::policy::{Caller, CompiledOperation, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
+use crate::telemetry::logs::SECURITY;
 
 use super::load::InFlight;
 use super::shared::Shared;
@@ -118,11 +119,25 @@ impl Context {
         self.decided_at = Some(now);
         self.shared.metrics.decided(now - self.started);
         self.shared.count(reason);
+        if matches!(reason.status(), 401 | 403) {
+            tracing::info!(
+                target: SECURITY,
+                reason = reason.code(),
+                request.id = %self.request_id,
+                client = self.client.map(tracing::field::display),
+                user.id = self.caller.as_ref().map(|caller| caller.id.0),
+                path = self.target.as_ref().map(Target::raw_path),
+                "request refused"
+            );
+        }
     }
 
     /// Records the head of the upstream's answer.
     pub(super) fn answered(&mut self, status: u16) {
         self.status = Some(status);
+        if let Some(upstream) = &self.upstream {
+            self.shared.metrics.upstreams().answered(upstream.name.as_str());
+        }
         self.upstream_took = self.decided_at.map(|at| at.elapsed());
     }
 

@@ -29,7 +29,7 @@ use crate::model::{Email, SUPER_ROLE, Secret, Username};
 use crate::password::{Cost, Hasher, Policy, random_password};
 use crate::policy::Fixed;
 use crate::store::{self, Db, PoolSettings};
-use crate::telemetry::{AccessLog, Metrics};
+use crate::telemetry::{AccessLog, Logs, Metrics};
 
 /// The preferred address of the demo back end; another port is taken when this one is in use.
 const DEMO_ADDRESS: &str = "127.0.0.1:8002";
@@ -115,8 +115,10 @@ pub fn password_policy(settings: &Settings) -> Policy {
 ///
 /// # Errors
 /// Whatever makes it impossible to serve: database, policies, certificate, a port in use.
-pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
+pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics")?);
+    let all_logs = logs.clone();
+    metrics.watch(move || all_logs.lost());
     let control = open(settings, Arc::clone(&metrics)).await?;
     let hasher = hasher(settings)?;
     let (seeded, first_password) = seed(settings, &control, &hasher).await?;
@@ -145,7 +147,7 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
     let mount_secret = random_password();
     let verifier = Verifier::new(&settings.auth.secret_key, settings.auth.leeway, settings.gateway.token_cache_entries);
     let mut router = admin::router(
-        admin_parts(settings, &control, &hasher, &metrics, &lifecycle, &verifier, mount_secret.clone()),
+        admin_parts(settings, &control, &hasher, &metrics, &lifecycle, &verifier, logs, mount_secret.clone()),
         &settings.admin.api_prefix,
     );
     let metrics_address = match settings.metrics.listen.filter(|_| settings.metrics.enabled) {
@@ -170,6 +172,8 @@ pub async fn start(settings: &Settings) -> anyhow::Result<Running> {
         }
         false => (AccessLog::off(), None),
     };
+    let lines = access_log.clone();
+    metrics.watch(move || vec![("access", lines.lost())]);
     let mount =
         settings.gateway.mount.then(|| gateway::Mount { address: reachable(admin_address), secret: mount_secret });
     let parts = gateway::Parts { snapshots: control.snapshots().clone(), verifier, metrics, access_log };
@@ -204,6 +208,14 @@ impl Running {
         }
         self.control.db().close().await;
         drained
+    }
+
+    /// Reads the certificate again; new connections use it.
+    ///
+    /// # Errors
+    /// It is unusable; the one before stays in use.
+    pub fn reload_certificate(&self) -> anyhow::Result<()> {
+        Ok(self.data_plane.reload_certificate()?)
     }
 
     /// Changes the database and the snapshot together; for tests and embedders.
@@ -284,6 +296,7 @@ fn admin_parts(
     metrics: &Arc<Metrics>,
     lifecycle: &Lifecycle,
     verifier: &Verifier,
+    logs: &Logs,
     mount_secret: Secret<String>,
 ) -> admin::Parts {
     let auth = &settings.auth;
@@ -309,6 +322,8 @@ fn admin_parts(
             version: env!("CARGO_PKG_VERSION"),
         },
         lifecycle: lifecycle.clone(),
+        logs: logs.clone(),
+        places: admin::Places { policies: settings.policy.dir.clone(), data: settings.data_dir.clone() },
         mount_secret,
         limits: admin::Limits {
             max_body_bytes: settings.admin.max_body_bytes,

@@ -86,6 +86,11 @@ impl AccessLog {
         (Self { writer: Some(writer) }, guard)
     }
 
+    /// Lines that did not fit into the queue.
+    pub fn lost(&self) -> usize {
+        self.writer.as_ref().map_or(0, |writer| writer.error_counter().dropped_lines())
+    }
+
     /// Writes nothing.
     pub fn off() -> Self {
         Self { writer: None }

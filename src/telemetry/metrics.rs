@@ -1,5 +1,6 @@
 //! The metrics of one process, in the text format of Prometheus.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -7,6 +8,17 @@ use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
+
+use super::UpstreamState;
+
+/// Asks some logs how many lines each has lost.
+struct LostLines(Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>);
+
+impl std::fmt::Debug for LostLines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LostLines")
+    }
+}
 
 const MICROSECONDS: &[f64] = &[1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 5e-2];
 const MILLISECONDS: &[f64] =
@@ -29,6 +41,9 @@ pub struct Metrics {
     snapshot_rebuild: Histogram,
     snapshot_failures: IntCounter,
     logins: IntCounterVec,
+    lost_lines: IntCounterVec,
+    logs: Mutex<Vec<LostLines>>,
+    upstreams: UpstreamState,
     activated: Mutex<Option<Instant>>,
 }
 
@@ -79,6 +94,12 @@ impl Metrics {
                 Opts::new("cedargate_logins_total", "Attempts to sign in, by result."),
                 &["result"],
             )?,
+            lost_lines: IntCounterVec::new(
+                Opts::new("cedargate_log_lines_lost_total", "Log lines that were not written, by log."),
+                &["log"],
+            )?,
+            logs: Mutex::default(),
+            upstreams: UpstreamState::default(),
             activated: Mutex::new(None),
             registry,
         };
@@ -102,6 +123,7 @@ impl Metrics {
         registry.register(Box::new(self.snapshot_rebuild.clone()))?;
         registry.register(Box::new(self.snapshot_failures.clone()))?;
         registry.register(Box::new(self.logins.clone()))?;
+        registry.register(Box::new(self.lost_lines.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(())
@@ -126,8 +148,14 @@ impl Metrics {
     }
 
     /// Counts a failed exchange with an upstream; `kind` is one of a fixed set.
-    pub fn upstream_error(&self, upstream: &str, kind: &str) {
+    pub fn upstream_error(&self, upstream: &str, kind: &'static str) {
+        self.upstreams.failed(upstream, kind);
         self.upstream_errors.with_label_values(&[upstream, kind]).inc();
+    }
+
+    /// How the latest exchanges with each upstream went.
+    pub fn upstreams(&self) -> &UpstreamState {
+        &self.upstreams
     }
 
     /// Records that a snapshot became active.
@@ -147,8 +175,25 @@ impl Metrics {
         self.logins.with_label_values(&[result]).inc();
     }
 
+    /// Counts the lines that logs lose; `lost` says how many each has lost so far.
+    pub fn watch(&self, lost: impl Fn() -> Vec<(&'static str, usize)> + Send + Sync + 'static) {
+        self.logs.lock().push(LostLines(Box::new(lost)));
+    }
+
+    fn count_lost_lines(&self) {
+        let mut lost: BTreeMap<&str, u64> = BTreeMap::new();
+        for (log, lines) in self.logs.lock().iter().flat_map(|lines| lines.0()) {
+            *lost.entry(log).or_default() += lines as u64;
+        }
+        for (log, lines) in lost {
+            let counter = self.lost_lines.with_label_values(&[log]);
+            counter.inc_by(lines.saturating_sub(counter.get()));
+        }
+    }
+
     /// All metrics as text.
     pub fn render(&self) -> String {
+        self.count_lost_lines();
         if let Some(activated) = *self.activated.lock() {
             self.snapshot_age.set(activated.elapsed().as_secs_f64());
         }

@@ -3,6 +3,11 @@
 pub mod access_log;
 pub mod logs;
 pub mod metrics;
+mod security_log;
+mod upstream_state;
 
 pub use access_log::AccessLog;
+pub use logs::Logs;
 pub use metrics::Metrics;
+pub use security_log::Rotation;
+pub use upstream_state::{Failing, UpstreamState};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use cedargate::config::{Mode, Settings, Sources};
 use cedargate::server::{self, Running};
+use cedargate::telemetry::Logs;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -64,7 +65,7 @@ impl App {
         let _already = rustls::crypto::ring::default_provider().install_default();
         let data = TempDir::with_prefix("cedargate-data-").unwrap();
         let settings = settings(&database, data.path(), extra);
-        let running = server::start(&settings).await.unwrap();
+        let running = server::start(&settings, &Logs::nowhere()).await.unwrap();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         let (gateway, admin) = (running.gateway, running.admin);
         Self { gateway, admin, running, database, client, _database: guard, _data: data }
