@@ -56,7 +56,7 @@ fn settings(file: &str) -> Vec<Setting> {
             continue;
         } else if let Some((name, default)) = line.strip_prefix('#').and_then(|line| line.split_once(" = ")) {
             let bracket = comment.split('[').next_back().and_then(|rest| rest.split(']').next()).unwrap();
-            let is_name = |word: &&str| word.len() > 3 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            let is_name = |word: &&str| word.len() > 3 && !word.contains(|c: char| c.is_ascii_lowercase());
             let words = bracket.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             found.push(Setting {
                 name: format!("{section}.{name}"),
