@@ -234,11 +234,11 @@ fn next(rest: &str, first: char) -> (usize, Option<String>) {
     if let Some(opening) = ["\"", "b\"", "c\""].into_iter().find(|opening| rest.starts_with(opening)) {
         return literal(opening.len() + quoted(&rest[opening.len()..], '"'));
     }
-    if rest.starts_with('\'') {
+    if let Some(rest) = rest.strip_prefix('\'') {
         // A character, unless it is a lifetime.
-        let mut after = rest[1..].chars();
+        let mut after = rest.chars();
         let is_character = after.next() == Some('\\') || after.next() == Some('\'');
-        return if is_character { literal(1 + quoted(&rest[1..], '\'')) } else { (1, None) };
+        return if is_character { literal(1 + quoted(rest, '\'')) } else { (1, None) };
     }
     let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     if !word.is_empty() {
