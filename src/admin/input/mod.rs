@@ -7,6 +7,8 @@
 //!     let username = body.optional::<Username>("username");
 //!     let is_active = body.optional::<bool>("is_active");
 //!     let (id, patch) = input.finish(|| Some((id?, UserPatch { username: username?, is_active: is_active? })))?;
+//!     users.change(id, patch).await
+//! }
 //! ```
 //!
 //! ## Why
