@@ -6,3 +6,4 @@ mod support;
 
 mod shows;
 mod store;
+mod threats;
