@@ -341,29 +341,29 @@ async fn ambiguous_lengths_are_refused() {
     let secure = Secure::start().await;
     let post =
         |more: Fields<'static>| [&[(":method", "POST"), (":scheme", "https"), TO, (":path", "/open/x")], more].concat();
+    secure.refuses(&get("/open/x", &[("content-length", "5")]), None).await;
     let lengths: &[Fields<'static>] = &[
         &[("content-length", "5"), ("content-length", "5")],
         &[("content-length", "5"), ("content-length", "0")],
         &[("content-length", "0"), ("content-length", "5")],
         &[("content-length", "5, 5")],
         &[("content-length", "+5")],
-        &[("content-length", "4")],
-        &[("content-length", "6")],
         &[("content-length", "")],
         &[("content-length", "99999999999999999999")],
         &[("transfer-encoding", "chunked")],
         &[("content-length", "5"), ("transfer-encoding", "chunked")],
     ];
     for fields in lengths {
-        secure.world.back.clear();
-        let status = secure.raw(&post(fields), Some("abcde")).await;
-        assert!(matches!(status, 400 | 0), "{status} for {fields:?}: {}", secure.world.back.received());
-        let seen = secure.world.back.received();
-        // A wrong length shows at the end of the body only: what was begun is broken off then.
-        assert!(seen.is_empty() || !seen.contains("abcde") || fields.len() == 1, "{fields:?}: {seen}");
-        secure.refuses(&get("/open/x", &[("content-length", "5")]), None).await;
+        secure.refuses(&post(fields), Some("abcde")).await;
     }
     secure.world.back.clear();
     assert_eq!(secure.raw(&post(&[("content-length", "5")]), Some("abcde")).await, 200);
     assert!(secure.world.back.received().contains("abcde"));
+    // A wrong length shows when the body comes: its head may have been forwarded, and no more.
+    let wrong: [Fields<'static>; 2] = [&[("content-length", "4")], &[("content-length", "6")]];
+    for fields in wrong {
+        secure.world.back.clear();
+        assert!(matches!(secure.raw(&post(fields), Some("abcde")).await, 400 | 0));
+        assert!(!secure.world.back.received().contains("abcde"), "{fields:?}");
+    }
 }

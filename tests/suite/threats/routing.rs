@@ -51,12 +51,12 @@ async fn row_12_all_spellings_of_a_host_are_one() {
     let world = World::start().await;
     // Were a host-bound route missed, the public one would answer.
     world.route(json!({ "route": "/hosted/{*rest}", "operations": public() })).await;
-    for number in 0..110 {
+    for number in 0..101 {
         let host = format!("h{number}.b.example");
         world.route(json!({ "route": "/hosted/{*rest}", "host": host, "operations": needs("article:delete") })).await;
     }
     let request = |host: &str, fields: &str| raw(&format!("GET /hosted/x HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"));
-    for number in [0, 9, 109] {
+    for number in [0, 9, 100] {
         for host in
             ["h#.b.example", "H#.B.EXAMPLE", "h#.b.example.", "H#.b.Example.", "h#.b.example:80", "h#.B.example.:8000"]
         {
@@ -68,7 +68,7 @@ async fn row_12_all_spellings_of_a_host_are_one() {
         }
         world.refuses(400, &request(&format!("h{number}.b.example.."), "")).await;
     }
-    world.passes(&request("h110.b.example", "")).await;
+    world.passes(&request("h101.b.example", "")).await;
     world.passes(&request("b.example", "")).await;
 }
 
