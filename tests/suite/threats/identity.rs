@@ -73,6 +73,64 @@ async fn from_elsewhere(gateway: SocketAddr, request: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn row_61_all_spellings_of_an_account_are_one() {
+    let world = World::start_with(&[("CEDARGATE_AUTH__LOGIN_FAILURES", "3")]).await;
+    let names = [
+        "testuser",
+        " TestUser ",
+        "testuser@gmail.com",
+        "TESTUSER@GMAIL.COM",
+        "somebody <testuser@gmail.com>",
+        "another <testuser@gmail.com>",
+    ];
+    for (tried, name) in names.into_iter().enumerate() {
+        let expected = if tried < 3 { 401 } else { 429 };
+        world.app.login(name, "wrong").await.expect(expected);
+    }
+    world.app.login("testuser", "testuser123").await.expect(429);
+    // Nor does the limit tell which accounts there are.
+    for tried in 0..4 {
+        let expected = if tried < 3 { 401 } else { 429 };
+        world.app.login(&format!("{tried} <nobody@gmail.com>"), "wrong").await.expect(expected);
+    }
+    world.app.token("superadmin").await;
+}
+
+/// Who guesses in parallel gets no more answers than who guesses in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn parallel_guesses_are_counted() {
+    let world = World::start_with(&[
+        ("CEDARGATE_AUTH__LOGIN_FAILURES", "3"),
+        ("CEDARGATE_AUTH__HASH_THREADS", "2"),
+        ("CEDARGATE_AUTH__ARGON2_ITERATIONS", "40"),
+    ])
+    .await;
+    let guesses = (0..40).map(|guess| world.app.login("testuser", if guess == 39 { "testuser123" } else { "wrong" }));
+    let answers = futures_of(guesses).await;
+    let answered = answers.iter().filter(|status| **status != 429).count();
+    // Each thread that hashes may have had one more under way.
+    assert!(answered <= 3 + 2, "{answers:?}");
+    assert!(answered >= 3, "{answers:?}");
+}
+
+async fn futures_of(guesses: impl Iterator<Item = impl Future<Output = crate::support::app::Answer>>) -> Vec<u16> {
+    let mut open: Vec<_> = guesses.map(Box::pin).collect();
+    let mut answers = Vec::new();
+    std::future::poll_fn(|context| {
+        open.retain_mut(|guess| match guess.as_mut().poll(context) {
+            std::task::Poll::Ready(answer) => {
+                answers.push(answer.status);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if open.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn row_27_malformed_credentials_are_not_absent_ones() {
     let world = World::start().await;
     let token = world.user.as_str();
