@@ -16,6 +16,8 @@ pub const MOUNT: &str = "x-cedargate-mount";
 /// The method overrides are among them because what is forwarded must be what was authorised.
 const RESERVED: &[&str] = &[
     "forwarded",
+    // CGI would make it the proxy of the back end's own requests (CVE-2016-5385).
+    "proxy",
     "x-forwarded",
     "x-real-ip",
     "x-request-id",
@@ -143,6 +145,7 @@ mod tests {
             "X-Request-Id",
             "X-Cedargate-Mount",
             "X-HTTP-Method-Override",
+            "Proxy",
         ] {
             request.append_header(name, HeaderValue::from_static("a")).unwrap();
             request.append_header(name, HeaderValue::from_static("b")).unwrap();
