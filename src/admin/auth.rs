@@ -18,12 +18,14 @@ use super::input::Input;
 use super::reply::{Message, Written};
 use super::users;
 use crate::control::Control;
-use crate::http::LoginFailures;
+use crate::http::{LoginFailures, Refusal};
 use crate::jwt::{Kind, Minter};
 use crate::model::{Claims, Reason, Secret, Timestamp, User, UserId, Username, rules::Revocation};
 use crate::password::{self, Hasher, Verdict};
 use crate::policy::Caller;
-use crate::store::{changes::Change, revocations, sessions, sessions::NewSession, users as user_rows};
+use crate::store::{
+    changes::Change, revocations, sessions, sessions::NewSession, users as user_rows, users::Credentials,
+};
 use crate::telemetry::Metrics;
 use crate::telemetry::logs::SECURITY;
 
@@ -80,22 +82,19 @@ async fn login(
     let name = body.required::<String>("username");
     let password = body.required::<Secret<String>>("password");
     let (name, password) = input.finish(|| Some((name?, password?)))?;
-    let account = name.trim().to_lowercase();
-    auth.failures.check(&account, client).map_err(|refusal| {
-        auth.metrics.login("limited");
-        let detail =
-            format!("Rate limit exceeded. Max {} requests per {} seconds.", refusal.max, refusal.window.as_secs());
-        Error::TooManyRequests { detail: detail.into(), retry_after: refusal.retry_after }
-    })?;
-    let outcome = auth.sign_in(&account, password, client, origin).await;
-    match &outcome {
-        Ok(_) => auth.metrics.login("success"),
-        Err(Error::Unauthorized { .. }) => {
-            auth.failures.record(&account, client);
-            auth.metrics.login("failure");
-        }
-        Err(_) => auth.metrics.login("error"),
-    }
+    let mut tx = auth.control.read().await?;
+    let known = user_rows::credentials(&mut tx, name.trim()).await?;
+    drop(tx);
+    // One account, one limit, however it is spelt: name, address, `Somebody <address>`.
+    let account =
+        known.as_ref().map_or_else(|| user_rows::normal_login(name.trim()), |known| known.username.to_string());
+    let outcome = auth.sign_in(&account, known, password, client, origin).await;
+    auth.metrics.login(match &outcome {
+        Ok(_) => "success",
+        Err(Error::Unauthorized { .. }) => "failure",
+        Err(Error::TooManyRequests { .. }) => "limited",
+        Err(_) => "error",
+    });
     outcome.map(Json)
 }
 
@@ -103,13 +102,28 @@ impl Auth {
     async fn sign_in(
         &self,
         account: &str,
+        known: Option<Credentials>,
         password: Secret<String>,
         client: IpAddr,
         origin: Origin,
     ) -> Result<Token, Error> {
-        let mut tx = self.control.read().await?;
-        let known = user_rows::credentials(&mut tx, account).await?;
-        drop(tx);
+        self.failures.check(account, client).map_err(limited)?;
+        let verified = self.verify(known, password, client).await;
+        // Again: guesses that were verified at the same time may have used up the limit.
+        self.failures.check(account, client).map_err(limited)?;
+        if matches!(verified, Err(Error::Unauthorized { .. })) {
+            self.failures.record(account, client);
+        }
+        let known = verified?;
+        self.open_session((known.id, &known.username), known.token_epoch, client, origin).await
+    }
+
+    async fn verify(
+        &self,
+        known: Option<Credentials>,
+        password: Secret<String>,
+        client: IpAddr,
+    ) -> Result<Credentials, Error> {
         // Too long to be hashed at all, and no secret of anybody: lengths are public.
         if password.expose().len() > password::MAX_PASSWORD_BYTES {
             return Err(wrong_credentials());
@@ -130,7 +144,7 @@ impl Auth {
             tx.commit().await?;
         }
         tracing::info!(target: SECURITY, client = %client, user.id = %known.id, "signed in");
-        self.open_session((known.id, &known.username), known.token_epoch, client, origin).await
+        Ok(known)
     }
 
     /// Makes a session and its first pair of tokens.
@@ -172,21 +186,31 @@ impl Auth {
     async fn end(&self, claims: &Claims) -> Result<Written<Message>, Error> {
         let mut write = self.control.write().await?;
         let now = write.now();
-        let refresh_life = i64::try_from(self.minter.life(Kind::Refresh).as_secs()).unwrap_or(i64::MAX);
+        // As long as any of its tokens would be accepted, or it would come back to life.
+        let verifier = &self.gate.verifier;
+        let longest = self.minter.life(Kind::Refresh).max(self.minter.life(Kind::Access)) + verifier.leeway();
+        let longest = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
         let (key, expires_at) = match (&claims.session_id, &claims.token_id) {
             (Some(session), _) => {
                 sessions::revoke(write.tx(), session, now).await?;
-                (format!("sid:{session}"), now.plus_seconds(refresh_life))
+                (format!("sid:{session}"), now.plus_seconds(longest))
             }
             (None, id) => {
                 let id = id.as_deref().unwrap_or_default();
-                (format!("jti:{id}"), now.plus_seconds(claims.expires_at - now.unix_seconds()))
+                let left = claims.expires_at.saturating_sub(now.unix_seconds());
+                let leeway = i64::try_from(verifier.leeway().as_secs()).unwrap_or(i64::MAX);
+                (format!("jti:{id}"), now.plus_seconds(left.saturating_add(leeway)))
             }
         };
         revocations::insert(write.tx(), &Revocation { key: key.clone(), expires_at }).await?;
         write.touch(Change::Revocation(key));
         Ok(write.commit(Message::new("Successfully logged out")).await?.into())
     }
+}
+
+fn limited(refusal: Refusal) -> Error {
+    let detail = format!("Rate limit exceeded. Max {} requests per {} seconds.", refusal.max, refusal.window.as_secs());
+    Error::TooManyRequests { detail: detail.into(), retry_after: refusal.retry_after }
 }
 
 fn wrong_credentials() -> Error {

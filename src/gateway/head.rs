@@ -7,16 +7,14 @@
 
 use crate::model::Reason;
 
-use super::host;
 use super::target::{self, MAX_TARGET};
+use super::{headers, host};
 
 /// The longest head, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
 /// The greatest number of header fields.
 pub const MAX_FIELDS: usize = 128;
 const MAX_REQUEST_LINE: usize = MAX_TARGET + 64;
-/// Content lengths of more digits do not fit every parser's integer.
-const MAX_LENGTH_DIGITS: usize = 16;
 
 /// How far a head has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +110,7 @@ impl Scanner {
             return host::name(value).map(|_| ()).map_err(|_| Reason::BadRequest);
         } else if name.eq_ignore_ascii_case(b"content-length") {
             self.lengths += 1;
-            let digits = !value.is_empty() && value.len() <= MAX_LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit);
-            return if digits { Ok(()) } else { Err(Reason::BadRequest) };
+            return if headers::is_length(value) { Ok(()) } else { Err(Reason::BadRequest) };
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.codings += 1;
             return if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(Reason::BadRequest) };

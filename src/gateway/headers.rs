@@ -1,6 +1,6 @@
 //! Header fields a client may not send, and those that never reach an upstream.
 
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use pingora::http::RequestHeader;
 
 /// A header field that is malformed, or that back ends would confuse with one the gateway sets.
@@ -16,6 +16,8 @@ pub const MOUNT: &str = "x-cedargate-mount";
 /// The method overrides are among them because what is forwarded must be what was authorised.
 const RESERVED: &[&str] = &[
     "forwarded",
+    // CGI would make it the proxy of the back end's own requests (CVE-2016-5385).
+    "proxy",
     "x-forwarded",
     "x-real-ip",
     "x-request-id",
@@ -28,6 +30,9 @@ const RESERVED_PREFIXES: &[&str] = &["x-auth-", "x-forwarded-", "x-original-", "
 /// Framing fields, which CGI-like back ends read from `Content_Length` too.
 const FRAMING: &[&str] = &["content-length", "transfer-encoding"];
 
+/// Content lengths of more digits do not fit every parser's integer.
+const MAX_LENGTH_DIGITS: usize = 16;
+
 /// Whether `name` (in lower case) is stripped from every request.
 pub fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -36,23 +41,34 @@ pub fn is_reserved(name: &str) -> bool {
 /// Refuses fields that no two parsers would treat alike.
 ///
 /// # Errors
-/// Control characters in a value (CVE-2019-9900); a name with `_` that becomes a reserved or framing name
-/// where back ends map `_` to `-` (CVE-2025-64484, CVE-2026-39858).
+/// Control characters in a value (CVE-2019-9900); a name that becomes a reserved or framing name where back
+/// ends map `_`, or like CGI every punctuation mark, to one character (CVE-2025-64484, CVE-2026-39858); more
+/// than one content length, or one that is no plain number (CVE-2021-21299).
 pub fn check(headers: &HeaderMap) -> Result<(), BadHeader> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    // The raw head was checked already; lengths and values are for HTTP/2, whose library reads the first length only.
+    if lengths.next().is_some_and(|length| !is_length(length.as_bytes())) || lengths.next().is_some() {
+        return Err(BadHeader);
+    }
     for (name, value) in headers {
-        // The raw head was checked already; this is for HTTP/2.
         if value.as_bytes().iter().any(|b| b.is_ascii_control() && *b != b'\t') {
             return Err(BadHeader);
         }
         let name = name.as_str();
-        if name.contains('_') {
-            let dashed = name.replace('_', "-");
+        let is_odd = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+        if name.contains(is_odd) {
+            let dashed = name.replace(is_odd, "-");
             if is_reserved(&dashed) || FRAMING.contains(&dashed.as_str()) {
                 return Err(BadHeader);
             }
         }
     }
     Ok(())
+}
+
+/// Whether `value` is a content length that every parser reads alike.
+pub fn is_length(value: &[u8]) -> bool {
+    !value.is_empty() && value.len() <= MAX_LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit)
 }
 
 /// Takes every reserved field off a request that is about to be forwarded.
@@ -88,11 +104,28 @@ mod tests {
             "Content_Length",
             "Transfer_Encoding",
             "X_HTTP_Method_Override",
+            "X.Auth.User",
+            "X!Forwarded~For",
         ] {
             assert_eq!(check_one(bad, b"1"), Err(BadHeader), "{bad}");
         }
-        for good in ["X-Auth-User", "My_Header", "X-Forwarded-For"] {
+        for good in ["X-Auth-User", "My_Header", "my.header", "X-Forwarded-For"] {
             assert_eq!(check_one(good, b"a\tb \xe9"), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    fn one_plain_length() {
+        let lengths = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONTENT_LENGTH, HeaderValue::from_static(value));
+            }
+            check(&headers)
+        };
+        assert_eq!(lengths(&["5"]), Ok(()));
+        for bad in [&["5", "5"][..], &["5", "0"], &["5, 5"], &["+5"], &[""], &["12345678901234567"]] {
+            assert_eq!(lengths(bad), Err(BadHeader), "{bad:?}");
         }
     }
 
@@ -113,6 +146,7 @@ mod tests {
             "X-Request-Id",
             "X-Cedargate-Mount",
             "X-HTTP-Method-Override",
+            "Proxy",
         ] {
             request.append_header(name, HeaderValue::from_static("a")).unwrap();
             request.append_header(name, HeaderValue::from_static("b")).unwrap();

@@ -102,8 +102,8 @@ impl Target {
 
     /// What the query says about `name`, for decisions that hang on it.
     ///
-    /// Parsers differ over `;`, letter case and `name[]`: where one of them would find another value, the
-    /// answer is `Ambiguous` (CVE-2025-54576).
+    /// Parsers differ over `;`, letter case and `name[]`, and PHP reads `user.id` and ` user[id` as `user_id`:
+    /// where one of them would find another value, the answer is `Ambiguous` (CVE-2025-54576).
     pub fn query_value(&self, name: &str) -> QueryValue {
         let Some(query) = self.query() else { return QueryValue::Absent };
         if query.contains(';') {
@@ -113,8 +113,7 @@ impl Target {
         for pair in query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let Some(key) = decode_form(key) else { return QueryValue::Ambiguous };
-            let base = key.split_once('[').map_or(key.as_str(), |(base, _)| base);
-            if !base.eq_ignore_ascii_case(name) {
+            if !may_mean(&key, name) {
                 continue;
             }
             found = match (found, decode_form(value)) {
@@ -124,6 +123,15 @@ impl Target {
         }
         found
     }
+}
+
+/// Whether some parser finds `name` where `key` is written.
+fn may_mean(key: &str, name: &str) -> bool {
+    let letters =
+        |text: &str| text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    let (whole, base, name): (String, String, String) =
+        (letters(key), letters(key.split(['[', '\0']).next().unwrap_or_default()), letters(name));
+    whole == name || base == name
 }
 
 /// Whether `raw` is in origin-form, not too long, and made of characters that nobody escapes or drops.
@@ -363,6 +371,11 @@ mod tests {
             ("/a?x=1;id=2", QueryValue::Ambiguous),
             ("/a?id=%ff", QueryValue::Ambiguous),
             ("/a?%ff=1", QueryValue::Ambiguous),
+            ("/a?id=1&+id=2", QueryValue::Ambiguous),
+            ("/a?id=1&id%00x=2", QueryValue::Ambiguous),
+            ("/a?id=1&i.d=2", QueryValue::Ambiguous),
+            ("/a?id=1&i[d=2", QueryValue::Ambiguous),
+            ("/a?id=1&idx=2", one("1")),
         ] {
             assert_eq!(target(raw).query_value("id"), expected, "{raw}");
         }

@@ -1,6 +1,9 @@
 use std::{
-    net::IpAddr,
-    sync::Arc,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,7 @@ pub struct LoginFailures(Arc<Inner>);
 struct Inner {
     max: u32,
     window: Duration,
-    counts: Cache<(Box<str>, IpAddr), (u32, Instant)>,
+    counts: Cache<(Box<str>, IpAddr), (Arc<AtomicU32>, Instant)>,
 }
 
 /// Too many failures.
@@ -52,7 +55,7 @@ impl LoginFailures {
             return Ok(());
         };
         let left = self.0.window.saturating_sub(since.elapsed());
-        if count < self.0.max || left.is_zero() {
+        if count.load(Ordering::Relaxed) < self.0.max || left.is_zero() {
             return Ok(());
         }
         Err(Refusal { max: self.0.max, window: self.0.window, retry_after: left })
@@ -61,16 +64,26 @@ impl LoginFailures {
     /// Notes a failure.
     pub fn record(&self, account: &str, address: IpAddr) {
         let key = key(account, address);
-        let (count, since) = match self.0.counts.get(&key) {
-            Some((count, since)) if since.elapsed() < self.0.window => (count, since),
-            _ => (0, Instant::now()),
-        };
-        self.0.counts.insert(key, (count.saturating_add(1), since));
+        match self.0.counts.get(&key) {
+            // Shared, so that failures at the same time are all counted; far from overflow within a window.
+            Some((count, since)) if since.elapsed() < self.0.window => {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => self.0.counts.insert(key, (Arc::new(AtomicU32::new(1)), Instant::now())),
+        }
     }
 }
 
 fn key(account: &str, address: IpAddr) -> (Box<str>, IpAddr) {
-    (account.chars().take(LONGEST_NAME).collect::<String>().into(), address)
+    (account.chars().take(LONGEST_NAME).collect::<String>().into(), network(address))
+}
+
+/// One client has all addresses of an IPv6 /64 to itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +100,14 @@ mod tests {
         assert!(failures.check("bob", a).unwrap_err().retry_after <= Duration::from_mins(1));
         assert_eq!(failures.check("bob", b), Ok(()));
         assert_eq!(failures.check("alice", a), Ok(()));
+    }
+
+    #[test]
+    fn a_network_is_one_client() {
+        let failures = LoginFailures::new(1, Duration::from_mins(1));
+        failures.record("bob", "2001:db8::1".parse().unwrap());
+        assert!(failures.check("bob", "2001:db8::ffff:2".parse().unwrap()).is_err());
+        assert_eq!(failures.check("bob", "2001:db8:0:1::1".parse().unwrap()), Ok(()));
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl Verifier {
         }))
     }
 
+    /// For how long after its `exp` a token is accepted.
+    pub fn leeway(&self) -> Duration {
+        Duration::from_secs(self.0.leeway.unsigned_abs())
+    }
+
     /// Verifies an access token.
     ///
     /// # Errors

@@ -31,19 +31,24 @@ impl From<Row> for Credentials {
     }
 }
 
+/// The one spelling of a user name or mail address that [`credentials`] looks for.
+///
+/// An address is stored in its normal form; a user name has no `@`, so one text cannot mean two users.
+pub fn normal(login: &str) -> String {
+    Email::try_from(login).map_or_else(|_| text(login), String::from).to_lowercase()
+}
+
 /// Finds an undeleted user by user name or mail address, in any case.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn credentials(tx: &mut Tx, login: &str) -> Result<Option<Credentials>> {
-    // An address is stored in its normal form; a user name has no `@`, so one text cannot mean two users.
-    let normal = Email::try_from(login).map_or_else(|_| text(login), String::from).to_lowercase();
     let row = tx
         .query(
             "SELECT id, username, password_hash, is_active, token_epoch FROM users
              WHERE deleted_at IS NULL AND (username = $1 OR email_lower = $1)",
         )
-        .bind(normal)
+        .bind(normal(login))
         .fetch_optional::<Row>()
         .await?;
     Ok(row.map(Credentials::from))

@@ -12,7 +12,7 @@ use super::{
 use crate::model::{Email, NewUser, RoleId, Timestamp, User, UserId, UserPatch, Username};
 
 pub use super::assignments::{assign, state, states, unassign};
-pub use super::credentials::{Credentials, credentials, credentials_of, rehash, set_password};
+pub use super::credentials::{Credentials, credentials, credentials_of, normal as normal_login, rehash, set_password};
 
 /// Which users to list; an absent field does not filter.
 #[derive(Clone, Debug, Default)]

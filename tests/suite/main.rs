@@ -7,3 +7,4 @@ mod support;
 mod failures;
 mod shows;
 mod store;
+mod threats;

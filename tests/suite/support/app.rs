@@ -60,11 +60,25 @@ impl App {
         Self::start_on(database, guard, extra).await
     }
 
-    pub(crate) async fn start_on(database: String, guard: Guard, extra: &[(&str, &str)]) -> Self {
-        // The program chooses its TLS provider in `run`, which tests do not pass.
-        let _already = rustls::crypto::ring::default_provider().install_default();
+    /// Why a server with these settings does not start.
+    pub(crate) async fn start_error(backend: Backend, extra: &[(&str, &str)]) -> String {
+        choose_tls_provider();
+        let (database, _guard) = fresh_database(backend).await;
         let data = TempDir::with_prefix("cedargate-data-").unwrap();
-        let settings = settings(&database, data.path(), extra);
+        let settings = match Settings::load(&sources(&database, data.path(), extra)) {
+            Ok(settings) => settings,
+            Err(error) => return format!("{error:#}"),
+        };
+        match server::start(&settings, &Logs::nowhere()).await {
+            Ok(running) => panic!("it started at {}", running.gateway),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    pub(crate) async fn start_on(database: String, guard: Guard, extra: &[(&str, &str)]) -> Self {
+        choose_tls_provider();
+        let data = TempDir::with_prefix("cedargate-data-").unwrap();
+        let settings = Settings::load(&sources(&database, data.path(), extra)).unwrap();
         let running = server::start(&settings, &Logs::nowhere()).await.unwrap();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         let (gateway, admin) = (running.gateway, running.admin);
@@ -150,7 +164,12 @@ impl App {
     }
 }
 
-fn settings(database: &str, data: &std::path::Path, extra: &[(&str, &str)]) -> Settings {
+/// The program does so in `run`, which tests do not pass.
+fn choose_tls_provider() {
+    let _already = rustls::crypto::ring::default_provider().install_default();
+}
+
+fn sources(database: &str, data: &std::path::Path, extra: &[(&str, &str)]) -> Sources {
     let fixed = [
         ("CEDARGATE_GATEWAY__LISTEN", "127.0.0.1:0"),
         ("CEDARGATE_ADMIN__LISTEN", "127.0.0.1:0"),
@@ -164,15 +183,14 @@ fn settings(database: &str, data: &std::path::Path, extra: &[(&str, &str)]) -> S
         ("DATABASE_MAX_OVERFLOW", "0"),
     ];
     let environment = fixed.iter().chain(extra).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let sources = Sources {
+    Sources {
         config_file: None,
         data_dir: data.to_owned(),
         mode: Mode::Dev,
         environment: environment.collect(),
         dotenv: None,
         flags: Vec::new(),
-    };
-    Settings::load(&sources).unwrap()
+    }
 }
 
 /// A request in the making; awaiting it sends it.

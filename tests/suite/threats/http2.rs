@@ -1,0 +1,369 @@
+//! The same over HTTP/2: from a client library, and in frames that no library would send.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::World;
+use super::world::{needs, public};
+
+/// A world that serves TLS, and what is needed to trust it.
+struct Secure {
+    world: World,
+    connector: TlsConnector,
+    _files: TempDir,
+}
+
+type Fields<'f> = &'f [(&'f str, &'f str)];
+
+impl Secure {
+    async fn start() -> Self {
+        let files = TempDir::with_prefix("cedargate-tls-").unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let path = |name: &str| files.path().join(name).display().to_string();
+        std::fs::write(path("certificate.pem"), made.cert.pem()).unwrap();
+        std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        let world = World::start_with(&[
+            ("CEDARGATE_GATEWAY__TLS_CERTIFICATE", &path("certificate.pem")),
+            ("CEDARGATE_GATEWAY__TLS_KEY", &path("key.pem")),
+        ])
+        .await;
+        world.route(serde_json::json!({ "route": "/{*rest}", "operations": public() })).await;
+        let mut roots = RootCertStore::empty();
+        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap()).unwrap();
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Self { world, connector: TlsConnector::from(Arc::new(config)), _files: files }
+    }
+
+    async fn connect(&self) -> TlsStream<TcpStream> {
+        let tcp = TcpStream::connect(self.world.app.gateway).await.unwrap();
+        let tls = self.connector.connect(ServerName::try_from("localhost").unwrap(), tcp).await.unwrap();
+        assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        tls
+    }
+
+    /// Sends a request with the `h2` crate; returns its status.
+    async fn request(&self, method: &str, authority: &str, target: &str, fields: Fields<'_>) -> u16 {
+        let (mut client, connection) = h2::client::handshake(self.connect().await).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut request = http::Request::builder().method(method).uri(format!("https://{authority}{target}"));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(5), answer).await.expect("an answer").unwrap();
+        connection.abort();
+        answer.status().as_u16()
+    }
+
+    /// Sends a request field by field, as it is; returns its status, or 0 if the stream or connection was broken off.
+    async fn raw(&self, fields: Fields<'_>, body: Option<&str>) -> u16 {
+        let mut stream = self.connect().await;
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            // A literal without indexing (RFC 7541 6.2.2).
+            block.push(0);
+            literal(&mut block, name.as_bytes());
+            literal(&mut block, value.as_bytes());
+        }
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        frame(&mut bytes, 0x4, 0, 0, &[]);
+        frame(&mut bytes, 0x1, 0x4 | u8::from(body.is_none()), 1, &block);
+        if let Some(body) = body {
+            frame(&mut bytes, 0x0, 0x1, 1, body.as_bytes());
+        }
+        stream.write_all(&bytes).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(5), first_status(&mut stream)).await.expect("an answer")
+    }
+
+    /// No status but 400, no byte to the back end.
+    #[track_caller]
+    fn refuses(&self, fields: Fields<'_>, body: Option<&str>) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            self.world.back.clear();
+            let status = self.raw(fields, body).await;
+            assert!(matches!(status, 400 | 0), "{caller}: {status} for {fields:?}");
+            assert_eq!(self.world.back.received(), "", "{caller}: {fields:?}");
+        }
+    }
+
+    async fn passes(&self, fields: Fields<'_>) -> String {
+        self.world.back.clear();
+        assert_eq!(self.raw(fields, None).await, 200, "{fields:?}");
+        assert_eq!(self.world.back.requests(), 1);
+        self.world.back.received()
+    }
+}
+
+fn literal(block: &mut Vec<u8>, text: &[u8]) {
+    let length = text.len();
+    match u8::try_from(length) {
+        Ok(short) if short < 127 => block.push(short),
+        _ => {
+            // A prefix of seven bits, then groups of seven (RFC 7541 5.1).
+            block.push(127);
+            let mut rest = length - 127;
+            while rest >= 128 {
+                block.push(u8::try_from(rest % 128).unwrap() | 128);
+                rest /= 128;
+            }
+            block.push(u8::try_from(rest).unwrap());
+        }
+    }
+    block.extend_from_slice(text);
+}
+
+fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    bytes.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_be_bytes()[1..]);
+    bytes.extend_from_slice(&[kind, flags]);
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+}
+
+async fn first_status(stream: &mut TlsStream<TcpStream>) -> u16 {
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).await.is_err() {
+            return 0;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        if stream.read_exact(&mut payload).await.is_err() {
+            return 0;
+        }
+        match head[3] {
+            0x1 => return status(&payload),
+            // RST_STREAM, GOAWAY
+            0x3 | 0x7 => return 0,
+            _ => {}
+        }
+    }
+}
+
+/// `:status`, the first field of a block: from the static table, or its three digits, plain or in Huffman's code.
+fn status(block: &[u8]) -> u16 {
+    let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };
+    match block[0] {
+        known @ 0x88..=0x8e => [200, 204, 206, 304, 400, 404, 500][usize::from(known - 0x88)],
+        _ if block[1] & 0x80 == 0 => std::str::from_utf8(&block[2..5]).unwrap().parse().unwrap(),
+        _ => {
+            let length = usize::from(block[1] & 0x7f);
+            let mut bits =
+                block[2..2 + length].iter().flat_map(|byte| (0..8).rev().map(move |at| u16::from(byte >> at & 1)));
+            (0..3).fold(0, |number, _| {
+                let five = (0..5).fold(0, |value, _| value * 2 + bits.next().unwrap());
+                // 0, 1 and 2 have five bits, the other digits six (RFC 7541, appendix B).
+                let digit = if five < 3 { five } else { five * 2 + bits.next().unwrap() - 0x16 };
+                number * 10 + digit
+            })
+        }
+    }
+}
+
+const TO: (&str, &str) = (":authority", "gw.example");
+
+/// A request's fields: a GET of `path`, and some more.
+fn get<'f>(path: &'f str, more: Fields<'f>) -> Vec<(&'f str, &'f str)> {
+    [&[(":method", "GET"), (":scheme", "https"), TO, (":path", path)], more].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_02_dot_segments_are_refused() {
+    let secure = Secure::start().await;
+    for target in
+        ["/public/../admin", "/..", "/svc/%2e%2e/admin", "/pub%2Fadmin", "//admin/x", "/admin;x/y", "/%41dmin"]
+    {
+        secure.world.back.clear();
+        assert_eq!(secure.request("GET", "gw.example", target, &[]).await, 400, "{target}");
+        secure.refuses(&get(target, &[]), None).await;
+        assert_eq!(secure.world.back.received(), "");
+    }
+    assert_eq!(secure.request("GET", "gw.example", "/open/x?y", &[]).await, 200);
+    assert!(secure.world.back.received().starts_with("GET /open/x?y HTTP/1.1\r\n"));
+    assert_eq!(secure.request("GET", "gw.example", "/admin/x", &[]).await, 401);
+    let token = format!("Bearer {}", secure.world.user);
+    assert_eq!(secure.request("GET", "gw.example", "/admin/x", &[("authorization", &token)]).await, 403);
+    let token = format!("Bearer {}", secure.world.admin);
+    assert_eq!(secure.request("GET", "gw.example", "/admin/x", &[("authorization", &token)]).await, 200);
+}
+
+/// The parser of HTTP/2 below us drops `#` and what follows before we see it, so that there is nothing left to refuse:
+/// what is decided is what is forwarded.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_09_what_precedes_a_fragment_is_decided_and_forwarded() {
+    let secure = Secure::start().await;
+    for (path, decided) in [("/open/x#/admin", "/open/x"), ("/open/x?y#z", "/open/x?y")] {
+        secure.world.back.clear();
+        match secure.raw(&get(path, &[]), None).await {
+            0 | 400 => assert_eq!(secure.world.back.received(), ""),
+            200 => assert!(secure.world.back.received().starts_with(&format!("GET {decided} HTTP/1.1\r\n"))),
+            other => panic!("{other} for {path}"),
+        }
+    }
+    secure.world.back.clear();
+    assert!(matches!(secure.raw(&get("/admin#/open/x", &[]), None).await, 0 | 400 | 401));
+    assert_eq!(secure.world.back.received(), "");
+    secure.passes(&get("/open/x", &[])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_14_raw_characters_that_need_escaping_are_refused() {
+    let secure = Secure::start().await;
+    let paths = [
+        "/a b",
+        "/a\tb",
+        "/a\0b",
+        "/\u{e9}",
+        "/a\"b",
+        "/<a>",
+        "/{a}",
+        "/a\\b",
+        "*",
+        "",
+        "x",
+        "http://a/x",
+        "a:80",
+        "/a\r\nX: y",
+    ];
+    for path in paths {
+        secure.refuses(&get(path, &[]), None).await;
+    }
+    secure.passes(&get("/a-b~c", &[])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_12_authority_is_the_host() {
+    let secure = Secure::start().await;
+    let route =
+        serde_json::json!({ "route": "/open/{*rest}", "host": "a.b.example", "operations": needs("article:delete") });
+    secure.world.route(route).await;
+    for authority in ["a.b.example", "A.B.EXAMPLE", "a.b.example.", "a.B.example.:443"] {
+        assert_eq!(secure.request("GET", authority, "/open/x", &[]).await, 401, "{authority}");
+    }
+    let with =
+        |more: Fields<'static>| [&[(":method", "GET"), (":scheme", "https"), (":path", "/open/x")], more].concat();
+    for authority in ["", "a/path", "a, b", "u@a", "a b", "a:", "a#b", "a..b", "a\0"] {
+        let fields = [(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", "/open/x")];
+        secure.refuses(&fields, None).await;
+    }
+    secure.refuses(&with(&[]), None).await;
+    secure.refuses(&with(&[("host", "a.b.example")]), None).await;
+    secure.refuses(&with(&[(":authority", "c.example"), ("host", "a.b.example")]), None).await;
+    secure.refuses(&with(&[(":authority", "c.example"), (":authority", "a.b.example")]), None).await;
+    secure.refuses(&with(&[TO, ("host", "gw.example"), ("host", "gw.example")]), None).await;
+    let seen = secure.passes(&with(&[TO])).await;
+    assert!(seen.to_lowercase().contains("\r\nhost: gw.example\r\n"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_16_underscores_do_not_make_identity() {
+    let secure = Secure::start().await;
+    for name in ["x_auth_user", "x-auth_user-id", "x_forwarded_for", "content_length"] {
+        secure.refuses(&get("/open/x", &[(name, "1")]), None).await;
+    }
+    for name in ["X-Auth-User-Id", "x auth", "x\0", "", ":x", "connection", "transfer-encoding", "upgrade"] {
+        secure.refuses(&get("/open/x", &[(name, "x-auth-user-id")]), None).await;
+    }
+    let token = format!("Bearer {}", secure.world.user);
+    let fields = [
+        ("x-auth-user-id", "1"),
+        ("authorization", &token),
+        ("x-auth-roles", "superadmin"),
+        ("x-forwarded-for", "10.9.8.7"),
+    ];
+    let seen = secure.passes(&get("/wide/x", &fields)).await.to_lowercase();
+    assert!(seen.contains("\r\nx-auth-user-id: 4\r\n") && !seen.contains("superadmin"), "{seen}");
+    assert!(seen.contains("\r\nx-forwarded-proto: https\r\n") && !seen.contains("10.9.8.7"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_24_two_claims_to_an_identity_are_refused() {
+    let secure = Secure::start().await;
+    let (user, admin) = (format!("Bearer {}", secure.world.user), format!("Bearer {}", secure.world.admin));
+    for target in ["/wide/x", "/open/x"] {
+        secure.refuses(&get(target, &[("authorization", &user), ("authorization", &admin)]), None).await;
+        // Cookies may come in pieces (RFC 9113 8.2.3).
+        let fields = [("authorization", user.as_str()), ("cookie", "a=b"), ("cookie", "cedargate_session=x")];
+        secure.refuses(&get(target, &fields), None).await;
+    }
+    secure.passes(&get("/wide/x", &[("authorization", &user)])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_25_control_characters_in_values_are_refused() {
+    let secure = Secure::start().await;
+    for value in ["a\0b", "a\rb", "a\nb", "a\r\nx-auth-user-id: 1", "a\u{1}b", "a\u{7f}"] {
+        secure.refuses(&get("/open/x", &[("x-field", value)]), None).await;
+    }
+    let seen = secure.passes(&get("/open/x", &[("x-field", "a\tb")])).await;
+    assert!(seen.contains("a\tb"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_40_connect_is_not_allowed() {
+    let secure = Secure::start().await;
+    let back = secure.world.back.address.to_string();
+    let extended = [&get("/open/x", &[(":protocol", "websocket")])[..]].concat();
+    let extended: Vec<_> = extended
+        .into_iter()
+        .map(|(name, value)| if name == ":method" { (name, "CONNECT") } else { (name, value) })
+        .collect();
+    for fields in [
+        vec![(":method", "CONNECT"), (":authority", &back)],
+        vec![(":method", "CONNECT"), (":authority", "gw.example:443")],
+        extended,
+    ] {
+        secure.world.back.clear();
+        let status = secure.raw(&fields, None).await;
+        assert!(matches!(status, 405 | 400 | 0), "{status} for {fields:?}");
+        assert_eq!(secure.world.back.received(), "");
+    }
+    let trace = [(":method", "TRACE"), (":scheme", "https"), TO, (":path", "/open/x")];
+    assert_eq!(secure.raw(&trace, None).await, 405);
+    for method in ["get", "G T", "GE\0T", ""] {
+        secure.refuses(&[(":method", method), (":scheme", "https"), TO, (":path", "/open/x")], None).await;
+    }
+    secure.passes(&get("/open/x", &[])).await;
+}
+
+/// A back end that believed the first or the second of two lengths would read the rest of the body as a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn ambiguous_lengths_are_refused() {
+    let secure = Secure::start().await;
+    let post =
+        |more: Fields<'static>| [&[(":method", "POST"), (":scheme", "https"), TO, (":path", "/open/x")], more].concat();
+    secure.refuses(&get("/open/x", &[("content-length", "5")]), None).await;
+    let lengths: &[Fields<'static>] = &[
+        &[("content-length", "5"), ("content-length", "5")],
+        &[("content-length", "5"), ("content-length", "0")],
+        &[("content-length", "0"), ("content-length", "5")],
+        &[("content-length", "5, 5")],
+        &[("content-length", "+5")],
+        &[("content-length", "")],
+        &[("content-length", "99999999999999999999")],
+        &[("transfer-encoding", "chunked")],
+        &[("content-length", "5"), ("transfer-encoding", "chunked")],
+    ];
+    for fields in lengths {
+        secure.refuses(&post(fields), Some("abcde")).await;
+    }
+    secure.world.back.clear();
+    assert_eq!(secure.raw(&post(&[("content-length", "5")]), Some("abcde")).await, 200);
+    assert!(secure.world.back.received().contains("abcde"));
+    // A wrong length shows when the body comes: its head may have been forwarded, and no more.
+    let wrong: [Fields<'static>; 2] = [&[("content-length", "4")], &[("content-length", "6")]];
+    for fields in wrong {
+        secure.world.back.clear();
+        assert!(matches!(secure.raw(&post(fields), Some("abcde")).await, 400 | 0));
+        assert!(!secure.world.back.received().contains("abcde"), "{fields:?}");
+    }
+}
