@@ -4,5 +4,6 @@
 #[macro_use]
 mod support;
 
+mod admin;
 mod shows;
 mod store;
