@@ -7,7 +7,7 @@ use axum::routing::get;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::input::{Flaw, Input, Object, Valid};
+use super::input::{Input, Object, Valid};
 use super::page::{Limits, MOST, page, search};
 use super::reply::{Message, Written};
 use super::views::{ModuleItem, ModuleView};
@@ -77,11 +77,8 @@ async fn one(State(state): State<Modules>, call: Call) -> Result<Json<ModuleView
 
 /// Ids of roles, which must be positive.
 pub(super) fn role_ids(body: &mut Object<'_>) -> Valid<Option<Vec<RoleId>>> {
-    let positive = |ids: &Vec<RoleId>| match ids.iter().all(|id| id.0 > 0) {
-        true => Ok(()),
-        false => Err(Flaw::value("All role IDs must be positive integers")),
-    };
-    body.field::<Vec<RoleId>>("role_ids").check(positive).optional()
+    let positive = |ids: &Vec<RoleId>| ids.iter().all(|id| id.0 > 0);
+    body.field("role_ids").must(positive, "All role IDs must be positive integers").optional()
 }
 
 async fn refuse_unknown_roles(tx: &mut Tx, ids: &[RoleId]) -> Result<(), Error> {

@@ -142,8 +142,8 @@ on_both!(nobody_gets_in_without_a_token, |backend| async move {
             }
         }
     }
-    let missing = twice(&app, "GET", "/nothing", None).await.expect(404).json();
-    assert_eq!(missing["detail"], "Not Found");
+    let missing = app.admin("GET", "/nothing").await.expect(404);
+    assert_eq!((missing.header("x-request-id").is_some(), &missing.json()["detail"]), (true, &json!("Not Found")));
 });
 
 on_both!(a_permission_is_asked_for_everywhere, |backend| async move {
