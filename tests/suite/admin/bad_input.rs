@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::{Caller, issues};
+use super::{Caller, issues, refused};
 use crate::support::app::{Answer, App};
+use crate::support::raw;
 
 const WRITES: [(&str, &str); 10] = [
     ("POST", "/users/"),
@@ -112,15 +113,15 @@ on_both!(a_body_that_is_too_large_is_not_read, |backend| async move {
     let app = App::start(backend).await;
     let admin = Caller::superadmin(&app).await;
     let before = state(&admin).await;
-    let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(10 * 1024 * 1024));
-    for (request, detail) in [
-        (app.admin("POST", "/roles/"), "Request body too large"),
-        // The gateway has a bound of its own.
-        (app.gateway("POST", "/api/v1/roles/"), "The request body is too large."),
-    ] {
-        let request = request.bearer(&admin.token).header("content-type", "application/json");
-        let answer = request.body(large.clone()).await;
-        assert_eq!((answer.status, &answer.json()["detail"]), (413, &json!(detail)));
-    }
+    // One byte too many, so that it is read to its end: a connection closed before that would be reset.
+    let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(1024 * 1024 - 10));
+    let request = app.admin("POST", "/roles/").bearer(&admin.token).header("content-type", "application/json");
+    refused(request.body(large).await, 413, "Request body too large");
+    // The gateway goes by the stated length, within a bound of its own.
+    let head = format!(
+        "POST /api/v1/roles/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 99999999\r\n\r\n",
+        admin.token
+    );
+    assert_eq!(raw::status(&raw::exchange(app.gateway, head.as_bytes()).await), 413);
     assert_eq!(state(&admin).await, before);
 });

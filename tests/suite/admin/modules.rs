@@ -33,8 +33,8 @@ on_both!(a_module_is_made_read_changed_and_deleted, |backend| async move {
         assert_eq!(keys(&shown), KEYS);
         assert_eq!(shown["created_at"], module["created_at"]);
     }
-    let patch = json!({ "label": "Store", "icon": "Cart", "route": "/store", "priority": "7", "role_ids": [2] });
-    let changed = admin.put(&path, patch).await.expect(200).json();
+    let body = json!({ "label": "Store", "icon": "Cart", "route": "/store", "priority": "7", "role_ids": [2] });
+    let changed = admin.put(&path, body).await.expect(200).json();
     assert_eq!(
         (&changed["label"], &changed["icon"], &changed["priority"]),
         (&json!("Store"), &json!("Cart"), &json!(7))
@@ -99,7 +99,7 @@ on_both!(input_is_held_to_the_rules, |backend| async move {
         ),
         ("route", json!(""), "string_too_short body.route: String should have at least 1 character".to_owned()),
     ] {
-        assert_eq!(issues(admin.post("/modules/", new(key, value.clone())).await), [expected.clone()]);
+        assert_eq!(issues(admin.post("/modules/", new(key, value.clone())).await), std::slice::from_ref(&expected));
         assert_eq!(issues(admin.put("/modules/1", json!({ key: value })).await), [expected]);
     }
     for key in ["name", "label", "route"] {

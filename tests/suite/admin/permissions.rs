@@ -25,8 +25,8 @@ on_both!(a_permission_is_made_read_changed_and_deleted, |backend| async move {
     let held = admin.get("/roles/1").await.expect(200).json();
     assert!(held["permissions"].as_array().unwrap().contains(&permission), "the super role holds everything");
 
-    let patch = json!({ "description": "Reads", "category": "report" });
-    let changed = admin.put(&path, patch).await.expect(200).json();
+    let body = json!({ "description": "Reads", "category": "report" });
+    let changed = admin.put(&path, body).await.expect(200).json();
     assert_eq!((keys(&changed), &changed["category"]), (KEYS.to_vec(), &json!("report")));
     let renamed =
         admin.put(&format!("/permissions/get-one/{}", id(&permission)), json!({ "name": "report:see" })).await;

@@ -28,8 +28,8 @@ on_both!(a_role_is_made_read_changed_and_deleted, |backend| async move {
     assert_eq!(admin.get("/roles/").await.expect(200).json().as_array().unwrap().last(), Some(&role));
     admin.call("HEAD", "/roles").await.expect(200);
 
-    let patch = json!({ "description": "Edits", "permission_ids": [3] });
-    let changed = admin.put(&path, patch).await.expect(200);
+    let body = json!({ "description": "Edits", "permission_ids": [3] });
+    let changed = admin.put(&path, body).await.expect(200);
     assert_eq!(revision(&changed), revision(&made) + 1);
     let changed = changed.json();
     assert_eq!((keys(&changed), permission_ids(&changed)), (KEYS.to_vec(), vec![3]));

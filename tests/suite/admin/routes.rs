@@ -77,8 +77,8 @@ on_both!(a_route_is_made_read_changed_and_deleted, |backend| async move {
     for same in [path.clone(), format!("{path}/"), format!("/routes/get-one/{}", id(&route))] {
         assert_eq!(keys(&admin.get(&same).await.expect(200).json()), with(&KEYS, &[]));
     }
-    let patch = json!({ "route": "/c", "label": "C", "icon": " I ", "is_sidebar": 0, "priority": 3, "role_ids": [] });
-    let changed = admin.put(&path, patch).await.expect(200).json();
+    let body = json!({ "route": "/c", "label": "C", "icon": " I ", "is_sidebar": 0, "priority": 3, "role_ids": [] });
+    let changed = admin.put(&path, body).await.expect(200).json();
     assert_eq!(keys(&changed), with(&KEYS, &LISTED));
     assert_eq!(
         (&changed["route"], &changed["icon"], &changed["is_sidebar"]),

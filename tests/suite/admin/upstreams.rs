@@ -27,11 +27,11 @@ on_both!(an_upstream_is_made_read_changed_and_deleted, |backend| async move {
 
     // What was read can be sent back.
     assert_eq!(admin.put(&path, upstream.clone()).await.expect(200).json(), upstream);
-    let patch = json!({
+    let body = json!({
         "tls": { "server_name": "a.example.com" }, "host_header": "b.example.com:8443", "retries": 2,
         "timeouts": { "connect_ms": 5 }, "max_body_bytes": 10, "is_active": false,
     });
-    let changed = admin.put(&path, patch).await.expect(200).json();
+    let changed = admin.put(&path, body).await.expect(200).json();
     assert_eq!(changed["timeouts"], json!({ "connect_ms": 5, "read_ms": 30000, "write_ms": 30000, "total_ms": 60000 }));
     assert_eq!(
         (&changed["tls"], &changed["retries"], &changed["is_active"]),
