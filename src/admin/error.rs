@@ -80,6 +80,14 @@ impl Error {
         Self::Forbidden(format!("Permission '{permission}' required for this action").into())
     }
 
+    /// Says `detail` when `error` is that a unique value is taken.
+    pub(crate) fn taken(error: store::Error, detail: impl Into<Detail>) -> Self {
+        match error {
+            store::Error::Conflict { .. } => Self::BadRequest(detail.into()),
+            other => other.into(),
+        }
+    }
+
     /// A fault of ours; `source` goes to the log.
     pub(crate) fn internal(source: impl Into<Source>) -> Self {
         Self::Internal(source.into())

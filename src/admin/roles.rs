@@ -14,7 +14,7 @@ use crate::control::{Control, Write};
 use crate::model::{
     NewRole, Permission, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE, SUPER_ROLE_ALIASES,
 };
-use crate::store::{self, Page, Tx, changes::Change, permissions, roles, roles::Filter};
+use crate::store::{Page, Tx, changes::Change, permissions, roles, roles::Filter};
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -35,20 +35,13 @@ fn not_found() -> Error {
     Error::NotFound("Role not found".into())
 }
 
-fn taken(name: &RoleName) -> Error {
-    Error::BadRequest(format!("Role with name '{name}' already exists").into())
-}
-
-fn or_taken(error: store::Error, name: Option<&RoleName>) -> Error {
-    match (error, name) {
-        (store::Error::Conflict { .. }, Some(name)) => taken(name),
-        (error, _) => error.into(),
-    }
+fn exists(name: &RoleName) -> String {
+    format!("Role with name '{name}' already exists")
 }
 
 /// A role of one of these names could not be told from the super role by its name.
 fn refuse_alias(name: &RoleName) -> Result<(), Error> {
-    if SUPER_ROLE_ALIASES.contains(&name.as_str()) { Err(taken(name)) } else { Ok(()) }
+    if SUPER_ROLE_ALIASES.contains(&name.as_str()) { Err(Error::BadRequest(exists(name).into())) } else { Ok(()) }
 }
 
 async fn existing(tx: &mut Tx, id: RoleId) -> Result<Role, Error> {
@@ -99,7 +92,7 @@ async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
     refuse_alias(&new.name)?;
     let mut write = state.control.write().await?;
     let now = write.now();
-    let id = roles::insert(write.tx(), &new, now).await.map_err(|error| or_taken(error, Some(&new.name)))?;
+    let id = roles::insert(write.tx(), &new, now).await.map_err(|error| Error::taken(error, exists(&new.name)))?;
     changed(write, id).await
 }
 
@@ -129,7 +122,7 @@ async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
     }
     patch.name.as_ref().map_or(Ok(()), refuse_alias)?;
     let updated = roles::update(write.tx(), id, &patch, now).await;
-    updated.map_err(|error| or_taken(error, patch.name.as_ref()))?;
+    updated.map_err(|error| Error::taken(error, patch.name.as_ref().map(exists).unwrap_or_default()))?;
     changed(write, id).await
 }
 

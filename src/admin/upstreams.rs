@@ -39,10 +39,7 @@ fn not_found() -> Error {
 }
 
 fn taken(error: store::Error) -> Error {
-    match error {
-        store::Error::Conflict { .. } => Error::BadRequest("Upstream name already exists".into()),
-        other => other.into(),
-    }
+    Error::taken(error, "Upstream name already exists")
 }
 
 async fn existing(tx: &mut Tx, id: UpstreamId) -> Result<Upstream, Error> {

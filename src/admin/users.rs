@@ -44,10 +44,7 @@ fn not_found() -> Error {
 }
 
 fn taken(error: store::Error) -> Error {
-    match error {
-        store::Error::Conflict { .. } => Error::BadRequest("Username or email already exists".into()),
-        other => other.into(),
-    }
+    Error::taken(error, "Username or email already exists")
 }
 
 fn filter(input: &mut Input) -> Valid<Filter> {
