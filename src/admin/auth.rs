@@ -19,7 +19,7 @@ use super::reply::{Message, Written};
 use super::users;
 use crate::control::Control;
 use crate::http::{LoginFailures, Refusal};
-use crate::jwt::{Kind, Minter};
+use crate::jwt::{self, Kind, Minter};
 use crate::model::{Claims, Reason, Secret, Timestamp, User, UserId, Username, rules::Revocation};
 use crate::password::{self, Hasher, Verdict};
 use crate::policy::Caller;
@@ -49,9 +49,9 @@ pub(super) fn endpoints() -> Endpoints<Auth> {
         .at("/users/me", get(me))
 }
 
-/// A pair of tokens.
+/// An access token, and with a new session its refresh token.
 #[derive(Serialize)]
-struct Token {
+struct Pair {
     access_token: String,
     refresh_token: Option<String>,
     token_type: &'static str,
@@ -77,7 +77,7 @@ async fn login(
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     origin: Origin,
     mut input: Input,
-) -> Result<Json<Token>, Error> {
+) -> Result<Json<Pair>, Error> {
     let mut body = input.body_or_form();
     let name = body.required::<String>("username");
     let password = body.required::<Secret<String>>("password");
@@ -106,7 +106,7 @@ impl Auth {
         password: Secret<String>,
         client: IpAddr,
         origin: Origin,
-    ) -> Result<Token, Error> {
+    ) -> Result<Pair, Error> {
         self.failures.check(account, client).map_err(limited)?;
         let verified = self.verify(known, password, client).await;
         // Again: guesses that were verified at the same time may have used up the limit.
@@ -154,7 +154,7 @@ impl Auth {
         epoch: i64,
         client: IpAddr,
         origin: Origin,
-    ) -> Result<Token, Error> {
+    ) -> Result<Pair, Error> {
         let now = Timestamp::now();
         let session = Uuid::now_v7().to_string();
         let access = self.minter.mint(Kind::Access, user, epoch, &session, now).map_err(Error::internal)?;
@@ -170,11 +170,11 @@ impl Auth {
         let mut tx = self.control.plain_write().await?;
         sessions::insert(&mut tx, &new, now).await?;
         tx.commit().await?;
-        Ok(self.token(access.token, Some(refresh.token)))
+        Ok(self.pair(&access.token, Some(&refresh.token)))
     }
 
-    fn token(&self, access: Secret<String>, refresh: Option<Secret<String>>) -> Token {
-        Token {
+    fn pair(&self, access: &Secret<String>, refresh: Option<&Secret<String>>) -> Pair {
+        Pair {
             access_token: access.expose().clone(),
             refresh_token: refresh.map(|token| token.expose().clone()),
             token_type: "bearer",
@@ -222,14 +222,14 @@ async fn refresh(
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     origin: Origin,
     mut input: Input,
-) -> Result<Json<Token>, Error> {
+) -> Result<Json<Pair>, Error> {
     let token = input.body().required::<Secret<String>>("refresh_token");
     let token = input.finish(|| token)?;
     let refused = |detail: &'static str| Error::invalid_token(detail);
     let now = Timestamp::now();
     let claims = auth.gate.verifier.verify_refresh(token.expose(), now).map_err(|error| {
         tracing::debug!(%error, "refresh token refused");
-        refused("Invalid or expired token")
+        refused(if error == jwt::Error::Kind { "Invalid token type" } else { "Invalid or expired token" })
     })?;
     let snapshot = auth.gate.snapshots.load();
     let claims = Arc::new(claims);
@@ -254,7 +254,7 @@ async fn refresh(
     sessions::touch(&mut tx, session, now).await?;
     tx.commit().await?;
     let access = auth.minter.mint(Kind::Access, user, epoch, session, now).map_err(Error::internal)?;
-    Ok(Json(auth.token(access.token, None)))
+    Ok(Json(auth.pair(&access.token, None)))
 }
 
 async fn logout(State(auth): State<Auth>, call: Call) -> Result<Written<Message>, Error> {

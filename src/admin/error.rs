@@ -45,20 +45,9 @@ pub(crate) enum Error {
     /// A rule forbids it, such as a name that is taken; 400.
     #[error("{0}")]
     BadRequest(Detail),
-    /// The state the client relied on has moved on; 412.
-    #[error("{0}")]
-    PreconditionFailed(Detail),
     /// The body exceeds its bound; 413.
     #[error("Request body too large")]
     TooLarge,
-    /// The account is locked for a while; 423.
-    #[error("{detail}")]
-    Locked {
-        /// For the client.
-        detail: Detail,
-        /// When to try again.
-        retry_after: Duration,
-    },
     /// Too many requests; 429.
     #[error("{detail}")]
     TooManyRequests {
@@ -91,6 +80,14 @@ impl Error {
         Self::Forbidden(format!("Permission '{permission}' required for this action").into())
     }
 
+    /// Says `detail` when `error` is that a unique value is taken.
+    pub(crate) fn taken(error: store::Error, detail: impl Into<Detail>) -> Self {
+        match error {
+            store::Error::Conflict { .. } => Self::BadRequest(detail.into()),
+            other => other.into(),
+        }
+    }
+
     /// A fault of ours; `source` goes to the log.
     pub(crate) fn internal(source: impl Into<Source>) -> Self {
         Self::Internal(source.into())
@@ -103,9 +100,7 @@ impl Error {
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::PreconditionFailed(_) => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Locked { .. } => StatusCode::LOCKED,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -118,7 +113,7 @@ impl Error {
                 let challenge = if *presented { "Bearer error=\"invalid_token\"" } else { "Bearer" };
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            Self::Locked { retry_after, .. } | Self::TooManyRequests { retry_after, .. } => {
+            Self::TooManyRequests { retry_after, .. } => {
                 // Rounded up, so that a client that waits as told is not refused again.
                 let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, header};
 use super::client::{Actor, ClientAddress};
 use super::error::Error;
 use super::input::Input;
-use crate::jwt::{self, Verifier};
+use crate::jwt::Verifier;
 use crate::model::{Claims, Reason, Timestamp, UserId};
 use crate::policy::{Ask, Caller, Decision, Facts, Snapshot, SnapshotHandle, Subject};
 use crate::telemetry::logs::SECURITY;
@@ -105,17 +105,13 @@ where
 impl Gate {
     fn caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Error> {
         let Some(token) = bearer(headers)? else {
-            return Err(match self.forbid_anonymous {
-                true => Error::Forbidden("Not authenticated".into()),
-                false => Error::unauthenticated(),
-            });
+            let forbidden = || Error::Forbidden("Not authenticated".into());
+            return Err(if self.forbid_anonymous { forbidden() } else { Error::unauthenticated() });
         };
         let now = Timestamp::now();
         let claims: Arc<Claims> = self.verifier.verify(token, now).map_err(|error| {
             tracing::debug!(%error, "token refused");
-            match error {
-                jwt::Error::Expired | jwt::Error::Invalid(_) => Error::invalid_token("Invalid authentication token"),
-            }
+            Error::invalid_token("Invalid authentication token")
         })?;
         snapshot.caller(&claims, now).map_err(|reason| {
             Error::invalid_token(match reason {

@@ -93,6 +93,8 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
     };
     let router = router
         .merge(health::router(health))
+        // An explicit one stays within the layers below when another router is merged into this.
+        .fallback(async || StatusCode::NOT_FOUND)
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, parts.limits.timeout))
         .layer(DefaultBodyLimit::max(parts.limits.max_body_bytes));
@@ -122,17 +124,20 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
     let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
     let system = system::System { gate, logs: parts.logs.clone() };
-    let router = auth::endpoints().mount(prefix, &auth, Router::new());
-    let router = users::endpoints().mount(prefix, &users, router);
-    let router = roles::endpoints().mount(prefix, &roles, router);
-    let router = permissions::endpoints().mount(prefix, &permissions, router);
-    let router = modules::endpoints().mount(prefix, &modules, router);
-    let router = routes::endpoints().mount(prefix, &routes, router);
-    let router = upstreams::endpoints().mount(prefix, &upstreams, router);
-    system::endpoints().mount(prefix, &system, router)
+    let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
+    let mounted = users::endpoints().mount(prefix, &users, mounted);
+    let mounted = roles::endpoints().mount(prefix, &roles, mounted);
+    let mounted = permissions::endpoints().mount(prefix, &permissions, mounted);
+    let mounted = modules::endpoints().mount(prefix, &modules, mounted);
+    let mounted = routes::endpoints().mount(prefix, &routes, mounted);
+    let mounted = upstreams::endpoints().mount(prefix, &upstreams, mounted);
+    system::endpoints().mount(prefix, &system, mounted)
 }
 
 /// The paths that the gateway serves too: every endpoint below `prefix`, and `/health`.
+///
+/// # Panics
+/// When an endpoint's path is no template, which the tests rule out.
 pub fn mounted_paths(prefix: &str) -> Vec<Arc<MountedPath>> {
     let mut paths = vec!["/health".to_owned()];
     auth::endpoints().paths(prefix, &mut paths);

@@ -7,13 +7,13 @@ use axum::routing::get;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::input::{Flaw, Input, Object, Valid};
+use super::input::{Input, Object, Valid};
 use super::page::{Limits, MOST, page, search};
 use super::reply::{Message, Written};
 use super::views::{ModuleItem, ModuleView};
 use crate::control::{Control, Write};
 use crate::model::{Icon, Label, ModuleId, ModuleName, ModulePatch, NewModule, RoleId};
-use crate::store::{self, Tx, changes::Change, modules, modules::Filter, roles};
+use crate::store::{Tx, changes::Change, modules, modules::Filter, roles};
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -34,13 +34,8 @@ fn not_found() -> Error {
     Error::NotFound("Module not found".into())
 }
 
-fn taken(error: store::Error, name: Option<&ModuleName>) -> Error {
-    match (error, name) {
-        (store::Error::Conflict { .. }, Some(name)) => {
-            Error::BadRequest(format!("Module name '{name}' already exists").into())
-        }
-        (error, _) => error.into(),
-    }
+fn exists(name: &ModuleName) -> String {
+    format!("Module name '{name}' already exists")
 }
 
 fn filter(input: &mut Input) -> Valid<Filter> {
@@ -77,11 +72,8 @@ async fn one(State(state): State<Modules>, call: Call) -> Result<Json<ModuleView
 
 /// Ids of roles, which must be positive.
 pub(super) fn role_ids(body: &mut Object<'_>) -> Valid<Option<Vec<RoleId>>> {
-    let positive = |ids: &Vec<RoleId>| match ids.iter().all(|id| id.0 > 0) {
-        true => Ok(()),
-        false => Err(Flaw::value("All role IDs must be positive integers")),
-    };
-    body.field::<Vec<RoleId>>("role_ids").check(positive).optional()
+    let positive = |ids: &Vec<RoleId>| ids.iter().all(|id| id.0 > 0);
+    body.field("role_ids").must(positive, "All role IDs must be positive integers").optional()
 }
 
 async fn refuse_unknown_roles(tx: &mut Tx, ids: &[RoleId]) -> Result<(), Error> {
@@ -114,7 +106,7 @@ async fn create(State(state): State<Modules>, call: Call) -> Result<Written<Modu
     let mut write = state.control.write().await?;
     let now = write.now();
     refuse_unknown_roles(write.tx(), &new.role_ids).await?;
-    let id = modules::insert(write.tx(), &new, now).await.map_err(|error| taken(error, Some(&new.name)))?;
+    let id = modules::insert(write.tx(), &new, now).await.map_err(|error| Error::taken(error, exists(&new.name)))?;
     changed(write, id).await
 }
 
@@ -147,7 +139,7 @@ async fn update(State(state): State<Modules>, call: Call) -> Result<Written<Modu
     }
     refuse_unknown_roles(write.tx(), patch.role_ids.as_deref().unwrap_or_default()).await?;
     let updated = modules::update(write.tx(), id, &patch, now).await;
-    updated.map_err(|error| taken(error, patch.name.as_ref()))?;
+    updated.map_err(|error| Error::taken(error, patch.name.as_ref().map(exists).unwrap_or_default()))?;
     changed(write, id).await
 }
 

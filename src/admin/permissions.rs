@@ -36,10 +36,7 @@ fn not_found() -> Error {
 }
 
 fn taken(error: store::Error) -> Error {
-    match error {
-        store::Error::Conflict { .. } => Error::BadRequest("Permission name already exists".into()),
-        other => other.into(),
-    }
+    Error::taken(error, "Permission name already exists")
 }
 
 async fn existing(tx: &mut Tx, id: PermissionId) -> Result<Permission, Error> {

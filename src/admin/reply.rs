@@ -40,29 +40,11 @@ impl<T> From<control::Written<T>> for Written<T> {
 
 impl<T: Serialize> IntoResponse for Written<T> {
     fn into_response(self) -> Response {
-        with_header(self.value, "x-policy-revision", self.policy_revision)
+        let mut response = Json(self.value).into_response();
+        let revision = HeaderValue::from(self.policy_revision);
+        response.headers_mut().insert(HeaderName::from_static("x-policy-revision"), revision);
+        response
     }
-}
-
-/// One page of a list: a bare array, and in `X-Total-Count` how many there are on all pages.
-#[derive(Clone, Debug)]
-pub(crate) struct Listed<T> {
-    /// The entries of this page.
-    pub(crate) items: Vec<T>,
-    /// How many match in all.
-    pub(crate) total: i64,
-}
-
-impl<T: Serialize> IntoResponse for Listed<T> {
-    fn into_response(self) -> Response {
-        with_header(self.items, "x-total-count", self.total)
-    }
-}
-
-fn with_header(value: impl Serialize, name: &'static str, number: i64) -> Response {
-    let mut response = Json(value).into_response();
-    response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(number));
-    response
 }
 
 #[cfg(test)]
@@ -82,13 +64,5 @@ mod tests {
         let response = Written { value, policy_revision: 7 }.into_response();
         assert_eq!(response.headers()["x-policy-revision"], "7");
         assert_eq!(body(response).await, r#"{"message":"User deleted successfully","success":true}"#);
-    }
-
-    #[tokio::test]
-    async fn lists_and_counts_are_bare() {
-        let response = Listed { items: vec!["ä"], total: 3 }.into_response();
-        assert_eq!(response.headers()["x-total-count"], "3");
-        assert_eq!(body(response).await, r#"["ä"]"#);
-        assert_eq!(body(Json(3).into_response()).await, "3");
     }
 }

@@ -7,10 +7,14 @@ use axum::routing::{get, post};
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
+use super::input::{Input, Valid};
+use super::page::{Limits, optional_page, search};
 use super::reply::{Message, Written};
 use crate::control::{Control, Write};
-use crate::model::{NewRole, Permission, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE};
-use crate::store::{self, Tx, changes::Change, permissions, roles};
+use crate::model::{
+    NewRole, Permission, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE, SUPER_ROLE_ALIASES,
+};
+use crate::store::{Page, Tx, changes::Change, permissions, roles, roles::Filter};
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -31,29 +35,40 @@ fn not_found() -> Error {
     Error::NotFound("Role not found".into())
 }
 
-fn taken(error: store::Error, name: Option<&RoleName>) -> Error {
-    match (error, name) {
-        (store::Error::Conflict { .. }, Some(name)) => {
-            Error::BadRequest(format!("Role with name '{name}' already exists").into())
-        }
-        (error, _) => error.into(),
-    }
+fn exists(name: &RoleName) -> String {
+    format!("Role with name '{name}' already exists")
+}
+
+/// A role of one of these names could not be told from the super role by its name.
+fn refuse_alias(name: &RoleName) -> Result<(), Error> {
+    if SUPER_ROLE_ALIASES.contains(&name.as_str()) { Err(Error::BadRequest(exists(name).into())) } else { Ok(()) }
 }
 
 async fn existing(tx: &mut Tx, id: RoleId) -> Result<Role, Error> {
     roles::get(tx, id).await?.ok_or_else(not_found)
 }
 
-async fn list(State(state): State<Roles>, call: Call) -> Result<Json<Vec<Role>>, Error> {
-    call.permit("role:read")?;
-    let mut tx = state.control.read().await?;
-    Ok(Json(roles::list(&mut tx).await?))
+fn filter(input: &mut Input) -> Valid<Filter> {
+    let search = search(input);
+    let is_system_role = input.query::<bool>("is_system_role").optional();
+    Some(Filter { search: search?, is_system_role: is_system_role? })
 }
 
-async fn count(State(state): State<Roles>, call: Call) -> Result<Json<usize>, Error> {
-    call.permit("role:read")?;
+async fn list(State(state): State<Roles>, call: Call) -> Result<Json<Vec<Role>>, Error> {
+    let (_, mut input) = call.permit("role:read")?;
+    let (page, filter) = (optional_page(&mut input, Limits::Lenient), filter(&mut input));
+    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
+    let page = page.map_or(Page::ALL, Page::from);
     let mut tx = state.control.read().await?;
-    Ok(Json(roles::infos(&mut tx).await?.len()))
+    Ok(Json(roles::list(&mut tx, &filter, page).await?))
+}
+
+async fn count(State(state): State<Roles>, call: Call) -> Result<Json<i64>, Error> {
+    let (_, mut input) = call.permit("role:read")?;
+    let filter = filter(&mut input);
+    let filter = input.finish(|| filter)?;
+    let mut tx = state.control.read().await?;
+    Ok(Json(roles::count(&mut tx, &filter).await?))
 }
 
 async fn one(State(state): State<Roles>, call: Call) -> Result<Json<Role>, Error> {
@@ -74,9 +89,10 @@ async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
         Some(NewRole { name: name?, description: description?, permission_ids: permission_ids?.unwrap_or_default() })
     };
     let new = input.finish(read)?;
+    refuse_alias(&new.name)?;
     let mut write = state.control.write().await?;
     let now = write.now();
-    let id = roles::insert(write.tx(), &new, now).await.map_err(|error| taken(error, Some(&new.name)))?;
+    let id = roles::insert(write.tx(), &new, now).await.map_err(|error| Error::taken(error, exists(&new.name)))?;
     changed(write, id).await
 }
 
@@ -104,8 +120,9 @@ async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
     if existing(write.tx(), id).await?.is_system_role {
         return Err(Error::BadRequest("Cannot update system roles".into()));
     }
+    patch.name.as_ref().map_or(Ok(()), refuse_alias)?;
     let updated = roles::update(write.tx(), id, &patch, now).await;
-    updated.map_err(|error| taken(error, patch.name.as_ref()))?;
+    updated.map_err(|error| Error::taken(error, patch.name.as_ref().map(exists).unwrap_or_default()))?;
     changed(write, id).await
 }
 

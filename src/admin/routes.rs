@@ -7,14 +7,14 @@ use axum::routing::get;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::input::{Flaw, Input, Object, Valid};
+use super::input::{self, Flaw, Input, Object, Valid};
 use super::modules::role_ids;
 use super::page::{Limits, MOST_ROUTES, page, search};
 use super::reply::{Message, Written};
 use super::views::{RouteItem, RouteView, is_cycle};
 use crate::control::{Control, Write};
 use crate::model::{
-    Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, Route, RouteId, RoutePatch, UpstreamName,
+    Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, RoleId, Route, RouteId, RoutePatch, UpstreamName,
 };
 use crate::policy::check_operations;
 use crate::store::{Page, Tx, changes::Change, modules, roles, routes, routes::Filter, upstreams};
@@ -83,12 +83,13 @@ async fn one(State(state): State<Routes>, call: Call) -> Result<Json<RouteView>,
 }
 
 const MOST_OPERATIONS: usize = 64;
+const BAD_PARENT: &str = "parent_id must be a positive integer or null";
 
 /// What a gateway route has, as both bodies say it.
 struct Forwarding {
-    host: Option<Option<Host>>,
-    upstream: Option<Option<UpstreamName>>,
-    strip_prefix: Option<Option<String>>,
+    host: input::Change<Option<Host>>,
+    upstream: input::Change<Option<UpstreamName>>,
+    strip_prefix: input::Change<Option<String>>,
     forward_authorization: Option<bool>,
     operations: Option<Vec<Operation>>,
 }
@@ -99,9 +100,9 @@ fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
     let strip_prefix =
         body.field::<String>("strip_prefix").max_length(255).check(|prefix| check_prefix(prefix)).nullable();
     let forward_authorization = body.optional::<bool>("forward_authorization");
-    let few = |operations: &Vec<Operation>| match operations.len() <= MOST_OPERATIONS {
-        true => Ok(()),
-        false => Err(Flaw::value(format!("at most {MOST_OPERATIONS} operations"))),
+    let few = |operations: &Vec<Operation>| {
+        let few = operations.len() <= MOST_OPERATIONS;
+        few.then_some(()).ok_or_else(|| Flaw::value(format!("at most {MOST_OPERATIONS} operations")))
     };
     let operations = body.json::<Vec<Operation>>("operations").check(few).optional();
     Some(Forwarding {
@@ -132,7 +133,7 @@ fn read_create(input: &mut Input) -> Valid<NewRoute> {
     let is_active = body.field::<bool>("is_active").or(true);
     let is_sidebar = body.field::<bool>("is_sidebar").or(true);
     let module_id = body.field::<ModuleId>("module_id").greater_than(0).required();
-    let parent_id = body.field::<RouteId>("parent_id").check(positive).optional();
+    let parent_id = body.field::<RouteId>("parent_id").must(|id| id.0 > 0, BAD_PARENT).optional();
     let priority = body.field::<i64>("priority").or(0);
     let role_ids = role_ids(&mut body);
     let forwarding = forwarding(&mut body)?;
@@ -158,10 +159,6 @@ fn blank_to_none(icon: Option<Icon>) -> Option<Icon> {
     icon.filter(|icon| !icon.as_str().is_empty())
 }
 
-fn positive(id: &RouteId) -> Result<(), Flaw> {
-    if id.0 > 0 { Ok(()) } else { Err(Flaw::value("parent_id must be a positive integer or null")) }
-}
-
 fn read_update(input: &mut Input) -> Valid<(RouteId, RoutePatch)> {
     let id = input.path("route_id");
     let mut body = input.body();
@@ -171,7 +168,7 @@ fn read_update(input: &mut Input) -> Valid<(RouteId, RoutePatch)> {
     let is_active = body.optional::<bool>("is_active");
     let is_sidebar = body.optional::<bool>("is_sidebar");
     let module_id = body.field::<ModuleId>("module_id").greater_than(0).optional();
-    let parent_id = body.field::<RouteId>("parent_id").check(positive).nullable();
+    let parent_id = body.field::<RouteId>("parent_id").must(|id| id.0 > 0, BAD_PARENT).nullable();
     let priority = body.field::<i64>("priority").at_least(0).optional();
     let role_ids = role_ids(&mut body);
     let forwarding = forwarding(&mut body)?;
@@ -220,17 +217,13 @@ async fn check_parent(tx: &mut Tx, route: &Route) -> Result<(), Error> {
     if parent.module_id != route.module_id {
         return Err(bad("Parent route must be in the same module"));
     }
-    match is_cycle(tx, route.id, parent.id).await? {
-        true => Err(bad("Route cannot be its own ancestor")),
-        false => Ok(()),
+    if is_cycle(tx, route.id, parent.id).await? {
+        return Err(bad("Route cannot be its own ancestor"));
     }
+    Ok(())
 }
 
-async fn check_references(
-    tx: &mut Tx,
-    module: Option<ModuleId>,
-    role_ids: &[crate::model::RoleId],
-) -> Result<(), Error> {
+async fn check_references(tx: &mut Tx, module: Option<ModuleId>, role_ids: &[RoleId]) -> Result<(), Error> {
     let module_known = match module {
         Some(id) => modules::get(tx, id).await?.is_some(),
         None => true,
@@ -278,9 +271,9 @@ async fn update(State(state): State<Routes>, call: Call) -> Result<Written<Route
     let current = routes::get(write.tx(), id).await?.ok_or_else(|| not_found(id))?;
     check_references(write.tx(), patch.module_id, patch.role_ids.as_deref().unwrap_or_default()).await?;
     let module = patch.module_id.unwrap_or(current.module_id);
-    let path = patch.route.as_ref().unwrap_or(&current.route);
+    let template = patch.route.as_ref().unwrap_or(&current.route);
     let host = patch.host.as_ref().unwrap_or(&current.host).as_ref().map(Host::as_str);
-    if routes::same_path(write.tx(), module, host, path.as_str(), Some(id)).await? {
+    if routes::same_path(write.tx(), module, host, template.as_str(), Some(id)).await? {
         return Err(bad("Route path already exists in this module"));
     }
     if let Some(Some(parent)) = patch.parent_id {

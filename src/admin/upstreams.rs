@@ -7,7 +7,7 @@ use axum::routing::get;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::input::{Flaw, Input, Object, Valid};
+use super::input::{self, Flaw, Input, Object, Valid};
 use super::page::{Limits, page};
 use super::reply::{Message, Written};
 use crate::control::{Control, Write};
@@ -39,10 +39,7 @@ fn not_found() -> Error {
 }
 
 fn taken(error: store::Error) -> Error {
-    match error {
-        store::Error::Conflict { .. } => Error::BadRequest("Upstream name already exists".into()),
-        other => other.into(),
-    }
+    Error::taken(error, "Upstream name already exists")
 }
 
 async fn existing(tx: &mut Tx, id: UpstreamId) -> Result<Upstream, Error> {
@@ -74,16 +71,18 @@ async fn one(State(state): State<Upstreams>, call: Call) -> Result<Json<Upstream
 /// What both bodies have, read and held to what can work.
 struct Settings {
     targets: Option<Vec<Target>>,
-    tls: Option<Option<Tls>>,
-    host_header: Option<Option<String>>,
+    tls: input::Change<Option<Tls>>,
+    host_header: input::Change<Option<String>>,
     timeouts: Option<Timeouts>,
     retries: Option<i64>,
-    max_body_bytes: Option<Option<i64>>,
+    max_body_bytes: input::Change<Option<i64>>,
     is_active: Option<bool>,
 }
 
-fn settings(body: &mut Object<'_>) -> Valid<Settings> {
-    let targets = body.json::<Vec<Target>>("targets").check(|targets| check_targets(targets)).optional();
+/// Reads them; a new upstream needs targets.
+fn settings(body: &mut Object<'_>, is_new: bool) -> Valid<Settings> {
+    let targets = body.json::<Vec<Target>>("targets").check(|targets| check_targets(targets));
+    let targets = if is_new { targets.required().map(Some) } else { targets.optional() };
     let tls = body.json::<Tls>("tls").check(|tls| check_host(&tls.server_name, "server_name")).nullable();
     let host_header = body.field::<String>("host_header").check(|host| check_host_header(host)).nullable();
     let timeouts = body.json::<Timeouts>("timeouts").check(|timeouts| check_timeouts(*timeouts)).optional();
@@ -154,10 +153,9 @@ fn check_timeouts(timeouts: Timeouts) -> Result<(), Flaw> {
 fn read_create(input: &mut Input) -> Valid<NewUpstream> {
     let mut body = input.body();
     let name = body.required::<UpstreamName>("name");
-    let given = body.json::<Vec<Target>>("targets").required().is_some();
-    let settings = settings(&mut body);
+    let settings = settings(&mut body, true);
     body.refuse_unknown();
-    let settings = settings.filter(|_| given)?;
+    let settings = settings?;
     Some(NewUpstream {
         name: name?,
         is_active: settings.is_active.unwrap_or(true),
@@ -192,7 +190,7 @@ fn read_update(input: &mut Input) -> Valid<(UpstreamId, UpstreamPatch)> {
     let id = input.path("upstream_id");
     let mut body = input.body();
     let name = body.optional::<UpstreamName>("name");
-    let settings = settings(&mut body);
+    let settings = settings(&mut body, false);
     body.refuse_unknown();
     let settings = settings?;
     let patch = UpstreamPatch {

@@ -7,11 +7,11 @@ use axum::routing::{get, patch, post};
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::input::{Flaw, Object, Valid};
+use super::input::{Flaw, Input, Object, Valid};
 use super::page::{Limits, page, search};
 use super::reply::{Message, Written};
 use crate::control::{Control, Write};
-use crate::model::{DEFAULT_ROLE, Email, NewUser, RoleId, Secret, User, UserId, UserPatch, Username};
+use crate::model::{DEFAULT_ROLE, Email, NewUser, RoleId, Secret, User, UserId, UserPatch, Username, stored_role_name};
 use crate::password::{Hasher, Policy};
 use crate::store::{self, Tx, changes::Change, roles, users, users::Filter};
 
@@ -44,17 +44,15 @@ fn not_found() -> Error {
 }
 
 fn taken(error: store::Error) -> Error {
-    match error {
-        store::Error::Conflict { .. } => Error::BadRequest("Username or email already exists".into()),
-        other => other.into(),
-    }
+    Error::taken(error, "Username or email already exists")
 }
 
-fn filter(input: &mut super::input::Input) -> Valid<Filter> {
+fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let is_active = input.query::<bool>("is_active").optional();
     let role = input.query::<String>("role").max_length(50).optional();
-    Some(Filter { search: search?, is_active: is_active?, role: role?.filter(|name| !name.is_empty()) })
+    let role = role?.filter(|name| !name.is_empty()).map(|name| stored_role_name(&name).to_owned());
+    Some(Filter { search: search?, is_active: is_active?, role })
 }
 
 async fn list(State(state): State<Users>, call: Call) -> Result<Json<Vec<User>>, Error> {
@@ -123,7 +121,7 @@ async fn chosen_roles(tx: &mut Tx, ids: Option<Vec<RoleId>>, names: Option<Vec<S
     let names = names.filter(|names| !names.is_empty()).unwrap_or_else(|| vec![DEFAULT_ROLE.to_owned()]);
     let mut found = Vec::new();
     for name in names.iter().take(1_000) {
-        found.extend(roles::find(tx, name).await?);
+        found.extend(roles::find(tx, stored_role_name(name)).await?);
     }
     Ok(found)
 }

@@ -9,7 +9,7 @@ use super::explain::find_user;
 use super::output::{print, print_json};
 use crate::config::Settings;
 use crate::control::Control;
-use crate::model::{DEFAULT_ROLE, Email, NewUser, Secret, UserPatch, Username};
+use crate::model::{DEFAULT_ROLE, Email, NewUser, Secret, UserPatch, Username, stored_role_name};
 use crate::password::random_password;
 use crate::server;
 use crate::store::{changes::Change, roles, users};
@@ -123,7 +123,7 @@ async fn create(
     let now = write.now();
     let mut role_ids = Vec::new();
     for name in &names {
-        let role = roles::find(write.tx(), name).await?;
+        let role = roles::find(write.tx(), stored_role_name(name)).await?;
         role_ids.push(role.with_context(|| format!("there is no role '{name}'"))?);
     }
     let new = NewUser { username, email, password_hash, is_active: true, role_ids };

@@ -76,7 +76,7 @@ async fn create(tx: &mut Tx, targets: Vec<Target>, now: Timestamp) -> Result<(),
         max_body_bytes: None,
     };
     upstreams::insert(tx, &upstream, now).await?;
-    let everybody: Vec<RoleId> = roles::list(tx).await?.into_iter().map(|role| role.id).collect();
+    let everybody: Vec<RoleId> = roles::infos(tx).await?.into_iter().map(|role| role.id).collect();
     let module = seed::module(tx, (NAME, "Demo", "FlaskConical", "/demo", 2), everybody.clone(), now).await?;
     for (path, label, operations) in demo_routes() {
         let route = NewRoute {

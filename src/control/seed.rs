@@ -180,7 +180,7 @@ async fn seed_roles(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
 async fn grant_missing(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
     let mut changed = false;
     let permissions = permissions::list(tx, &permissions::Filter::default(), Page::ALL).await?;
-    let roles = roles::list(tx).await?;
+    let roles = roles::list(tx, &roles::Filter::default(), Page::ALL).await?;
     for (name, _, holds) in ROLES {
         let Some(role) = roles.iter().find(|role| role.name.as_str() == name) else { continue };
         let held = |id: PermissionId| role.permissions.iter().any(|permission| permission.id == id);

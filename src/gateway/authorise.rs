@@ -125,7 +125,7 @@ fn conclude(ctx: &mut Context, decision: Decision) -> Result<(), Stop> {
 fn refused_token(id: RequestId, error: jwt::Error) -> Reason {
     tracing::debug!(request.id = %id, %error, "token refused");
     match error {
-        jwt::Error::Invalid(_) => Reason::InvalidToken,
+        jwt::Error::Invalid(_) | jwt::Error::Kind => Reason::InvalidToken,
         jwt::Error::Expired => Reason::ExpiredToken,
     }
 }

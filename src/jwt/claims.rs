@@ -24,7 +24,7 @@ impl Kind {
 /// The claims of a token of `kind`, and its `nbf`.
 ///
 /// # Errors
-/// `Invalid` for a claim of the wrong type and for a token of another kind. A token without `type` is one of
+/// `Invalid` for a claim of the wrong type, `Kind` for a token of another kind. A token without `type` is one of
 /// the predecessor's access tokens.
 pub(super) fn read(all: Map<String, Value>, kind: Kind) -> Result<(Claims, Option<i64>), Error> {
     let text = |name: &'static str| match all.get(name) {
@@ -46,7 +46,7 @@ pub(super) fn read(all: Map<String, Value>, kind: Kind) -> Result<(Claims, Optio
         (None, Kind::Refresh) => false,
     };
     if !of_kind {
-        return Err(Error::Invalid("a token of another type"));
+        return Err(Error::Kind);
     }
     number("iat")?;
     let claims = Claims {

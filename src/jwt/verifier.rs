@@ -18,6 +18,9 @@ pub enum Error {
     /// Malformed, forged, or not meant for this.
     #[error("invalid token: {0}")]
     Invalid(&'static str),
+    /// Genuine, but of the other type.
+    #[error("a token of another type")]
+    Kind,
     /// `exp` and the leeway have passed.
     #[error("the token has expired")]
     Expired,
@@ -183,7 +186,7 @@ mod tests {
     }
 
     fn refused(token: &str) -> bool {
-        matches!(verifier().verify(token, now()), Err(Error::Invalid(_)))
+        matches!(verifier().verify(token, now()), Err(Error::Invalid(_) | Error::Kind))
     }
 
     #[test]

@@ -39,5 +39,13 @@ pub use user::{NewUser, User, UserPatch};
 
 /// The role that holds every permission and cannot lose one.
 pub const SUPER_ROLE: &str = "superadmin";
+/// What versions of the predecessor called it; looked up by these names too, which no other role may have.
+pub const SUPER_ROLE_ALIASES: [&str; 2] = ["super_admin", "SuperAdmin"];
+
+/// The stored name of the role that clients call `name`.
+pub fn stored_role_name(name: &str) -> &str {
+    if SUPER_ROLE_ALIASES.contains(&name) { SUPER_ROLE } else { name }
+}
+
 /// The role a new user gets when none is named.
 pub const DEFAULT_ROLE: &str = "user";

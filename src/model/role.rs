@@ -13,10 +13,10 @@ pub struct Role {
     pub id: RoleId,
     /// System roles cannot be changed or deleted.
     pub is_system_role: bool,
-    /// An inactive role grants nothing.
-    pub is_active: bool,
     /// Direct grants, by id.
     pub permissions: Vec<Permission>,
+    /// An inactive role grants nothing.
+    pub is_active: bool,
 }
 
 /// A role without its grants, where the contract shows it in brief.

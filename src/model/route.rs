@@ -46,7 +46,7 @@ impl From<Methods> for Vec<String> {
 }
 
 /// Who may use an operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "access", rename_all = "snake_case")]
 pub enum Access {
     /// Everybody, without a token.
@@ -60,7 +60,7 @@ pub enum Access {
         /// `resource:verb`.
         permission: PermissionName,
         /// Where the request says who owns what it asks for.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         owner: Option<Owner>,
     },
 }
@@ -104,13 +104,53 @@ impl From<Owner> for String {
 }
 
 /// What a gateway route does for some methods.
+///
+/// Reading one refuses keys that its access does not have: a permission that is not asked for would look like one
+/// that is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Fields")]
 pub struct Operation {
     /// The methods it answers. GET also serves HEAD.
     pub methods: Methods,
     /// Who may use it.
     #[serde(flatten)]
     pub access: Access,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    methods: Methods,
+    access: Kind,
+    permission: Option<PermissionName>,
+    owner: Option<Owner>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Public,
+    Authenticated,
+    Roles,
+    Permission,
+}
+
+impl TryFrom<Fields> for Operation {
+    type Error = &'static str;
+    fn try_from(Fields { methods, access, permission, owner }: Fields) -> Result<Self, &'static str> {
+        if access != Kind::Permission && (permission.is_some() || owner.is_some()) {
+            return Err("only access `permission` has permission and owner");
+        }
+        let access = match access {
+            Kind::Public => Access::Public,
+            Kind::Authenticated => Access::Authenticated,
+            Kind::Roles => Access::Roles,
+            Kind::Permission => {
+                Access::Permission { permission: permission.ok_or("missing field `permission`")?, owner }
+            }
+        };
+        Ok(Self { methods, access })
+    }
 }
 
 /// A route, as stored: an entry of the navigation tree and, with an upstream, of the gateway's route table.

@@ -147,10 +147,12 @@ impl Db {
     }
 
     async fn begin(&self, sqlite: &'static str, postgres: &'static str) -> Result<Tx> {
-        Ok(Tx(match &self.0 {
-            Pool::Sqlite(pool) => Inner::Sqlite(pool.begin_with(sqlite).await?),
-            Pool::Postgres(pool) => Inner::Postgres(pool.begin_with(postgres).await?),
-        }))
+        let begun = match &self.0 {
+            Pool::Sqlite(pool) => pool.begin_with(sqlite).await.map(Inner::Sqlite),
+            Pool::Postgres(pool) => pool.begin_with(postgres).await.map(Inner::Postgres),
+        };
+        // Whatever keeps a transaction from beginning, such as a server that lets nobody in, is no fault of a statement.
+        begun.map(Tx).map_err(Error::Unavailable)
     }
 
     /// Makes one round trip.

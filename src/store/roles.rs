@@ -5,9 +5,18 @@ use std::collections::BTreeMap;
 use super::{
     db::Tx,
     error::Result,
-    sql::{Ids, text},
+    sql::{Ids, Page, contains_ascii, text},
 };
 use crate::model::{NewRole, Permission, PermissionId, Role, RoleId, RoleInfo, RoleName, RolePatch, Timestamp};
+
+/// Which roles to list; an absent field does not filter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Part of the name or the description, ASCII case ignored.
+    pub search: Option<String>,
+    /// Whether it is one of the system's.
+    pub is_system_role: Option<bool>,
+}
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -72,26 +81,44 @@ pub async fn get(tx: &mut Tx, id: RoleId) -> Result<Option<Role>> {
     Ok(of(tx, &[id]).await?.into_values().next())
 }
 
-/// Lists all undeleted roles by id.
+/// Lists undeleted roles by id, with their permissions; the number of statements does not depend on the number of
+/// roles.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn list(tx: &mut Tx) -> Result<Vec<Role>> {
-    let rows = tx
+pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Role>> {
+    let ids = tx
         .query(
-            "SELECT id, name, description, is_system_role, is_active FROM roles WHERE deleted_at IS NULL ORDER BY id",
+            r"SELECT id FROM roles
+              WHERE deleted_at IS NULL
+                AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
+                AND ($2 IS NULL OR is_system_role = $2)
+              ORDER BY id LIMIT $3 OFFSET $4",
         )
-        .fetch_all::<Row>()
+        .bind(contains_ascii(filter.search.as_deref()))
+        .bind(filter.is_system_role)
+        .bind(page.limit())
+        .bind(page.offset())
+        .fetch_values::<RoleId>()
         .await?;
-    let grants = tx
-        .query(
-            "SELECT role_permissions.role_id, p.id, p.name, p.description, p.category, p.is_active
-             FROM role_permissions JOIN permissions p ON p.id = role_permissions.permission_id
-             WHERE p.deleted_at IS NULL ORDER BY role_permissions.role_id, p.id",
-        )
-        .fetch_all::<Grant>()
-        .await?;
-    Ok(assemble(rows, grants).into_values().collect())
+    Ok(of(tx, &ids).await?.into_values().collect())
+}
+
+/// Counts what [`list`] would return without a page.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+    tx.query(
+        r"SELECT COUNT(*) FROM roles
+          WHERE deleted_at IS NULL
+            AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
+            AND ($2 IS NULL OR is_system_role = $2)",
+    )
+    .bind(contains_ascii(filter.search.as_deref()))
+    .bind(filter.is_system_role)
+    .fetch_value()
+    .await
 }
 
 /// The undeleted ones of these roles, with their permissions.

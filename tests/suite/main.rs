@@ -4,6 +4,7 @@
 #[macro_use]
 mod support;
 
+mod admin;
 mod failures;
 mod shows;
 mod store;

@@ -28,19 +28,12 @@ fn app() -> Router {
             .route("/forbidden", fail(|| Error::permission("user:read")))
             .route("/anonymous", fail(Error::unauthenticated))
             .route("/token", fail(|| Error::invalid_token("Invalid authentication token")))
-            .route("/moved", fail(|| Error::PreconditionFailed("Rules have changed".into())))
             .route("/large", fail(|| Error::TooLarge))
             .route(
                 "/often",
                 get(move || async move {
                     let detail = "Rate limit exceeded. Max 5 requests per 900 seconds.".into();
                     Err::<(), _>(Error::TooManyRequests { detail, retry_after: wait })
-                }),
-            )
-            .route(
-                "/locked",
-                get(move || async move {
-                    Err::<(), _>(Error::Locked { detail: "Account is temporarily locked".into(), retry_after: wait })
                 }),
             )
             .route("/layer", get(|| async { (StatusCode::REQUEST_TIMEOUT, "text of a layer") }))
@@ -72,9 +65,7 @@ async fn errors_of_handlers() {
     insta::assert_snapshot!(get_body("/forbidden").await, @r#"403 {"detail":"Permission 'user:read' required for this action","error":"Permission 'user:read' required for this action","status_code":403,"path":"/forbidden","method":"GET","request_id":"r-1"}"#);
     insta::assert_snapshot!(get_body("/anonymous").await, @r#"401 {"detail":"Not authenticated","error":"Not authenticated","status_code":401,"path":"/anonymous","method":"GET","request_id":"r-1"}"#);
     insta::assert_snapshot!(get_body("/token").await, @r#"401 {"detail":"Invalid authentication token","error":"Invalid authentication token","status_code":401,"path":"/token","method":"GET","request_id":"r-1"}"#);
-    insta::assert_snapshot!(get_body("/moved").await, @r#"412 {"detail":"Rules have changed","error":"Rules have changed","status_code":412,"path":"/moved","method":"GET","request_id":"r-1"}"#);
     insta::assert_snapshot!(get_body("/large").await, @r#"413 {"detail":"Request body too large","error":"Request body too large","status_code":413,"path":"/large","method":"GET","request_id":"r-1"}"#);
-    insta::assert_snapshot!(get_body("/locked").await, @r#"423 {"detail":"Account is temporarily locked","error":"Account is temporarily locked","status_code":423,"path":"/locked","method":"GET","request_id":"r-1"}"#);
     insta::assert_snapshot!(get_body("/often").await, @r#"429 {"detail":"Rate limit exceeded. Max 5 requests per 900 seconds.","error":"Rate limit exceeded. Max 5 requests per 900 seconds.","status_code":429,"path":"/often","method":"GET","request_id":"r-1"}"#);
 }
 
@@ -100,7 +91,6 @@ async fn headers_of_errors() {
         ("/anonymous", "www-authenticate", "Bearer"),
         ("/token", "www-authenticate", "Bearer error=\"invalid_token\""),
         ("/often", "retry-after", "2"),
-        ("/locked", "retry-after", "2"),
     ] {
         let (_, headers) = ask(Request::get(path).body(Body::empty()).unwrap()).await;
         assert_eq!(headers[name], value, "{path}");

@@ -10,10 +10,16 @@ use crate::model::NameError;
 /// More are counted but not listed: each may echo the whole body, so an answer could outgrow its request without bound.
 const MOST_LISTED: usize = 100;
 
+/// A value of more bytes is not repeated: the client has it, and every entry of a 422 may name the whole body.
+const MOST_SHOWN: usize = 2_000;
+
 const MISSING: &str = "missing";
 
 /// Stands in for a value that must not be shown.
 const HIDDEN: &str = "***";
+
+/// Stands in for a value that is too large to be shown.
+const LARGE: &str = "…";
 
 /// One step of the way to the offending value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -122,7 +128,12 @@ impl Issue {
         let secret = own.iter().any(|step| matches!(step, Step::Key(key) if is_secret(key)));
         // A body that is one text has no keys to tell by: it may be a form, or JSON encoded twice.
         let opaque = loc.len() == 1 && input.is_string();
-        let input = if (secret || opaque) && !input.is_null() { Value::from(HIDDEN) } else { shown(input) };
+        let input = match input {
+            Value::Null => Value::Null,
+            _ if secret || opaque => Value::from(HIDDEN),
+            large if size(large) > MOST_SHOWN => Value::from(LARGE),
+            input => shown(input),
+        };
         Self { kind: flaw.kind, loc, msg: flaw.msg, input, ctx: flaw.ctx }
     }
 
@@ -158,6 +169,16 @@ impl Issues {
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     key.contains("password") || key.contains("secret") || key.ends_with("token")
+}
+
+/// About how many bytes of JSON a value is.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Object(map) => map.iter().map(|(key, value)| key.len() + size(value) + 4).sum(),
+        Value::Array(items) => items.iter().map(|item| size(item) + 1).sum(),
+        Value::String(text) => text.len(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+    }
 }
 
 fn shown(value: &Value) -> Value {
@@ -224,6 +245,16 @@ mod tests {
         for input in [json!(12), json!("abc"), json!(["a", {"b": 1}])] {
             let loc = vec!["body".into(), "password".into(), 0.into()];
             assert_eq!(Issue::new(loc, Flaw::value("x"), &input).input, json!("***"));
+        }
+    }
+
+    #[test]
+    fn large_values_are_not_repeated() {
+        let text = "x".repeat(MOST_SHOWN);
+        let issue = |input: &Value| Issue::new(vec!["body".into(), "name".into()], Flaw::missing(), input).input;
+        assert_eq!(issue(&json!(text)), json!(text));
+        for large in [json!(text.clone() + "x"), json!([text, 1]), json!({ "a": [{ "b": text }] })] {
+            assert_eq!(issue(&large), json!("…"));
         }
     }
 

@@ -88,14 +88,6 @@ impl Input {
         self.place().object()
     }
 
-    /// The body, which must be an object or absent; an absent one has no fields.
-    pub(crate) fn optional_body(&mut self) -> Object<'_> {
-        if self.value.is_null() {
-            self.value = Value::Object(serde_json::Map::new());
-        }
-        self.place().object()
-    }
-
     /// The body, which must be an object or an HTML form: tools send it to sign in (RFC 6749, 4.3.2).
     pub(crate) fn body_or_form(&mut self) -> Object<'_> {
         if let Body::Form(bytes) = &self.body {
@@ -103,14 +95,6 @@ impl Input {
             self.value = Value::Object(pairs.into_iter().map(|(name, value)| (name, value.into())).collect());
         }
         self.body()
-    }
-
-    /// The whole body as one value: a list, or a type that reads its own fields.
-    pub(crate) fn body_as<T: Read>(&mut self) -> Valid<T> {
-        if self.refuse_missing() {
-            return None;
-        }
-        T::read(self.place())
     }
 
     /// Builds the value, unless anything was refused. `build` returns `None` for a value that was not read.

@@ -44,15 +44,6 @@ impl<'a> Object<'a> {
         self.find(name, structure::<T>)
     }
 
-    /// Looks the first of `names` up that is present; an absent one is reported by the first name.
-    pub(crate) fn either<T: Read>(&mut self, names: [&'static str; 2]) -> Field<'_, T> {
-        let [name, alias] = names;
-        self.asked.extend(names);
-        let has = |name: &str| self.map.is_some_and(|map| map.contains_key(name));
-        let chosen = if !has(name) && has(alias) { alias } else { name };
-        self.find(chosen, T::read)
-    }
-
     /// Absent and `null` are refused.
     pub(crate) fn required<T: Read>(&mut self, name: &'static str) -> Valid<T> {
         self.field(name).required()

@@ -66,5 +66,5 @@ on_both!(lists_are_filtered_and_paged, |backend| async move {
     assert_eq!(page.iter().map(|p| p.id).collect::<Vec<_>>(), [odd]);
     assert_eq!(permissions::holders(&mut tx, read).await.unwrap(), 1);
     assert_eq!(permissions::holders(&mut tx, odd).await.unwrap(), 0);
-    assert_eq!(roles::list(&mut tx).await.unwrap().len(), 1);
+    assert_eq!(roles::list(&mut tx, &roles::Filter::default(), Page::ALL).await.unwrap().len(), 1);
 });

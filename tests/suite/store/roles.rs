@@ -1,6 +1,6 @@
 use cedargate::{
     model::{PermissionId, RoleId, RolePatch},
-    store::{permissions, roles},
+    store::{Page, permissions, roles},
 };
 
 use super::{assert_conflict, at, new_role, permission, role};
@@ -55,7 +55,7 @@ on_both!(lists_are_in_the_order_of_ids, |backend| async move {
     let a = role(&mut tx, "a", &[]).await;
     let gone = role(&mut tx, "gone", &[read]).await;
     roles::delete(&mut tx, gone, at(1)).await.unwrap();
-    let all = roles::list(&mut tx).await.unwrap();
+    let all = roles::list(&mut tx, &roles::Filter::default(), Page::ALL).await.unwrap();
     assert_eq!(all.iter().map(|role| role.id).collect::<Vec<_>>(), [z, a]);
     assert_eq!(all[0], roles::get(&mut tx, z).await.unwrap().unwrap());
     let infos = roles::infos(&mut tx).await.unwrap();
