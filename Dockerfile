@@ -8,7 +8,8 @@
 # Settings: the environment, or a file mounted at /opt/cedargate/config/cedargate.toml.
 
 FROM rust:1-bookworm AS build
-# hadolint ignore=DL3008 -- Debian keeps one version of a package: pinning it breaks the build at its next fix.
+# Debian keeps one version of a package: pinning it would break this build at the package's next fix.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends cmake \
     && rm -rf /var/lib/apt/lists/*
@@ -32,7 +33,7 @@ RUN touch src/main.rs src/lib.rs \
     && ./target/release/cedargate version
 
 FROM debian:bookworm-slim
-# hadolint ignore=DL3008 -- as above
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
