@@ -16,9 +16,9 @@ pub(super) struct Args {
     listen: SocketAddr,
 }
 
-pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(Args { listen }: Args) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
-    let backend = DemoBackend::start(args.listen)?;
+    let backend = DemoBackend::start(listen)?;
     print(&format!("demo back end  http://{}", backend.address))?;
     signals.next().await;
     backend.shut_down(PATIENCE).await;
