@@ -1,6 +1,5 @@
 //! Container image, compose file, Kubernetes manifests and systemd unit, as far as they can be checked without
 //! running them: `tests/packaging` does it, and sees to it that each of its checks can fail.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::Command;
 
