@@ -261,3 +261,30 @@ fn commands_work_offline_and_exit_as_promised() {
     assert!(shown.contains("principal in Role::\"user\""), "{shown}");
     assert_eq!(run(cedargate(data.path()).args(["frobnicate"])).status.code(), Some(2));
 }
+
+#[test]
+fn the_demo_back_end_runs_alone_until_it_is_told_to_stop() {
+    let data = TempDir::new().unwrap();
+    // It needs no settings, so a wrong one does not matter.
+    let mut child = cedargate(data.path())
+        .args(["demo-backend", "--listen", "127.0.0.1:0"])
+        .env("SECRET_KEY", "")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address: SocketAddr = line.trim().rsplit_once("http://").unwrap().1.parse().unwrap();
+    let (status, body) = http(address, "GET", "/articles/7", "", None);
+    assert_eq!((status, &body["article"]["id"]), (200, &Value::from("7")));
+    let url = format!("http://{address}/public");
+    assert!(run(cedargate(data.path()).args(["healthcheck", "--url", &url])).status.success());
+    // A client that keeps its connection does not hold it up.
+    let idle = TcpStream::connect(address).unwrap();
+    let mut server = Server { child, gateway: address, admin: address, told: line };
+    let asked = Instant::now();
+    server.terminate();
+    assert!(server.child.wait().unwrap().success());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    drop(idle);
+}

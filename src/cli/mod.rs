@@ -4,6 +4,7 @@
 
 mod check_config;
 mod config;
+mod demo_backend;
 mod dev;
 mod explain;
 mod healthcheck;
@@ -49,6 +50,8 @@ enum Command {
     Serve(serve::Args),
     /// Run on loopback with an embedded database, demo accounts, routes and back end
     Dev(dev::Args),
+    /// Run only the back end that `dev` has built in, as a service for trials; it shows what it received
+    DemoBackend(demo_backend::Args),
     /// Change the database's schema
     Migrate(migrate::Args),
     /// Check the settings as `serve` would, and start nothing
@@ -111,6 +114,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let settings = load(Mode::Dev, args.listeners.flags())?;
             block_on(settings.gateway.workers, dev::run(settings))
         }
+        Command::DemoBackend(args) => block_on(1, demo_backend::run(args)),
         Command::Migrate(args) => block_on(1, migrate::run(args, offline()?)),
         Command::CheckConfig => check_config::run(&load(Mode::Serve, Vec::new())?),
         Command::Config(args) => config::run(&args, &offline()?),

@@ -56,7 +56,7 @@ impl Signals {
     }
 
     /// The next signal to end.
-    async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

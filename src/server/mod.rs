@@ -32,7 +32,7 @@ use crate::store::{self, Db, PoolSettings};
 use crate::telemetry::{AccessLog, Logs, Metrics};
 
 /// The preferred address of the demo back end; another port is taken when this one is in use.
-const DEMO_ADDRESS: &str = "127.0.0.1:8002";
+pub const DEMO_ADDRESS: &str = "127.0.0.1:8002";
 
 /// Mail of the first administrator until it is changed; nobody's (RFC 2606).
 const FIRST_MAIL: &str = "superadmin@example.com";
@@ -108,6 +108,34 @@ pub fn password_policy(settings: &Settings) -> Policy {
         lowercase: rules.require_lowercase,
         numbers: rules.require_numbers,
         special: rules.require_special,
+    }
+}
+
+/// The demo back end on its own, on the current runtime.
+#[derive(Debug)]
+pub struct DemoBackend {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl DemoBackend {
+    /// Starts it; `dev` has one built in.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn start(listen: SocketAddr) -> anyhow::Result<Self> {
+        let (stop, stopping) = watch::channel(false);
+        let socket = bind(listen, "--listen")?;
+        let address = socket.local_addr()?;
+        Ok(Self { address, stop, task: serve(socket, demo::router(), stopping)? })
+    }
+
+    /// Stops accepting and lets requests in flight finish, for `patience` at most.
+    pub async fn shut_down(self, patience: Duration) {
+        self.stop.send_replace(true);
+        let _ended = tokio::time::timeout(patience, self.task).await;
     }
 }
 
