@@ -288,3 +288,72 @@ fn the_demo_back_end_runs_alone_until_it_is_told_to_stop() {
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     drop(idle);
 }
+
+#[test]
+fn the_security_log_tells_of_sign_ins_writes_and_rules_and_is_opened_anew() {
+    let data = TempDir::new().unwrap();
+    let server = Server::start(data.path(), &[("CEDARGATE_BOOTSTRAP_PASSWORD", PASSWORD)]);
+    let token = server.token(PASSWORD);
+    assert_eq!(server.login("wrong").0, 401);
+    let role = |name: &str| {
+        let role = serde_json::json!({ "name": name });
+        assert_eq!(http(server.admin, "POST", "/api/v1/roles/", &token, Some(&role)).0, 200);
+    };
+    role("first");
+    let path = data.path().join("logs/security.log");
+    let told = |path: &Path, wanted: &[&str]| {
+        let asked = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if wanted.iter().all(|word| text.contains(word)) {
+                return text;
+            }
+            assert!(asked.elapsed() < Duration::from_secs(5), "{text} lacks one of {wanted:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let lines = told(&path, &["signed in", "sign-in failed", "rules changed", "admin write", "/api/v1/roles/"]);
+    assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{lines}");
+    for secret in [PASSWORD, token.as_str(), "wrong"] {
+        assert!(!lines.contains(secret), "{lines}");
+    }
+    let moved = data.path().join("logs/yesterday.log");
+    std::fs::rename(&path, &moved).unwrap();
+    let sent = Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let asked = Instant::now();
+    while !path.exists() {
+        assert!(asked.elapsed() < Duration::from_secs(5), "the file was not opened anew");
+        role(&format!("later{}", asked.elapsed().as_nanos()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    told(&path, &["admin write"]);
+}
+
+#[test]
+fn the_log_level_changes_while_it_runs() {
+    let data = TempDir::new().unwrap();
+    let server = Server::start(data.path(), &[("CEDARGATE_BOOTSTRAP_PASSWORD", PASSWORD)]);
+    let token = server.token(PASSWORD);
+    let level =
+        |method: &str, body: Option<&Value>| http(server.admin, method, "/api/v1/system/log-level", &token, body);
+    assert_eq!(level("GET", None).1["level"], "info");
+    assert_eq!(level("PUT", Some(&serde_json::json!({ "level": "debug" }))).1["level"], "debug");
+    assert_eq!(level("GET", None).1["level"], "debug");
+    for broken in [serde_json::json!({ "level": "loud" }), serde_json::json!({ "level": 7 }), serde_json::json!({})] {
+        assert_eq!(level("PUT", Some(&broken)).0, 422, "{broken}");
+    }
+    assert_eq!(level("GET", None).1["level"], "debug");
+}
+
+#[test]
+fn a_security_log_that_cannot_be_written_refuses_the_start() {
+    let data = TempDir::new().unwrap();
+    let output = run(cedargate(data.path())
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .env("LOG_FILE", "/proc/nowhere/security.log"));
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.starts_with("cedargate: log.file: /proc/nowhere/security.log"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+}
