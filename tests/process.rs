@@ -32,6 +32,7 @@ struct Server {
 
 impl Server {
     fn start(data: &Path, environment: &[(&str, &str)]) -> Self {
+        #[expect(clippy::zombie_processes, reason = "a server that does not start ends by itself, and the test fails")]
         let mut child = cedargate(data)
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .env("CEDARGATE_LOG__FORMAT", "json")

@@ -46,7 +46,7 @@ fn told(done: &str, versions: &[i64]) -> String {
     if versions.is_empty() {
         return format!("nothing to be {done}\n");
     }
-    versions.iter().map(|version| format!("{done} {version:04}\n")).collect()
+    versions.iter().map(|version| format!("{done} {version:04}\n")).collect::<Vec<_>>().concat()
 }
 
 async fn status(db: &Db, as_json: bool) -> anyhow::Result<()> {

@@ -35,8 +35,8 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
         print_json(&export)?;
     } else {
         let entities = serde_json::to_string_pretty(&export.entities)?;
-        let lines: String = entities.lines().map(|line| format!("// {line}\n")).collect();
-        let schema: String = export.schema.lines().map(|line| format!("// {line}\n")).collect();
+        let commented = |text: &str| text.lines().map(|line| format!("// {line}\n")).collect::<Vec<_>>().concat();
+        let (lines, schema) = (commented(&entities), commented(&export.schema));
         print(&format!(
             "// policy revision {}\n\n{}\n\n// schema:\n{schema}\n// entities:\n{lines}",
             export.policy_revision, export.policies

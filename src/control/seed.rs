@@ -80,6 +80,8 @@ pub struct NewAccount {
 pub struct Seeded {
     /// Whether the database was empty before.
     pub first_start: bool,
+    /// How many accounts were made.
+    pub accounts: usize,
 }
 
 impl Control {
@@ -108,6 +110,7 @@ pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded
     let first_start = roles::find(write.tx(), SUPER_ROLE).await?.is_none();
     let mut changed = seed_permissions(write.tx(), now).await?;
     changed |= seed_roles(write.tx(), now).await?;
+    let mut made = 0;
     for account in accounts {
         if users::credentials(write.tx(), account.username.as_str()).await?.is_none() {
             let role = roles::find(write.tx(), account.role).await?;
@@ -120,6 +123,7 @@ pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded
             };
             let id = users::insert(write.tx(), &user, now).await?;
             write.touch(Change::User(id));
+            made += 1;
         }
     }
     if first_start {
@@ -128,7 +132,7 @@ pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded
     if changed {
         write.touch(Change::Rules);
     }
-    write.commit(Seeded { first_start }).await.map(|written| written.value)
+    write.commit(Seeded { first_start, accounts: made }).await.map(|written| written.value)
 }
 
 async fn seed_permissions(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {

@@ -283,7 +283,7 @@ fn texts(value: &serde_json::Value) -> Option<Vec<String>> {
         serde_json::Value::Number(number) => Some(vec![number.to_string()]),
         serde_json::Value::Bool(flag) => Some(vec![flag.to_string()]),
         serde_json::Value::Array(values) => {
-            values.iter().map(|value| Some(texts(value)?.pop().filter(|_| !value.is_array())?)).collect()
+            values.iter().map(|value| texts(value)?.pop().filter(|_| !value.is_array())).collect()
         }
         serde_json::Value::Null | serde_json::Value::Object(_) => None,
     }

@@ -1,14 +1,69 @@
 //! The demo back end: a service that knows nothing of Cedargate, and shows what it received.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
 use axum::Router;
 use axum::extract::{Path, Request};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::listen::{bind, serve};
+use crate::control::{self, Control};
+
+/// The preferred address of the demo back end; another port is taken when this one is in use.
+pub const DEMO_ADDRESS: &str = "127.0.0.1:8002";
+
+/// The demo back end on its own, on the current runtime.
+#[derive(Debug)]
+pub struct DemoBackend {
+    /// Where it listens.
+    pub address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl DemoBackend {
+    /// Starts it; `dev` has one built in.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn start(listen: SocketAddr) -> anyhow::Result<Self> {
+        let (stop, stopping) = watch::channel(false);
+        let socket = bind(listen, "--listen")?;
+        let address = socket.local_addr()?;
+        Ok(Self { address, stop, task: serve(socket, router(), stopping)? })
+    }
+
+    /// Stops accepting and lets requests in flight finish, for `patience` at most.
+    pub async fn shut_down(self, patience: Duration) {
+        self.stop.send_replace(true);
+        let _ended = tokio::time::timeout(patience, self.task).await;
+    }
+}
+
+/// Starts it within another server, and points the demo's upstream at it.
+pub(super) async fn start(
+    control: &Control,
+    stopping: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> anyhow::Result<SocketAddr> {
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let preferred: SocketAddr = DEMO_ADDRESS.parse().context("the demo back end's address")?;
+    let socket = bind(preferred, "demo").or_else(|_| bind(any_port, "demo"))?;
+    let address = socket.local_addr()?;
+    control::seed_demo(control, address).await.context("seeding the demo")?;
+    tasks.push(serve(socket, router(), stopping.clone())?);
+    Ok(address)
+}
 
 /// What it serves. Each answer holds the method, the path and the identity headers of the request.
-pub(super) fn router() -> Router {
+fn router() -> Router {
     Router::new()
         .route("/articles", get(articles).post(echo))
         .route("/articles/{id}", get(article).put(echo).delete(echo))

@@ -60,7 +60,7 @@ async fn a_body_beyond_the_bound_is_413() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_its_database_the_data_plane_decides_and_the_admin_api_is_503() {
     let (url, guard) = fresh_database(Backend::Postgres).await;
-    let (before, rest) = url.split_once("@").unwrap();
+    let (before, rest) = url.split_once('@').unwrap();
     let (server, name) = rest.split_once('/').unwrap();
     let relay = Cut::to(server.parse().unwrap()).await;
     let through = format!("{before}@{}/{name}", relay.address);

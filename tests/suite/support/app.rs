@@ -20,7 +20,7 @@ pub(crate) struct App {
     pub(crate) running: Running,
     pub(crate) database: String,
     client: Client,
-    _database: Guard,
+    guard: Guard,
     _data: TempDir,
 }
 
@@ -82,14 +82,14 @@ impl App {
         let running = server::start(&settings, &Logs::nowhere()).await.unwrap();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         let (gateway, admin) = (running.gateway, running.admin);
-        Self { gateway, admin, running, database, client, _database: guard, _data: data }
+        Self { gateway, admin, running, database, client, guard, _data: data }
     }
 
     /// Stops the server and starts another on the same database.
     pub(crate) async fn restart(self) -> Self {
-        let Self { running, database, _database, .. } = self;
+        let Self { running, database, guard, .. } = self;
         assert!(running.shut_down().await, "requests were cut off");
-        Self::start_on(database, _database, &[]).await
+        Self::start_on(database, guard, &[]).await
     }
 
     /// A request to the gateway.
@@ -206,6 +206,7 @@ impl Call {
         Self(self.0.header(name, value))
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "called with `json!`, where a reference reads badly")]
     pub(crate) fn json(self, body: Value) -> Self {
         Self(self.0.json(&body))
     }

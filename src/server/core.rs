@@ -1,0 +1,117 @@
+//! Settings and parts to what the two services take.
+
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use super::open::password_policy;
+use crate::admin::{self, About, Gate};
+use crate::config::{Environment, Settings};
+use crate::control::Control;
+use crate::gateway;
+use crate::http::{Cors, Lifecycle, LoginFailures};
+use crate::jwt::{Minter, Verifier};
+use crate::model::Secret;
+use crate::password::Hasher;
+use crate::telemetry::{AccessLog, Logs, Metrics};
+
+/// What both services are made of.
+#[derive(Debug)]
+pub(super) struct Core<'s> {
+    pub(super) settings: &'s Settings,
+    pub(super) control: Control,
+    pub(super) hasher: Hasher,
+    pub(super) verifier: Verifier,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) logs: Logs,
+    /// What only the gateway of this process knows.
+    pub(super) mount_secret: Secret<String>,
+}
+
+impl Core<'_> {
+    /// What the admin service takes.
+    pub(super) fn admin(&self) -> admin::Parts {
+        let settings = self.settings;
+        let auth = &settings.auth;
+        admin::Parts {
+            gate: Gate {
+                snapshots: self.control.snapshots().clone(),
+                verifier: self.verifier.clone(),
+                forbid_anonymous: settings.admin.missing_credentials_status == ::http::StatusCode::FORBIDDEN,
+            },
+            control: self.control.clone(),
+            minter: Minter::new(&auth.secret_key, auth.access_token, auth.refresh_token),
+            hasher: self.hasher.clone(),
+            password_policy: password_policy(settings),
+            failures: LoginFailures::new(auth.login_failures, auth.login_window),
+            metrics: Arc::clone(&self.metrics),
+            about: About {
+                environment: match settings.app.environment {
+                    Environment::Production => "production",
+                    Environment::Development => "development",
+                },
+                debug: settings.app.debug,
+                name: settings.app.name.clone(),
+                version: env!("CARGO_PKG_VERSION"),
+            },
+            lifecycle: self.lifecycle.clone(),
+            logs: self.logs.clone(),
+            places: admin::Places { policies: settings.policy.dir.clone(), data: settings.data_dir.clone() },
+            mount_secret: self.mount_secret.clone(),
+            limits: admin::Limits {
+                max_body_bytes: settings.admin.max_body_bytes,
+                timeout: settings.admin.request_timeout,
+            },
+        }
+    }
+
+    /// How the gateway is set up, with the admin service at `admin` mounted if the settings say so.
+    pub(super) fn gateway_settings(&self, listener: TcpListener, admin: SocketAddr) -> gateway::Settings {
+        let settings = self.settings;
+        let own = &settings.gateway;
+        let cors = &settings.cors;
+        gateway::Settings {
+            listener,
+            tls: own
+                .tls
+                .as_ref()
+                .map(|files| gateway::TlsFiles { certificates: files.certificate.clone(), key: files.key.clone() }),
+            mount: own.mount.then(|| gateway::Mount { address: reachable(admin), secret: self.mount_secret.clone() }),
+            limits: gateway::Limits {
+                max_body_bytes: own.max_body_bytes,
+                max_connections: own.max_connections,
+                max_connections_per_address: own.max_connections_per_address,
+                header_timeout: own.header_timeout,
+                keepalive_timeout: own.keepalive_timeout,
+                body_read_timeout: own.body_read_timeout,
+                upstream_pool: own.upstream_pool_size,
+            },
+            cors: Cors {
+                origins: cors.allowed_origins.clone(),
+                methods: cors.allowed_methods.clone(),
+                headers: cors.allowed_headers.clone(),
+                credentials: cors.allow_credentials,
+                max_age_seconds: u32::try_from(cors.max_age.as_secs()).unwrap_or(u32::MAX),
+            },
+        }
+    }
+
+    /// What the gateway takes.
+    pub(super) fn gateway(&self, access_log: AccessLog) -> gateway::Parts {
+        gateway::Parts {
+            snapshots: self.control.snapshots().clone(),
+            verifier: self.verifier.clone(),
+            metrics: Arc::clone(&self.metrics),
+            access_log,
+        }
+    }
+}
+
+/// Where this process reaches its own listener: an unspecified address is not one to connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => SocketAddr::from(([127, 0, 0, 1], v4.port())),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, v6.port())),
+        other => other,
+    }
+}

@@ -1,0 +1,72 @@
+//! What every command that works with the database needs.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::policy_files;
+use crate::admin;
+use crate::config::Settings;
+use crate::control::Control;
+use crate::password::{Cost, Hasher, Policy};
+use crate::policy::Fixed;
+use crate::store::{self, Db, PoolSettings};
+use crate::telemetry::Metrics;
+
+/// The database of the settings, as it is.
+///
+/// # Errors
+/// The database cannot be opened.
+pub async fn open_database(settings: &Settings) -> anyhow::Result<Db> {
+    let pool = PoolSettings {
+        max_connections: settings.database.max_connections,
+        acquire_timeout: settings.database.acquire_timeout,
+    };
+    Db::open(settings.database.url.expose(), &pool).await.map_err(|error| explain_store(&error))
+}
+
+/// The database, migrated, with the first snapshot compiled from it.
+///
+/// # Errors
+/// The database cannot be opened or migrated, or its rules do not compile.
+pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> anyhow::Result<Control> {
+    let db = open_database(settings).await?;
+    store::migrate::up(&db).await.map_err(|error| explain_store(&error))?;
+    let mounts = if settings.gateway.mount { admin::mounted_paths(&settings.admin.api_prefix) } else { Vec::new() };
+    let files = policy_files::read(settings.policy.dir.as_deref())?;
+    Control::start(db, Fixed { mounts, files }, metrics).await.context("the rules in the database")
+}
+
+/// The hasher that the settings describe.
+///
+/// # Errors
+/// Costs that argon2 does not accept.
+pub fn hasher(settings: &Settings) -> anyhow::Result<Hasher> {
+    let auth = &settings.auth;
+    let cost = Cost {
+        memory_kib: auth.argon2.memory_kib,
+        iterations: auth.argon2.iterations,
+        parallelism: auth.argon2.parallelism,
+        threads: auth.hash_threads,
+        queue: auth.hash_queue,
+    };
+    Hasher::new(cost).context("auth.argon2_*")
+}
+
+/// What new passwords must satisfy.
+pub fn password_policy(settings: &Settings) -> Policy {
+    let rules = settings.password_policy;
+    Policy {
+        min_length: rules.min_length,
+        uppercase: rules.require_uppercase,
+        lowercase: rules.require_lowercase,
+        numbers: rules.require_numbers,
+        special: rules.require_special,
+    }
+}
+
+/// The store's error with its cause, on one line.
+fn explain_store(error: &store::Error) -> anyhow::Error {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    anyhow::anyhow!("{error}{cause}")
+}
