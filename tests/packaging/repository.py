@@ -26,7 +26,7 @@ class Repository:
         return int(self.default(section, "listen").rsplit(":", 1)[1])
 
     def demo_port(self):
-        return int(re.search(r'DEMO_ADDRESS: &str = "[\d.]+:(\d+)"', self.text("src/server/mod.rs"))[1])
+        return int(re.search(r'DEMO_ADDRESS: &str = "[\d.]+:(\d+)"', self.text("src/server/demo.rs"))[1])
 
     def stop_seconds(self):
         """The longest clean end: the gateway drains, then the admin service, each within the limit."""

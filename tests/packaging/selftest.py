@@ -12,7 +12,7 @@ import texts
 from repository import Repository
 
 COPIED = [".ci", ".dockerignore", ".env.example", ".gitignore", "Cargo.toml", "Dockerfile", "config",
-          "src/admin/health.rs", "src/server/mod.rs", "tests/run.sh"]
+          "src/admin/health.rs", "src/server/demo.rs", "tests/run.sh"]
 COMPOSE, UNIT, K8S = "config/compose.yaml", "config/cedargate.service", "config/kubernetes/"
 
 # Part, file, what is replaced once, by what, and words of the complaint. Those of the last group need the program.
