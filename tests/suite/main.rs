@@ -4,5 +4,6 @@
 #[macro_use]
 mod support;
 
+mod policy;
 mod shows;
 mod store;
