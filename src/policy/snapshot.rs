@@ -212,10 +212,15 @@ impl Snapshot {
     /// Any entity of the complete store, for policies that name it.
     pub(super) fn entity(&self, uid: &EntityUid, now: Timestamp) -> Option<Entity> {
         if names::is_user(uid) {
-            let id = uid.id().unescaped().parse().ok().map(UserId)?;
-            let state = self.users.get(&id)?;
+            let text = uid.id().unescaped();
+            let id = text.parse().ok().map(UserId)?;
+            // `User::"007"` is nobody, and not user 7.
+            let state = self.users.get(&id).filter(|_| id.to_string() == text)?;
             let claims = Arc::new(Claims::none(&state.username));
             return self.caller_entity(&self.assume(state, claims, now));
+        }
+        if let Some(endpoint) = self.compiled.named_endpoints.get(uid) {
+            return Some(endpoint.clone());
         }
         let role = self.compiled.roles.get(self.compiled.roles_by_key.get(uid)?)?;
         let ancestors = role.closure.iter().filter_map(|id| self.compiled.roles.get(id)?.key.clone());

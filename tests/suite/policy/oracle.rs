@@ -238,7 +238,13 @@ struct Count {
 fn the_engine_answers_as_cedar_does() {
     let wanted = std::env::var(COMPARISONS).ok().and_then(|text| text.parse().ok()).unwrap_or(NORMALLY);
     let started = Instant::now();
-    let config = Config { cases: 1, failure_persistence: None, max_shrink_time: 60_000, ..Config::default() };
+    let config = Config {
+        cases: 1,
+        failure_persistence: None,
+        max_shrink_iters: 500,
+        max_shrink_time: 60_000,
+        ..Config::default()
+    };
     let count = RefCell::new(Count::default());
     while count.borrow().compared < wanted {
         // A runner stops for good after its number of cases.
@@ -246,7 +252,7 @@ fn the_engine_answers_as_cedar_does() {
         outcome.unwrap_or_else(|error| panic!("{error}"));
     }
     let Count { worlds, refused, written, compared, reasons, failures } = count.into_inner();
-    println!(
+    eprintln!(
         "{compared} decisions in {worlds} worlds in {:?}; {reasons:?}; {failures} with errors; {refused} of {written} \
          hand-written policies refused",
         started.elapsed()
@@ -255,7 +261,7 @@ fn the_engine_answers_as_cedar_does() {
     for reason in
         [Reason::Allowed, Reason::NoCredentials, Reason::NoGrant, Reason::ForbiddenByPolicy, Reason::PolicyError]
     {
-        assert!(reasons.get(reason.code()).is_some_and(|count| count * 200 > compared), "{reasons:?}");
+        assert!(reasons.get(reason.code()).is_some_and(|count| count * 250 > compared), "{reasons:?}");
     }
 }
 

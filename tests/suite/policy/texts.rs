@@ -47,7 +47,7 @@ const RESOURCES: [&str; 15] = [
     r#"resource is Endpoint in Resource::"order""#,
 ];
 /// Conditions on every attribute of the context, on literals, and ones that fail when they are evaluated.
-const ATOMS: [&str; 48] = [
+const ATOMS: [&str; 51] = [
     r#"context.method == "GET""#,
     r#"["GET", "POST"].contains(context.method)"#,
     r#"context.path like "/a/*""#,
@@ -95,6 +95,9 @@ const ATOMS: [&str; 48] = [
     r#"Endpoint::"1:GET" in Resource::"article""#,
     r#"Endpoint::"2:GET" in Module::"m1""#,
     r#"User::"99".username == "nobody""#,
+    r#"User::"99".username == "nobody""#,
+    "context has owner && context.owner.username != context.path",
+    r#"context.now.offset(duration("9223372036854775807ms")) > context.now"#,
     r#"(if context.method == "GET" then 9223372036854775807 else 0) + 1 > 0"#,
 ];
 

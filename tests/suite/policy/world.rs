@@ -68,7 +68,7 @@ impl World {
             vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..14),
             vec(prop::bool::weighted(0.85), 2),
             vec(route(), 1..7),
-            vec(texts::policy(), 0..7),
+            vec(texts::policy(), 0..9),
         );
         let users = vec((prop::bool::weighted(0.85), vec((any::<prop::sample::Index>(), -1..3_i64), 0..3)), 1..4);
         (rules, users, vec(request(), asked)).prop_map(|(rules, users, asked)| {
