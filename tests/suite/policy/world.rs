@@ -71,13 +71,17 @@ impl World {
             vec(texts::policy(), 0..9),
         );
         let users = vec((prop::bool::weighted(0.85), vec((any::<prop::sample::Index>(), -1..3_i64), 0..3)), 1..4);
-        (rules, users, vec(request(), asked)).prop_map(|(rules, users, asked)| {
+        // Before, at and after the ends of assignments.
+        let moment = select(&[-1500_i64, 1000, 1500][..]);
+        (rules, users, any::<u64>(), moment).prop_map(move |(rules, users, seed, moment)| {
             let (roles, permissions, grants, modules, routes, policies) = rules;
             let rules = Rules {
                 roles: roles.into_iter().enumerate().map(|(index, role)| self::role(index, role)).collect(),
                 ..Rules::default()
             };
             let users = users.into_iter().enumerate().map(|(index, user)| self::user(index, user, &rules)).collect();
+            let mut dice = Dice(seed);
+            let asked = (0..asked).map(|_| request(&mut dice, moment)).collect();
             let mut world = Self { rules, users, asked };
             world.fill(permissions, &grants, &modules, routes, policies);
             world
@@ -258,48 +262,47 @@ fn route() -> impl Strategy<Value = RouteSpec> {
     )
 }
 
-fn request() -> impl Strategy<Value = Asked> {
-    let claims = (
-        option::of(select(vec![json!("sales"), json!(["hr", "sales"]), json!(7), json!([]), json!(null), json!({})])),
-        option::of(select(&["read:all", "read:all write:all", ""][..])),
-        option::of(select(vec![json!(["pwd", "mfa"]), json!("mfa"), json!(["pwd"])])),
-        option::of(select(&["https://i.example", "https://j.example"][..])),
-        option::of(select(&["t1", "t2"][..])),
-        option::of(select(vec![json!("1"), json!(2), json!("99")])),
-    )
-        .prop_map(|(department, scope, amr, iss, tenant, owner)| {
-            let pairs = [
-                ("department", department),
-                ("scope", scope.map(Value::from)),
-                ("amr", amr),
-                ("iss", iss.map(Value::from)),
-                ("tenant", tenant.map(Value::from)),
-                ("for", owner),
-            ];
-            let present = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-            Value::Object(present.collect())
-        });
-    let addresses = select(&["10.1.2.3", "192.168.0.9", "::1", "::ffff:10.1.2.3", "2001:db8::1"][..]);
-    (
-        option::weighted(0.85, 0..3_usize),
-        select(&METHODS[..]),
-        select(&["h.example", "other.example"][..]),
-        select(&ASKED[..]),
-        select(&[None, Some("owner=1"), Some("owner=2&x=1"), Some("owner=007"), Some("owner=a%20b")][..]),
-        addresses,
-        select(&[-1500_i64, 1000, 1500][..]),
+/// Chooses; a strategy for each request would take longer than all decisions together.
+struct Dice(u64);
+
+impl Dice {
+    /// `SplitMix64`.
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) >> 33).unwrap() % sides
+    }
+
+    fn pick<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.roll(all.len())].clone()
+    }
+}
+
+fn request(dice: &mut Dice, seconds: i64) -> Asked {
+    let claims = [
+        ("department", vec![json!("sales"), json!(["hr", "sales"]), json!(7), json!([]), json!(null), json!({})]),
+        ("scope", vec![json!("read:all"), json!("read:all write:all"), json!("")]),
+        ("amr", vec![json!(["pwd", "mfa"]), json!("mfa"), json!(["pwd"])]),
+        ("iss", vec![json!("https://i.example"), json!("https://j.example")]),
+        ("tenant", vec![json!("t1"), json!("t2")]),
+        ("for", vec![json!("1"), json!(2), json!("99")]),
+    ];
+    let present = claims.into_iter().filter_map(|(name, values)| {
+        let present = dice.roll(2) == 0;
+        present.then(|| (name.to_owned(), dice.pick(&values)))
+    });
+    let claims = Value::Object(present.collect());
+    let addresses = ["10.1.2.3", "192.168.0.9", "::1", "::ffff:10.1.2.3", "2001:db8::1"];
+    Asked {
+        user: (dice.roll(8) > 0).then(|| dice.roll(3)),
+        method: dice.pick(&METHODS),
+        host: dice.pick(&["h.example", "other.example"]),
+        path: dice.pick(&ASKED),
+        query: dice.pick(&[None, Some("owner=1"), Some("owner=2&x=1"), Some("owner=007"), Some("owner=a%20b")]),
+        client_ip: dice.pick(&addresses).parse().unwrap(),
+        seconds,
         claims,
-        option::weighted(0.1, select(&PERMISSIONS[..])),
-    )
-        .prop_map(|(user, method, host, path, query, address, seconds, claims, permission)| Asked {
-            user,
-            method,
-            host,
-            path,
-            query,
-            client_ip: address.parse().unwrap(),
-            seconds,
-            claims,
-            permission,
-        })
+        permission: (dice.roll(10) == 0).then(|| dice.pick(&PERMISSIONS)),
+    }
 }
