@@ -171,11 +171,12 @@ impl Auth {
     async fn end(&self, claims: &Claims) -> Result<Written<Message>, Error> {
         let mut write = self.control.write().await?;
         let now = write.now();
-        let refresh_life = i64::try_from(self.minter.life(Kind::Refresh).as_secs()).unwrap_or(i64::MAX);
+        let longest = self.minter.life(Kind::Refresh).max(self.minter.life(Kind::Access));
+        let session_life = i64::try_from(longest.as_secs()).unwrap_or(i64::MAX);
         let (key, expires_at) = match (&claims.session_id, &claims.token_id) {
             (Some(session), _) => {
                 sessions::revoke(write.tx(), session, now).await?;
-                (format!("sid:{session}"), now.plus_seconds(refresh_life))
+                (format!("sid:{session}"), now.plus_seconds(session_life))
             }
             (None, id) => {
                 let id = id.as_deref().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use cedar_policy::{Entity, EntityUid, PolicyId, PolicySet, Schema};
+use cedar_policy::{Entity, EntityUid, PolicyId, Schema};
 
 use super::{
     CompileError,
@@ -115,11 +115,7 @@ impl Compiled {
 fn check(verbs: &BTreeSet<String>, fixed: &Fixed, stored: &[PolicyRule]) -> Result<Checked, CompileError> {
     let schema = schema::build(verbs)?;
     let policies = handwritten::parse(&fixed.files, stored)?;
-    let mut set: PolicySet = Templates::new(verbs)?.set()?;
-    for handwritten in &policies {
-        set.add(handwritten.policy.clone()).map_err(|error| CompileError::generated(&error))?;
-    }
-    handwritten::validate(&schema, &set)?;
+    handwritten::validate(&schema, Templates::new(verbs)?.set()?, &policies)?;
     Ok(Checked { verbs: verbs.clone(), stored: stored.to_vec(), policies })
 }
 

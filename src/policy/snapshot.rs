@@ -97,9 +97,9 @@ impl Snapshot {
         self.revoked.insert(revocation.key.into(), revocation.expires_at);
     }
 
-    /// Forgets revocations whose tokens have expired by themselves.
-    pub fn forget_expired(&mut self, now: Timestamp) {
-        self.revoked.retain(|_, expires_at| *expires_at > now);
+    /// How many revocations it knows.
+    pub fn revocation_count(&self) -> usize {
+        self.revoked.len()
     }
 
     /// Both counters.
@@ -254,5 +254,18 @@ impl SnapshotHandle {
             .0
             .rcu(|current| if next.revisions > current.revisions { Arc::clone(&next) } else { Arc::clone(current) });
         next.revisions > before.revisions
+    }
+
+    /// Forgets revocations that ended before `now`; the revision stays, since nothing is decided differently.
+    pub fn forget_expired(&self, now: Timestamp) {
+        let ended = |expires_at: &Timestamp| *expires_at <= now;
+        self.0.rcu(|current| {
+            if !current.revoked.values().any(ended) {
+                return Arc::clone(current);
+            }
+            let mut next = Snapshot::clone(current);
+            next.revoked.retain(|_, expires_at| !ended(expires_at));
+            Arc::new(next)
+        });
     }
 }

@@ -4,6 +4,7 @@
 #[macro_use]
 mod support;
 
+mod control;
 mod policy;
 mod shows;
 mod store;
