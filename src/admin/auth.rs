@@ -183,9 +183,16 @@ impl Auth {
     }
 
     /// Ends the session of `claims`, or the token alone where it belongs to none.
+    ///
+    /// # Errors
+    /// It has been ended already.
     async fn end(&self, claims: &Claims) -> Result<Written<Message>, Error> {
         let mut write = self.control.write().await?;
         let now = write.now();
+        // Looked at under the writers' lock: somebody may have ended it since the request was let in.
+        if write.base().is_revoked(claims) {
+            return Err(Error::invalid_token("Invalid or expired token"));
+        }
         // As long as any of its tokens would be accepted, or it would come back to life.
         let verifier = &self.gate.verifier;
         let longest = self.minter.life(Kind::Refresh).max(self.minter.life(Kind::Access)) + verifier.leeway();
@@ -241,9 +248,9 @@ async fn refresh(
     let user = (caller.id, &caller.username);
     let Some(session) = &claims.session_id else {
         // The predecessor's refresh tokens belong to no session: exchanged once for a pair that does.
-        let token = auth.open_session(user, epoch, client, origin).await?;
+        // It is ended first: of several exchanges at once, one finds it alive.
         auth.end(&claims).await?;
-        return Ok(Json(token));
+        return auth.open_session(user, epoch, client, origin).await.map(Json);
     };
     let mut tx = auth.control.plain_write().await?;
     let known = sessions::get(&mut tx, session).await?;

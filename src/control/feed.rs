@@ -17,6 +17,8 @@ const POLL: Duration = Duration::from_secs(1);
 const CLEANING: Duration = Duration::from_mins(1);
 /// Rows removed in one statement, so that no lock is held for long.
 const BATCH: u32 = 1_000;
+/// Batches of one cleaning; what is left waits for the next.
+const BATCHES: u32 = 100;
 /// Changes kept for nodes that were away.
 const KEPT_REVISIONS: i64 = 100_000;
 
@@ -106,9 +108,11 @@ impl Control {
     /// The database is away.
     pub async fn clean(&self) -> Result<Housekeeping, Error> {
         let now = Timestamp::now();
+        let forgotten = load::forgotten_before(now);
+        self.0.snapshots.forget_expired(forgotten);
         let mut tx = self.0.db.write().await?;
         let removed = Housekeeping {
-            revocations: revocations::purge(&mut tx, now, BATCH).await?,
+            revocations: revocations::purge(&mut tx, forgotten, BATCH).await?,
             sessions: sessions::purge(&mut tx, now, BATCH).await?,
             changes: changes::purge(&mut tx, self.0.snapshots.load().revision() - KEPT_REVISIONS).await?,
         };
@@ -117,10 +121,20 @@ impl Control {
     }
 
     async fn clean_and_log(&self) {
-        match self.clean().await {
-            Ok(removed) if removed == Housekeeping::default() => {}
-            Ok(removed) => info!(?removed, "expired rows removed"),
-            Err(error) => warn!(error = %describe(&error), "expired rows could not be removed"),
+        for _ in 0..BATCHES {
+            match self.clean().await {
+                Ok(removed) if removed == Housekeeping::default() => return,
+                Ok(removed) => {
+                    info!(?removed, "expired rows removed");
+                    if removed.revocations.max(removed.sessions) < u64::from(BATCH) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    warn!(error = %describe(&error), "expired rows could not be removed");
+                    return;
+                }
+            }
         }
     }
 }

@@ -9,12 +9,20 @@ use crate::{
     store::{Tx, changes, changes::Change, revocations, rules, users},
 };
 
+/// Longer than any leeway: a token is accepted for that long after its end, and so is its revocation.
+const REVOCATION_MARGIN_SECONDS: i64 = 120;
+
+/// Revocations that ended before this moment matter no longer.
+pub(super) fn forgotten_before(now: Timestamp) -> Timestamp {
+    now.plus_seconds(-REVOCATION_MARGIN_SECONDS)
+}
+
 /// Reads and compiles everything.
 pub(super) async fn everything(tx: &mut Tx, fixed: &Fixed, now: Timestamp) -> Result<Snapshot, Error> {
     let revisions = changes::current(tx).await?;
     let compiled = compile(tx, fixed, None).await?;
     let states = users::states(tx).await?;
-    let revoked = revocations::live(tx, now).await?;
+    let revoked = revocations::live(tx, forgotten_before(now)).await?;
     Ok(Snapshot::new(revisions, compiled, states, revoked, now))
 }
 

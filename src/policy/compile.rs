@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use cedar_policy::{EntityUid, PolicyId, PolicySet, Schema};
+use cedar_policy::{Entity, EntityUid, PolicyId, Schema};
 
 use super::{
     CompileError,
@@ -52,6 +52,8 @@ pub struct Compiled {
     pub(super) verbs: BTreeSet<String>,
     pub(super) permissions: Vec<PermissionRule>,
     pub(super) checked: Arc<Checked>,
+    /// Endpoints that hand-written policies name: their place among routes and modules can be asked about.
+    pub(super) named_endpoints: HashMap<EntityUid, Entity>,
 }
 
 /// Hand-written policies that were validated against the verbs of then; reused while neither changes.
@@ -89,7 +91,19 @@ impl Compiled {
         let active = rules.upstreams.into_iter().filter(|upstream| upstream.is_active);
         let upstreams = active.map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect();
         let permissions = rules.permissions;
-        Ok(Self { index, templates, roles, roles_by_key, table, upstreams, verbs, permissions, checked })
+        let named_endpoints = named_endpoints(&checked.policies, &table);
+        Ok(Self {
+            index,
+            templates,
+            roles,
+            roles_by_key,
+            table,
+            upstreams,
+            verbs,
+            permissions,
+            checked,
+            named_endpoints,
+        })
     }
 
     /// The schema the policies were validated against.
@@ -101,12 +115,16 @@ impl Compiled {
 fn check(verbs: &BTreeSet<String>, fixed: &Fixed, stored: &[PolicyRule]) -> Result<Checked, CompileError> {
     let schema = schema::build(verbs)?;
     let policies = handwritten::parse(&fixed.files, stored)?;
-    let mut set: PolicySet = Templates::new(verbs)?.set()?;
-    for handwritten in &policies {
-        set.add(handwritten.policy.clone()).map_err(|error| CompileError::generated(&error))?;
-    }
-    handwritten::validate(&schema, &set)?;
+    handwritten::validate(&schema, Templates::new(verbs)?.set()?, &policies)?;
     Ok(Checked { verbs: verbs.clone(), stored: stored.to_vec(), policies })
+}
+
+fn named_endpoints(policies: &[Arc<Handwritten>], table: &RouteTable) -> HashMap<EntityUid, Entity> {
+    let named: HashSet<&EntityUid> = policies.iter().flat_map(|policy| &policy.literals).collect();
+    let operations = table.routes().into_iter().flat_map(|route| route.operations());
+    let endpoints = operations.map(|operation| (operation.endpoint.uid(), &operation.endpoint));
+    let named = endpoints.filter(|(uid, _)| named.contains(uid));
+    named.map(|(uid, endpoint)| (uid, endpoint.clone())).collect()
 }
 
 fn compile_roles(rules: &[RoleRule]) -> HashMap<RoleId, CompiledRole> {

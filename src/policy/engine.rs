@@ -126,7 +126,9 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
             };
             let decision = evaluate(snapshot, ask, question, || permit(Destination::Upstream(route)));
             match decision.outcome {
-                Err(Reason::NoGrant) if ask.caller.is_none() => Decision::deny(Reason::NoCredentials),
+                Err(Reason::NoGrant) if ask.caller.is_none() => {
+                    Decision { outcome: Err(Reason::NoCredentials), ..decision }
+                }
                 _ => decision,
             }
         }

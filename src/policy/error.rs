@@ -1,4 +1,3 @@
-use cedar_policy::ParseErrors;
 use miette::Diagnostic;
 
 /// Why a set of rules cannot be activated. The text is meant for the administrator who made the change.
@@ -67,15 +66,16 @@ impl CompileError {
         Self::Policy { policy: policy.to_owned(), message: message.to_string(), line: None, column: None, help: None }
     }
 
-    pub(super) fn parse(policy: &str, source: &str, errors: &ParseErrors) -> Self {
-        let offset = errors.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+    /// What Cedar says about `source`, with the place where its first label points.
+    pub(super) fn fault(policy: &str, source: &str, fault: &dyn Diagnostic) -> Self {
+        let offset = fault.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
         let before = offset.and_then(|offset| source.get(..offset));
         Self::Policy {
             policy: policy.to_owned(),
-            message: errors.to_string(),
+            message: fault.to_string(),
             line: before.map(|text| text.matches('\n').count() + 1),
             column: before.map(|text| text.rsplit('\n').next().unwrap_or_default().chars().count() + 1),
-            help: errors.help().map(|help| help.to_string()),
+            help: fault.help().map(|help| help.to_string()),
         }
     }
 }

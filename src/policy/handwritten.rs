@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
 use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use miette::Diagnostic;
 use serde_json::Value;
 
 use super::{CompileError, names};
@@ -69,6 +70,8 @@ pub(super) struct Handwritten {
     pub(super) needs: Needs,
     /// Entities it names, which must be there when it is evaluated.
     pub(super) literals: Vec<EntityUid>,
+    /// The text it stands in, for saying where a fault is.
+    origin: Arc<PolicyRule>,
 }
 
 impl Handwritten {
@@ -83,12 +86,14 @@ pub(super) fn parse(files: &[PolicyRule], stored: &[PolicyRule]) -> Result<Vec<A
     let own = files.iter().chain(stored).map(|rule| (rule.name.as_str(), rule.source.as_str()));
     let mut all: Vec<Arc<Handwritten>> = Vec::new();
     for (name, source) in shipped.chain(own) {
+        let origin = Arc::new(PolicyRule { name: name.to_owned(), source: source.to_owned() });
         for policy in split(name, source)? {
             if all.iter().any(|other| other.id() == policy.id()) {
                 return Err(CompileError::policy(name, "another policy has this name"));
             }
             let literals = policy.entity_literals().into_iter().filter(|uid| !names::is_action(uid)).collect();
-            all.push(Arc::new(Handwritten { needs: Needs::of(&policy), literals, policy }));
+            let origin = Arc::clone(&origin);
+            all.push(Arc::new(Handwritten { needs: Needs::of(&policy), literals, policy, origin }));
         }
     }
     Ok(all)
@@ -96,7 +101,7 @@ pub(super) fn parse(files: &[PolicyRule], stored: &[PolicyRule]) -> Result<Vec<A
 
 /// The policies of one text, with ids `policy:<name>`, or `policy:<name>.1`, `.2`, … when there are several.
 fn split(name: &str, source: &str) -> Result<Vec<Policy>, CompileError> {
-    let set = PolicySet::from_str(source).map_err(|errors| CompileError::parse(name, source, &errors))?;
+    let set = PolicySet::from_str(source).map_err(|errors| CompileError::fault(name, source, &errors))?;
     if set.templates().next().is_some() {
         return Err(CompileError::policy(name, "templates are not supported, write policies without slots"));
     }
@@ -114,16 +119,24 @@ fn split(name: &str, source: &str) -> Result<Vec<Policy>, CompileError> {
     Ok(renamed.collect())
 }
 
-/// Validates strictly; a warning is an error.
-pub(super) fn validate(schema: &Schema, set: &PolicySet) -> Result<(), CompileError> {
-    let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
-    let errors = result.validation_errors().map(|error| (error.policy_id(), error.to_string()));
-    let warnings = result.validation_warnings().map(|warning| (warning.policy_id(), warning.to_string()));
-    match errors.chain(warnings).next() {
-        Some((id, message)) => {
-            let id = id.to_string();
-            Err(CompileError::policy(id.strip_prefix("policy:").unwrap_or(&id), &message))
-        }
+/// Validates `policies` strictly, among the `templates` of generated ones; a warning is an error.
+pub(super) fn validate(
+    schema: &Schema,
+    templates: PolicySet,
+    policies: &[Arc<Handwritten>],
+) -> Result<(), CompileError> {
+    let mut set = templates;
+    for handwritten in policies {
+        set.add(handwritten.policy.clone()).map_err(|error| CompileError::generated(&error))?;
+    }
+    let result = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
+    let error = |id: &PolicyId, fault: &dyn Diagnostic| match policies.iter().find(|policy| policy.id() == id) {
+        Some(policy) => CompileError::fault(&policy.origin.name, &policy.origin.source, fault),
+        None => CompileError::generated(&fault),
+    };
+    let errors = result.validation_errors().map(|fault| error(fault.policy_id(), fault));
+    match errors.chain(result.validation_warnings().map(|fault| error(fault.policy_id(), fault))).next() {
+        Some(error) => Err(error),
         None => Ok(()),
     }
 }

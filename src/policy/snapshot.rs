@@ -97,9 +97,9 @@ impl Snapshot {
         self.revoked.insert(revocation.key.into(), revocation.expires_at);
     }
 
-    /// Forgets revocations whose tokens have expired by themselves.
-    pub fn forget_expired(&mut self, now: Timestamp) {
-        self.revoked.retain(|_, expires_at| *expires_at > now);
+    /// How many revocations it knows.
+    pub fn revocation_count(&self) -> usize {
+        self.revoked.len()
     }
 
     /// Both counters.
@@ -168,16 +168,21 @@ impl Snapshot {
             None => Username::try_from(claims.subject.as_str()).ok().and_then(|name| self.user_by_name(&name)),
         };
         let state = state.ok_or(Reason::InvalidToken)?;
-        let revoked = |kind: &str, id: &Option<String>| {
-            id.as_ref().is_some_and(|id| self.revoked.contains_key(format!("{kind}:{id}").as_str()))
-        };
-        if revoked("sid", &claims.session_id) || revoked("jti", &claims.token_id) || claims.epoch != state.token_epoch {
+        if self.is_revoked(claims) || claims.epoch != state.token_epoch {
             return Err(Reason::Revoked);
         }
         if !state.is_active {
             return Err(Reason::UserInactive);
         }
         Ok(self.assume(state, Arc::clone(claims), now))
+    }
+
+    /// Whether the token, or the session it belongs to, was ended.
+    pub fn is_revoked(&self, claims: &Claims) -> bool {
+        let listed = |kind: &str, id: &Option<String>| {
+            id.as_ref().is_some_and(|id| self.revoked.contains_key(format!("{kind}:{id}").as_str()))
+        };
+        !self.revoked.is_empty() && (listed("sid", &claims.session_id) || listed("jti", &claims.token_id))
     }
 
     /// The caller that `state` describes, without any token having been checked; for explain and the like.
@@ -212,10 +217,15 @@ impl Snapshot {
     /// Any entity of the complete store, for policies that name it.
     pub(super) fn entity(&self, uid: &EntityUid, now: Timestamp) -> Option<Entity> {
         if names::is_user(uid) {
-            let id = uid.id().unescaped().parse().ok().map(UserId)?;
-            let state = self.users.get(&id)?;
+            let text = uid.id().unescaped();
+            let id = text.parse().ok().map(UserId)?;
+            // `User::"007"` is nobody, and not user 7.
+            let state = self.users.get(&id).filter(|_| id.to_string() == text)?;
             let claims = Arc::new(Claims::none(&state.username));
             return self.caller_entity(&self.assume(state, claims, now));
+        }
+        if let Some(endpoint) = self.compiled.named_endpoints.get(uid) {
+            return Some(endpoint.clone());
         }
         let role = self.compiled.roles.get(self.compiled.roles_by_key.get(uid)?)?;
         let ancestors = role.closure.iter().filter_map(|id| self.compiled.roles.get(id)?.key.clone());
@@ -249,5 +259,18 @@ impl SnapshotHandle {
             .0
             .rcu(|current| if next.revisions > current.revisions { Arc::clone(&next) } else { Arc::clone(current) });
         next.revisions > before.revisions
+    }
+
+    /// Forgets revocations that ended before `now`; the revision stays, since nothing is decided differently.
+    pub fn forget_expired(&self, now: Timestamp) {
+        let ended = |expires_at: &Timestamp| *expires_at <= now;
+        self.0.rcu(|current| {
+            if !current.revoked.values().any(ended) {
+                return Arc::clone(current);
+            }
+            let mut next = Snapshot::clone(current);
+            next.revoked.retain(|_, expires_at| !ended(expires_at));
+            Arc::new(next)
+        });
     }
 }

@@ -34,7 +34,8 @@ pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> anyhow::Result<
     store::migrate::up(&db).await.map_err(|error| explain_store(&error))?;
     let mounts = if settings.gateway.mount { admin::mounted_paths(&settings.admin.api_prefix) } else { Vec::new() };
     let files = policy_files::read(settings.policy.dir.as_deref())?;
-    Control::start(db, Fixed { mounts, files }, metrics).await.context("the rules in the database")
+    let started = Control::start(db, Fixed { mounts, files: files.clone() }, metrics).await;
+    started.map_err(|error| policy_files::blame(settings.policy.dir.as_deref(), &files, error))
 }
 
 /// The hasher that the settings describe.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::model::rules::PolicyRule;
+use crate::{control, model::rules::PolicyRule, policy::CompileError};
 
 /// More is no policy but a mistake.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -31,4 +31,19 @@ fn file(path: &Path) -> anyhow::Result<PolicyRule> {
     anyhow::ensure!(size <= MAX_FILE_BYTES, "{size} bytes, at most {MAX_FILE_BYTES}");
     let name = path.file_stem().and_then(|stem| stem.to_str()).context("its name is not Unicode")?;
     Ok(PolicyRule { name: name.to_owned(), source: std::fs::read_to_string(path)? })
+}
+
+/// Why the rules do not compile, with the file's path, line and column where a file is at fault.
+pub(super) fn blame(directory: Option<&Path>, files: &[PolicyRule], error: control::Error) -> anyhow::Error {
+    let control::Error::Rejected(CompileError::Policy { policy, message, line, column, help }) = &error else {
+        return anyhow::Error::new(error).context("the rules in the database");
+    };
+    match directory.filter(|_| files.iter().any(|file| file.name == *policy)) {
+        None => anyhow::Error::new(error).context("the rules in the database"),
+        Some(directory) => {
+            let place = line.zip(*column).map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+            let help = help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            anyhow::anyhow!("{}{place}: {message}{help}", directory.join(format!("{policy}.cedar")).display())
+        }
+    }
 }

@@ -48,8 +48,10 @@ struct Row {
 pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId> {
     let id = tx
         .query(
-            "INSERT INTO users (username, email, email_lower, password_hash, is_active, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+            // A deleted user's tokens that name the user only must not become those of a namesake: its epoch is newer.
+            "INSERT INTO users (username, email, email_lower, password_hash, is_active, created_at, token_epoch)
+             VALUES ($1, $2, $3, $4, $5, $6,
+                 (SELECT COALESCE(MAX(token_epoch), 0) FROM users WHERE username = $1)) RETURNING id",
         )
         .bind(new.username.clone())
         .bind(new.email.clone())

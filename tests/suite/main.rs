@@ -5,7 +5,9 @@
 mod support;
 
 mod admin;
+mod control;
 mod failures;
+mod policy;
 mod shows;
 mod store;
 mod threats;

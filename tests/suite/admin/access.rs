@@ -74,6 +74,7 @@ const ENDPOINTS: &[(&str, &[(&str, Access)])] = &[
         "/upstreams/{upstream_id}",
         &[("GET", Needs("upstream:read")), ("PUT", Needs("upstream:update")), ("DELETE", Needs("upstream:delete"))],
     ),
+    ("/system/log-level", &[("GET", Needs("system:read")), ("PUT", Needs("system:manage"))]),
 ];
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];

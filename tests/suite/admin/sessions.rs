@@ -129,6 +129,23 @@ on_both!(a_new_password_ends_every_session, |backend| async move {
     refused(refresh(&app, &session.refresh).await, 401, inactive);
 });
 
+on_both!(a_refresh_token_of_the_predecessor_is_exchanged_once, |backend| async move {
+    let app = std::sync::Arc::new(App::start(backend).await);
+    let old = predecessor(&json!({ "sub": "testuser", "type": "refresh" }));
+    let exchanges: Vec<_> = (0..10)
+        .map(|_| {
+            let (app, old) = (app.clone(), old.clone());
+            tokio::spawn(async move { app.admin("POST", "/auth/refresh").json(json!({ "refresh_token": old })).await })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for exchange in exchanges {
+        statuses.push(exchange.await.unwrap().status);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [&[200][..], &[401; 9]].concat());
+});
+
 on_both!(tokens_of_the_predecessor_serve_until_they_end, |backend| async move {
     let app = App::start(backend).await;
     let (one, two) = (predecessor(&json!({ "sub": "testuser" })), predecessor(&json!({ "sub": "testuser", "iat": 1 })));

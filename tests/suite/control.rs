@@ -1,0 +1,278 @@
+//! The write path and the feed: two nodes on one database.
+
+use std::{sync::Arc, time::Duration};
+
+use cedargate::{
+    control::{Control, Error},
+    model::{Claims, NewPermission, NewUser, Reason, Secret, Timestamp, UserId, Username, rules::Revocation},
+    policy::{CompileError, Fixed},
+    store::{
+        Db,
+        changes::{self, Change},
+        migrate, permissions, revocations, users,
+    },
+    telemetry::Metrics,
+};
+
+use crate::support::{Backend, Guard, POOL, fresh_database};
+
+/// Long enough for a poll on a busy machine; a test that passes waits for much less.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn node(url: &str) -> Control {
+    let db = Db::open(url, &POOL).await.unwrap();
+    migrate::up(&db).await.unwrap();
+    Control::start(db, Fixed::default(), Arc::new(Metrics::new("test").unwrap())).await.unwrap()
+}
+
+async fn two_nodes(backend: Backend) -> (Control, Control, Guard) {
+    let (url, guard) = fresh_database(backend).await;
+    (node(&url).await, node(&url).await, guard)
+}
+
+fn name(text: &str) -> Username {
+    Username::try_from(text).unwrap()
+}
+
+async fn add_user(control: &Control, text: &str) -> Result<UserId, Error> {
+    let mut write = control.write().await?;
+    let now = write.now();
+    let new = NewUser {
+        username: name(text),
+        email: format!("{text}@example.com").try_into().unwrap(),
+        password_hash: Secret::new("x".to_owned()),
+        is_active: true,
+        role_ids: Vec::new(),
+    };
+    let id = users::insert(write.tx(), &new, now).await?;
+    write.touch(Change::User(id));
+    Ok(write.commit(id).await?.value)
+}
+
+async fn add_policy(control: &Control, text: &'static str) -> Result<(), Error> {
+    let mut write = control.write().await?;
+    let now = write.now();
+    let sql = "INSERT INTO policies (name, source, created_at) VALUES ('guard', $1, $2)";
+    write.tx().query(sql).bind(text.to_owned()).bind(now).execute().await?;
+    write.touch(Change::Rules);
+    write.commit(()).await.map(drop)
+}
+
+fn knows(control: &Control, text: &str) -> bool {
+    control.snapshots().load().user_by_name(&name(text)).is_some()
+}
+
+fn revision(control: &Control) -> i64 {
+    control.snapshots().load().revision()
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it never came about");
+}
+
+fn follow(control: &Control) -> impl Drop + use<> {
+    struct Stop(tokio::task::JoinHandle<()>);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+    let control = control.clone();
+    Stop(tokio::spawn(async move { control.follow().await }))
+}
+
+on_both!(a_write_on_one_node_reaches_the_other, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    let _following = follow(&b);
+    // Past the first look, so that what is measured is the bell or the poll.
+    add_user(&a, "first").await.unwrap();
+    until(|| knows(&b, "first")).await;
+    let started = std::time::Instant::now();
+    add_user(&a, "second").await.unwrap();
+    assert!(knows(&a, "second"), "a node enforces before it acknowledges");
+    until(|| knows(&b, "second")).await;
+    eprintln!("{backend:?}: followed after {:?}", started.elapsed());
+    assert_eq!(revision(&a), revision(&b));
+});
+
+on_both!(a_writer_first_applies_what_others_wrote, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    add_user(&a, "first").await.unwrap();
+    add_user(&a, "second").await.unwrap();
+    assert!(!knows(&b, "first"));
+    let write = b.write().await.unwrap();
+    assert!(write.base().user_by_name(&name("second")).is_some());
+    drop(write);
+    add_user(&b, "third").await.unwrap();
+    assert!(knows(&b, "first") && knows(&b, "second") && knows(&b, "third"));
+    assert!(a.apply_feed().await.unwrap());
+    assert!(knows(&a, "third"));
+    assert_eq!(revision(&a), revision(&b));
+    assert!(!a.apply_feed().await.unwrap(), "there is nothing more");
+});
+
+on_both!(concurrent_writers_lose_nothing, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    let before = revision(&a);
+    let mut tasks = Vec::new();
+    for number in 0..20 {
+        let control = if number % 2 == 0 { a.clone() } else { b.clone() };
+        tasks.push(tokio::spawn(async move { add_user(&control, &format!("user{number}")).await }));
+    }
+    for task in tasks {
+        task.await.unwrap().unwrap();
+    }
+    for control in [&a, &b] {
+        control.apply_feed().await.unwrap();
+        assert_eq!(revision(control), before + 20);
+        assert_eq!(control.snapshots().load().user_count(), 20);
+    }
+});
+
+on_both!(a_feed_that_was_cut_is_made_up_for, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    add_user(&a, "first").await.unwrap();
+    add_user(&a, "second").await.unwrap();
+    let mut tx = a.plain_write().await.unwrap();
+    changes::purge(&mut tx, revision(&a) - 1).await.unwrap();
+    tx.commit().await.unwrap();
+    add_user(&b, "third").await.unwrap();
+    assert!(knows(&b, "first") && knows(&b, "second") && knows(&b, "third"));
+    // All of it gone, with nothing new.
+    let late = revision(&b);
+    let mut tx = a.plain_write().await.unwrap();
+    changes::purge(&mut tx, late).await.unwrap();
+    tx.commit().await.unwrap();
+    assert!(a.apply_feed().await.unwrap());
+    assert!(knows(&a, "third"));
+});
+
+on_both!(a_write_without_change_moves_nothing, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    add_user(&a, "first").await.unwrap();
+    let before = revision(&a);
+    a.write().await.unwrap().commit(()).await.unwrap();
+    drop(a.write().await.unwrap());
+    assert_eq!(changes::current(&mut a.read().await.unwrap()).await.unwrap().revision, before);
+    add_user(&b, "second").await.unwrap();
+    assert_eq!(revision(&b), before + 1);
+    assert!(knows(&b, "first"));
+});
+
+on_both!(an_abandoned_write_is_whole_or_absent, |backend| async move {
+    let (a, _b, _guard) = two_nodes(backend).await;
+    for steps in 0..40 {
+        let text = format!("user{steps}");
+        let mut adding = Box::pin(add_user(&a, &text));
+        // A client that goes away after a few steps of the write.
+        for _ in 0..steps {
+            let once = tokio::time::timeout(Duration::from_micros(300), adding.as_mut());
+            if once.await.is_ok() {
+                break;
+            }
+        }
+        drop(adding);
+    }
+    // The next write waits for whatever is still under way.
+    add_user(&a, "last").await.unwrap();
+    let snapshot = a.snapshots().load();
+    let stored = users::states(&mut a.read().await.unwrap()).await.unwrap();
+    assert_eq!(stored.len(), snapshot.user_count());
+    let current = changes::current(&mut a.read().await.unwrap()).await.unwrap();
+    assert_eq!(current, snapshot.revisions());
+});
+
+on_both!(what_does_not_compile_is_not_written, |backend| async move {
+    let (a, _b, _guard) = two_nodes(backend).await;
+    let before = revision(&a);
+    let refused = add_policy(&a, "// a comment\nforbid (principal, action == Action::\"publish\", resource);").await;
+    let Err(Error::Rejected(CompileError::Policy { policy, message, line, column, .. })) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((policy.as_str(), line, column), ("guard", Some(2), Some(30)), "{message}");
+    assert!(message.contains("Action::\"publish\""), "{message}");
+    assert_eq!(changes::current(&mut a.read().await.unwrap()).await.unwrap().revision, before);
+    assert_eq!(revision(&a), before);
+    let left = a.read().await.unwrap().query("SELECT COUNT(*) FROM policies").fetch_value::<i64>().await.unwrap();
+    assert_eq!(left, 0);
+});
+
+on_both!(the_last_permission_of_a_used_verb_stays, |backend| async move {
+    let (a, _b, _guard) = two_nodes(backend).await;
+    let mut write = a.write().await.unwrap();
+    let now = write.now();
+    let new = NewPermission { name: "doc:publish".try_into().unwrap(), description: None, category: None };
+    let id = permissions::insert(write.tx(), &new, now).await.unwrap();
+    write.touch(Change::Rules);
+    write.commit(()).await.unwrap();
+    add_policy(&a, "forbid (principal, action == Action::\"publish\", resource) unless { context.mfa };")
+        .await
+        .unwrap();
+    let mut write = a.write().await.unwrap();
+    permissions::delete(write.tx(), id, now).await.unwrap();
+    write.touch(Change::Rules);
+    let refused = write.commit(()).await.unwrap_err().to_string();
+    assert!(refused.contains("guard") && refused.contains("publish"), "{refused}");
+});
+
+on_both!(a_database_that_fails_keeps_the_last_snapshot, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    add_user(&a, "first").await.unwrap();
+    let _following = follow(&b);
+    until(|| knows(&b, "first")).await;
+    let rename = |sql: &'static str| {
+        let a = a.clone();
+        async move {
+            let mut tx = a.plain_write().await.unwrap();
+            tx.query(sql).execute().await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    };
+    rename("ALTER TABLE revisions RENAME TO away").await;
+    assert!(b.apply_feed().await.is_err());
+    assert!(b.write().await.is_err());
+    assert!(knows(&b, "first"));
+    rename("ALTER TABLE away RENAME TO revisions").await;
+    add_user(&a, "second").await.unwrap();
+    until(|| knows(&b, "second")).await;
+});
+
+on_both!(ended_revocations_are_forgotten, |backend| async move {
+    let (a, _b, _guard) = two_nodes(backend).await;
+    let mut write = a.write().await.unwrap();
+    let now = write.now();
+    for (key, seconds) in [("jti:old", -3600), ("jti:within-leeway", -30), ("sid:live", 3600)] {
+        let revocation = Revocation { key: key.to_owned(), expires_at: now.plus_seconds(seconds) };
+        revocations::insert(write.tx(), &revocation).await.unwrap();
+        write.touch(Change::Revocation(key.to_owned()));
+    }
+    write.commit(()).await.unwrap();
+    assert_eq!(a.snapshots().load().revocation_count(), 3);
+    let before = revision(&a);
+    assert_eq!(a.clean().await.unwrap().revocations, 1);
+    assert_eq!((a.snapshots().load().revocation_count(), revision(&a)), (2, before));
+    let left = a.read().await.unwrap().query("SELECT COUNT(*) FROM revocations").fetch_value::<i64>().await.unwrap();
+    assert_eq!(left, 2);
+});
+
+on_both!(a_namesake_does_not_inherit_tokens, |backend| async move {
+    let (a, _b, _guard) = two_nodes(backend).await;
+    let first = add_user(&a, "alice").await.unwrap();
+    // A token of the predecessor: it names the user, and nothing else.
+    let token = Arc::new(Claims::none(&name("alice")));
+    assert_eq!(a.snapshots().load().caller(&token, Timestamp::now()).unwrap().id, first);
+    let mut write = a.write().await.unwrap();
+    let now = write.now();
+    users::delete(write.tx(), first, now).await.unwrap();
+    write.touch(Change::User(first));
+    write.commit(()).await.unwrap();
+    let refused = |control: &Control| control.snapshots().load().caller(&token, Timestamp::now()).err();
+    assert_eq!(refused(&a), Some(Reason::InvalidToken));
+    add_user(&a, "alice").await.unwrap();
+    assert_eq!(refused(&a), Some(Reason::Revoked));
+});

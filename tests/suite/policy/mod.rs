@@ -1,0 +1,5 @@
+//! The policy engine: held against Cedar itself, and against growth.
+
+mod oracle;
+mod texts;
+mod world;
