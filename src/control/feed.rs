@@ -81,11 +81,12 @@ impl Control {
     /// Applies what has not been seen of the feed; returns whether there was anything.
     ///
     /// # Errors
-    /// The database is away, or what others wrote does not compile here.
+    /// The database is away, or what others wrote does not compile here: users and revocations are applied then,
+    /// and the last good rules stay.
     pub async fn apply_feed(&self) -> Result<bool, Error> {
         let inner = &self.0;
         let mut tx = inner.db.read().await?;
-        if changes::current(&mut tx).await?.revision <= inner.snapshots.load().revision() {
+        if changes::current(&mut tx).await? <= inner.snapshots.load().revisions() {
             return Ok(false);
         }
         drop(tx);
@@ -93,13 +94,16 @@ impl Control {
         let mut tx = inner.db.read().await?;
         let revisions = changes::current(&mut tx).await?;
         let base = inner.snapshots.load();
-        if revisions.revision <= base.revision() {
+        if revisions <= base.revisions() {
             return Ok(false);
         }
         let started = std::time::Instant::now();
-        let next = load::catch_up(&mut tx, &base, &inner.fixed, revisions, Timestamp::now()).await?;
+        let (next, fault) = load::catch_up(&mut tx, &base, &inner.fixed, revisions, Timestamp::now()).await?;
         inner.advance(next, started.elapsed());
-        Ok(true)
+        match fault {
+            Some(fault) => Err(fault.into()),
+            None => Ok(true),
+        }
     }
 
     /// Removes one batch of what has expired.

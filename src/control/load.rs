@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::Error;
 use crate::{
     model::{Timestamp, rules::Revisions},
-    policy::{Compiled, Fixed, Snapshot},
+    policy::{CompileError, Compiled, Fixed, Snapshot},
     store::{Tx, changes, changes::Change, revocations, rules, users},
 };
 
@@ -40,6 +40,11 @@ pub(super) async fn after(
     if changes.contains(&Change::Rules) {
         next.put_rules(compile(tx, fixed, Some(Arc::clone(base))).await?);
     }
+    put(tx, &mut next, changes).await?;
+    Ok(next)
+}
+
+async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>) -> Result<(), Error> {
     for change in changes {
         match change {
             Change::Rules => {}
@@ -54,25 +59,42 @@ pub(super) async fn after(
             }
         }
     }
-    Ok(next)
+    Ok(())
 }
 
 /// The snapshot of the newest committed revision, built upon `base`.
+///
+/// Rules that do not compile here (another node has other policy files, or is of another release) must not keep
+/// users deactivated elsewhere alive: then the old rules and `policy_revision` stay, and the fault is returned too.
 pub(super) async fn catch_up(
     tx: &mut Tx,
     base: &Arc<Snapshot>,
     fixed: &Fixed,
     revisions: Revisions,
     now: Timestamp,
-) -> Result<Snapshot, Error> {
-    let missed = changes::since(tx, base.revision()).await?;
-    let whole = missed.first().is_some_and(|(first, _)| *first == base.revision() + 1);
-    if !whole {
-        // The feed no longer reaches back to where we are.
-        let loaded = everything(tx, fixed, now).await?;
-        return Ok(loaded.advanced(revisions, now));
+) -> Result<(Snapshot, Option<CompileError>), Error> {
+    let mut next = base.advanced(revisions, now);
+    let mut fault = None;
+    if revisions.policy_revision != base.policy_revision() {
+        match compile(tx, fixed, Some(Arc::clone(base))).await {
+            Ok(compiled) => next.put_rules(compiled),
+            Err(Error::Rejected(error)) => {
+                let reached = Revisions { policy_revision: base.policy_revision(), ..revisions };
+                next = base.advanced(reached, now);
+                fault = Some(error);
+            }
+            Err(other) => return Err(other),
+        }
     }
-    after(tx, base, fixed, revisions, missed.iter().map(|(_, change)| change), now).await
+    let missed = changes::since(tx, base.revision()).await?;
+    let up_to_date = revisions.revision == base.revision();
+    if up_to_date || missed.first().is_some_and(|(first, _)| *first == base.revision() + 1) {
+        put(tx, &mut next, missed.iter().map(|(_, change)| change).collect()).await?;
+    } else {
+        // The feed no longer reaches back to where we are.
+        next.put_everybody(users::states(tx).await?, revocations::live(tx, forgotten_before(now)).await?);
+    }
+    Ok((next, fault))
 }
 
 /// Compiling may take a while with many grants, so it leaves the threads that serve requests alone.

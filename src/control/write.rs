@@ -47,11 +47,14 @@ impl Control {
         let mut tx = inner.db.write().await?;
         let revisions = changes::lock(&mut tx).await?;
         let mut base = inner.snapshots.load();
-        if revisions.revision > base.revision() + 1 {
-            let committed = Revisions { revision: revisions.revision - 1, ..revisions };
+        let committed = Revisions { revision: revisions.revision - 1, ..revisions };
+        if committed > base.revisions() {
             let started = Instant::now();
-            let next = load::catch_up(&mut tx, &base, &inner.fixed, committed, now).await?;
+            let (next, fault) = load::catch_up(&mut tx, &base, &inner.fixed, committed, now).await?;
             inner.advance(next, started.elapsed());
+            if let Some(fault) = fault {
+                return Err(fault.into());
+            }
             base = inner.snapshots.load();
         }
         Ok(Write { inner, turn, tx, base, revisions, changes: Vec::new(), now })

@@ -91,8 +91,41 @@ impl Index {
         }
     }
 
-    /// Every policy once, in no order.
+    /// Every policy, in no order; one on several actions comes once for each.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.0.values().flat_map(HashMap::values).flat_map(HashMap::values).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::names, *};
+
+    /// What a decision looks at follows the caller's roles, whatever else there is.
+    #[test]
+    fn work_does_not_follow_the_number_of_roles() {
+        for roles in [10, 10_000] {
+            let mut index = Index::default();
+            for role in 0..roles {
+                for grant in 0..5 {
+                    index.add_link(Arc::new(Link {
+                        id: PolicyId::new(format!("grant:{role}:{grant}")),
+                        kind: Kind::Grant("read".to_owned()),
+                        principal: Some(names::role(&format!("role{role}"))),
+                        action: names::action("read"),
+                        resource: names::resource(&format!("thing{grant}")),
+                    }));
+                }
+            }
+            let held = [None, Some(names::role("role3")), Some(names::role("role7"))];
+            let mut found = Vec::new();
+            let resources = [None, Some(names::resource("thing2"))];
+            index.each(&held.each_ref(), &Some(names::action("read")), &resources, |entry| {
+                if let Entry::Link(link) = entry {
+                    found.push(link.id.to_string());
+                }
+            });
+            assert_eq!(found, ["grant:3:2", "grant:7:2"], "{roles} roles");
+        }
     }
 }

@@ -60,9 +60,19 @@ impl Snapshot {
             by_name: HashMap::new(),
             revoked: HashMap::new(),
         };
-        users.into_iter().for_each(|user| snapshot.put_user(user));
-        revocations.into_iter().for_each(|revocation| snapshot.put_revocation(revocation));
+        snapshot.put_everybody(users, revocations);
         snapshot
+    }
+
+    /// Replaces all users and revocations.
+    pub fn put_everybody(
+        &mut self,
+        users: impl IntoIterator<Item = UserState>,
+        revocations: impl IntoIterator<Item = Revocation>,
+    ) {
+        (self.users, self.by_name, self.revoked) = (HashMap::new(), HashMap::new(), HashMap::new());
+        users.into_iter().for_each(|user| self.put_user(user));
+        revocations.into_iter().for_each(|revocation| self.put_revocation(revocation));
     }
 
     /// The same with newer counters; what else changes is put in next.

@@ -3,26 +3,35 @@
 use std::{sync::Arc, time::Duration};
 
 use cedargate::{
+    config::{Mode, Settings, Sources},
     control::{Control, Error},
-    model::{Claims, NewPermission, NewUser, Reason, Secret, Timestamp, UserId, Username, rules::Revocation},
+    model::{
+        Claims, NewPermission, NewUser, Reason, Secret, Timestamp, UserId, Username,
+        rules::{PolicyRule, Revocation},
+    },
     policy::{CompileError, Fixed},
+    server,
     store::{
         Db,
         changes::{self, Change},
-        migrate, permissions, revocations, users,
+        migrate, permissions, revocations, roles, users,
     },
     telemetry::Metrics,
 };
 
-use crate::support::{Backend, Guard, POOL, fresh_database};
+use crate::support::{Backend, Guard, POOL, app::App, fresh_database};
 
 /// Long enough for a poll on a busy machine; a test that passes waits for much less.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn node(url: &str) -> Control {
+    node_with(url, Fixed::default()).await
+}
+
+async fn node_with(url: &str, fixed: Fixed) -> Control {
     let db = Db::open(url, &POOL).await.unwrap();
     migrate::up(&db).await.unwrap();
-    Control::start(db, Fixed::default(), Arc::new(Metrics::new("test").unwrap())).await.unwrap()
+    Control::start(db, fixed, Arc::new(Metrics::new("test").unwrap())).await.unwrap()
 }
 
 async fn two_nodes(backend: Backend) -> (Control, Control, Guard) {
@@ -275,4 +284,102 @@ on_both!(a_namesake_does_not_inherit_tokens, |backend| async move {
     assert_eq!(refused(&a), Some(Reason::InvalidToken));
     add_user(&a, "alice").await.unwrap();
     assert_eq!(refused(&a), Some(Reason::Revoked));
+});
+
+on_both!(rules_that_do_not_compile_here_do_not_stop_revocation, |backend| async move {
+    let (url, _guard) = fresh_database(backend).await;
+    let a = node(&url).await;
+    let mut write = a.write().await.unwrap();
+    let now = write.now();
+    let new = NewPermission { name: "doc:publish".try_into().unwrap(), description: None, category: None };
+    let id = permissions::insert(write.tx(), &new, now).await.unwrap();
+    write.touch(Change::Rules);
+    write.commit(()).await.unwrap();
+    // A file that the other node does not have.
+    let source = "forbid (principal, action == Action::\"publish\", resource) unless { context.mfa };";
+    let file = PolicyRule { name: "own".to_owned(), source: source.to_owned() };
+    let b = node_with(&url, Fixed { files: vec![file], ..Fixed::default() }).await;
+    let good = b.snapshots().load().policy_revision();
+    let user = add_user(&a, "alice").await.unwrap();
+    let mut write = a.write().await.unwrap();
+    permissions::delete(write.tx(), id, now).await.unwrap();
+    write.touch(Change::Rules);
+    write.commit(()).await.unwrap();
+    assert!(matches!(b.apply_feed().await, Err(Error::Rejected(_))));
+    assert!(knows(&b, "alice"));
+    assert!(matches!(b.write().await, Err(Error::Rejected(_))));
+    let mut write = a.write().await.unwrap();
+    users::delete(write.tx(), user, now).await.unwrap();
+    write.touch(Change::User(user));
+    write.commit(()).await.unwrap();
+    assert!(b.apply_feed().await.is_err());
+    assert!(!knows(&b, "alice"), "a deleted user is gone everywhere, whatever the rules");
+    assert_eq!(b.snapshots().load().policy_revision(), good);
+    // The verb comes back, and so does the node.
+    let mut write = a.write().await.unwrap();
+    permissions::insert(write.tx(), &new, now).await.unwrap();
+    write.touch(Change::Rules);
+    write.commit(()).await.unwrap();
+    assert!(b.apply_feed().await.unwrap());
+    assert_eq!(b.snapshots().load().revisions(), a.snapshots().load().revisions());
+    add_user(&b, "bob").await.unwrap();
+});
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_policy_file_stops_the_start() {
+    let directory = tempfile::TempDir::with_prefix("cedargate-policies-").unwrap();
+    let path = directory.path().join("guard.cedar");
+    let text = |source: &str| std::fs::write(&path, source).unwrap();
+    let start = || async {
+        let (url, _guard) = fresh_database(Backend::Sqlite).await;
+        let variables =
+            [("CEDARGATE_DATABASE__URL", url.as_str()), ("CEDARGATE_POLICY__DIR", directory.path().to_str().unwrap())];
+        let sources = Sources {
+            config_file: None,
+            data_dir: directory.path().to_owned(),
+            mode: Mode::Offline,
+            environment: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect(),
+            dotenv: None,
+            flags: Vec::new(),
+        };
+        let settings = Settings::load(&sources).unwrap();
+        let metrics = Arc::new(Metrics::new("test").unwrap());
+        server::open(&settings, metrics).await.map(drop).map_err(|error| format!("{error:#}"))
+    };
+    text("forbid (principal, action, resource)\n  when { context.mfa };");
+    assert_eq!(start().await, Ok(()));
+    // It does not parse; it does not validate.
+    text("forbid (principal, action, resource)\n  when { context.mfa &};");
+    let refused = start().await.unwrap_err();
+    assert!(refused.starts_with(&format!("{}:2:", path.display())), "{refused}");
+    text("// note\nforbid (principal, action == Action::\"raed\", resource);");
+    let refused = start().await.unwrap_err();
+    assert!(refused.starts_with(&format!("{}:2:30: ", path.display())), "{refused}");
+    assert!(refused.contains("read"), "no advice: {refused}");
+}
+
+on_both!(another_program_changes_a_running_server, |backend| async move {
+    let app = App::start(backend).await;
+    let user = app.token("user").await;
+    app.gateway("GET", "/demo/articles").bearer(&user).await.expect(200);
+    // As the command line does it.
+    let other = Control::start(
+        Db::open(&app.database, &POOL).await.unwrap(),
+        Fixed::default(),
+        Arc::new(Metrics::new("test").unwrap()),
+    );
+    let other = other.await.unwrap();
+    let mut write = other.write().await.unwrap();
+    let role = roles::find(write.tx(), "user").await.unwrap().unwrap();
+    let permission = permissions::find(write.tx(), "article:read").await.unwrap().unwrap();
+    assert!(roles::revoke(write.tx(), role, permission).await.unwrap());
+    write.touch(Change::Rules);
+    write.commit(()).await.unwrap();
+    let refused = async {
+        while app.gateway("GET", "/demo/articles").bearer(&user).await.status != 403 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.expect("the change never reached the server");
+    assert!(app.running.shut_down().await);
 });

@@ -161,6 +161,12 @@ impl World {
     }
 }
 
+/// A gateway route for any host, in module 1.
+pub(super) fn gateway_route(id: i64, path: &'static str, operations: Value) -> Route {
+    let spec = RouteSpec { path, host: None, module: 1, is_active: true, operations: Vec::new(), roles: Vec::new() };
+    Route { operations: serde_json::from_value(operations).unwrap(), ..spec.row(id) }
+}
+
 fn role(index: usize, (is_active, parents): (bool, Vec<prop::sample::Index>)) -> RoleRule {
     // Parents come earlier, so there is no cycle.
     let mut parents: Vec<RoleId> = match index {
