@@ -194,7 +194,7 @@ fn a_broken_policy_file_refuses_the_start() {
         .env("CEDARGATE_LOG__LEVEL", "error"));
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output.stderr);
-    assert!(told.contains("policy 'office' at 2:3"), "{told}");
+    assert!(told.contains("office.cedar:2:3: "), "{told}");
 }
 
 #[test]
