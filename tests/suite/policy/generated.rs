@@ -192,7 +192,13 @@ async fn the_demo() {
     seed(&control, Vec::new()).await.unwrap();
     seed_demo(&control, "127.0.0.1:9".parse().unwrap()).await.unwrap();
     let snapshot = control.snapshots().load();
-    let roles = cedargate::store::roles::list(&mut control.read().await.unwrap()).await.unwrap();
+    let roles = cedargate::store::roles::list(
+        &mut control.read().await.unwrap(),
+        &cedargate::store::roles::Filter::default(),
+        cedargate::store::Page::ALL,
+    )
+    .await
+    .unwrap();
     let mut text = String::new();
     let asked = [
         ("GET", "/demo/articles"),
