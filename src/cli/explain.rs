@@ -47,7 +47,7 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
             method: &args.method.to_uppercase(),
             host: &host,
             path: target.decoded_path(),
-            query: target.query(),
+            query: &|name| target.query_value(name),
             client_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             now: Timestamp::now(),
         },

@@ -5,12 +5,12 @@ use pingora::http::RequestHeader;
 
 use crate::http::RequestId;
 use crate::jwt;
-use crate::model::{Owner, Reason, Timestamp};
+use crate::model::{Reason, Timestamp};
 use crate::policy::{Ask, CompiledOperation, Decision, Entry, Facts, Matched, Snapshot, Subject};
 
 use super::context::{Context, RouteLabel};
 use super::shared::Shared;
-use super::target::{QueryValue, Target};
+use super::target::Target;
 use super::{credentials, head, headers, host};
 
 /// What becomes of a request that is not forwarded.
@@ -96,19 +96,9 @@ fn decide(
     caller: Option<&crate::policy::Caller>,
     facts: Facts<'_>,
 ) -> Result<Decision, Reason> {
-    let owner = match &operation.owner {
-        None => None,
-        // Stricter than a form parser: a value that only some back ends would find is ambiguous too.
-        Some(Owner::Query(name)) => match target.query_value(name) {
-            QueryValue::Absent => None,
-            QueryValue::One(value) => Some(value),
-            QueryValue::Ambiguous => return Err(Reason::BadRequest),
-        },
-        Some(Owner::Path(_) | Owner::Claim(_)) => {
-            let claims = caller.map(|caller| &*caller.claims);
-            operation.owner_of(&matched.params, None, claims).map_err(|_| Reason::BadRequest)?
-        }
-    };
+    let claims = caller.map(|caller| &*caller.claims);
+    let owner = operation.owner_of(&matched.params, &|name| target.query_value(name), claims);
+    let owner = owner.map_err(|_| Reason::BadRequest)?;
     let facts = Facts { owner: owner.as_deref(), ..facts };
     Ok(snapshot.decide(&Ask { caller, subject: Subject::Operation(operation), facts }))
 }

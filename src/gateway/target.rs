@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use crate::policy::AmbiguousOwner;
+
 /// The longest accepted target, in bytes.
 pub const MAX_TARGET: usize = 8 * 1024;
 
@@ -14,17 +16,6 @@ pub const MAX_TARGET: usize = 8 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("malformed or ambiguous request target")]
 pub struct BadTarget;
-
-/// What the query says about one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum QueryValue {
-    /// The name does not occur.
-    Absent,
-    /// It occurs exactly once, with this decoded value.
-    One(String),
-    /// It occurs more than once, or only some parsers would find it.
-    Ambiguous,
-}
 
 /// An accepted origin-form target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,25 +94,28 @@ impl Target {
     /// What the query says about `name`, for decisions that hang on it.
     ///
     /// Parsers differ over `;`, letter case and `name[]`, and PHP reads `user.id` and ` user[id` as `user_id`:
-    /// where one of them would find another value, the answer is `Ambiguous` (CVE-2025-54576).
-    pub fn query_value(&self, name: &str) -> QueryValue {
-        let Some(query) = self.query() else { return QueryValue::Absent };
+    /// where one of them would find another value, nothing is answered (CVE-2025-54576).
+    ///
+    /// # Errors
+    /// The name occurs more than once, or only some parsers would find it.
+    pub fn query_value(&self, name: &str) -> Result<Option<String>, AmbiguousOwner> {
+        let Some(query) = self.query() else { return Ok(None) };
         if query.contains(';') {
-            return QueryValue::Ambiguous;
+            return Err(AmbiguousOwner);
         }
-        let mut found = QueryValue::Absent;
+        let mut found = None;
         for pair in query.split('&') {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let Some(key) = decode_form(key) else { return QueryValue::Ambiguous };
+            let key = decode_form(key).ok_or(AmbiguousOwner)?;
             if !may_mean(&key, name) {
                 continue;
             }
-            found = match (found, decode_form(value)) {
-                (QueryValue::Absent, Some(value)) if key == name => QueryValue::One(value),
-                _ => return QueryValue::Ambiguous,
-            };
+            if found.is_some() || key != name {
+                return Err(AmbiguousOwner);
+            }
+            found = Some(decode_form(value).ok_or(AmbiguousOwner)?);
         }
-        found
+        Ok(found)
     }
 }
 
@@ -354,27 +348,27 @@ mod tests {
 
     #[test]
     fn query_values_are_found_once_or_not_at_all() {
-        let one = |text: &str| QueryValue::One(text.to_owned());
+        let one = |text: &str| Ok(Some(text.to_owned()));
         for (raw, expected) in [
-            ("/a", QueryValue::Absent),
-            ("/a?", QueryValue::Absent),
-            ("/a?x=1", QueryValue::Absent),
+            ("/a", Ok(None)),
+            ("/a?", Ok(None)),
+            ("/a?x=1", Ok(None)),
             ("/a?id=1", one("1")),
             ("/a?x=2&id=1%2B&y", one("1+")),
             ("/a?id", one("")),
             ("/a?%69d=1", one("1")),
             ("/a?id=1+2", one("1 2")),
-            ("/a?id=1&id=1", QueryValue::Ambiguous),
-            ("/a?id=1&ID=2", QueryValue::Ambiguous),
-            ("/a?id=1&id[]=2", QueryValue::Ambiguous),
-            ("/a?id[]=2", QueryValue::Ambiguous),
-            ("/a?x=1;id=2", QueryValue::Ambiguous),
-            ("/a?id=%ff", QueryValue::Ambiguous),
-            ("/a?%ff=1", QueryValue::Ambiguous),
-            ("/a?id=1&+id=2", QueryValue::Ambiguous),
-            ("/a?id=1&id%00x=2", QueryValue::Ambiguous),
-            ("/a?id=1&i.d=2", QueryValue::Ambiguous),
-            ("/a?id=1&i[d=2", QueryValue::Ambiguous),
+            ("/a?id=1&id=1", Err(AmbiguousOwner)),
+            ("/a?id=1&ID=2", Err(AmbiguousOwner)),
+            ("/a?id=1&id[]=2", Err(AmbiguousOwner)),
+            ("/a?id[]=2", Err(AmbiguousOwner)),
+            ("/a?x=1;id=2", Err(AmbiguousOwner)),
+            ("/a?id=%ff", Err(AmbiguousOwner)),
+            ("/a?%ff=1", Err(AmbiguousOwner)),
+            ("/a?id=1&+id=2", Err(AmbiguousOwner)),
+            ("/a?id=1&id%00x=2", Err(AmbiguousOwner)),
+            ("/a?id=1&i.d=2", Err(AmbiguousOwner)),
+            ("/a?id=1&i[d=2", Err(AmbiguousOwner)),
             ("/a?id=1&idx=2", one("1")),
         ] {
             assert_eq!(target(raw).query_value("id"), expected, "{raw}");

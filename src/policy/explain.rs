@@ -8,14 +8,13 @@ use super::{
     compile::Compiled,
     engine::{Ask, Facts, Subject},
     index::Entry as PolicyEntry,
-    operation::CompiledOperation,
+    operation::{CompiledOperation, QueryOf},
     snapshot::{Caller, Snapshot},
     table::{Entry, Matched},
 };
 use crate::model::{Access, Claims, Reason, RoleId, RouteId, Timestamp, UserId, Username, rules::UserState};
 
 /// What is asked about.
-#[derive(Debug)]
 pub struct Inquiry<'a> {
     /// Who; `None` for nobody in particular.
     pub user: Option<&'a UserState>,
@@ -25,8 +24,8 @@ pub struct Inquiry<'a> {
     pub host: &'a str,
     /// The canonical path, percent-decoded.
     pub path: &'a str,
-    /// The query, without `?`.
-    pub query: Option<&'a str>,
+    /// What the query says about a name, for owners found there.
+    pub query: &'a QueryOf<'a>,
     /// The client's address.
     pub client_ip: IpAddr,
     /// When.

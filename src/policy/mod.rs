@@ -25,6 +25,6 @@ pub use engine::{Ask, Decision, Destination, Facts, Permit, Subject};
 pub use error::CompileError;
 pub use explain::{Explanation, HeldRole, Inquiry, explain};
 pub use export::{Export, export};
-pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, check_operations};
+pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, QueryOf, check_operations};
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};
 pub use table::{Entry, Matched, MountedPath, RouteTable};

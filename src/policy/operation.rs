@@ -53,7 +53,10 @@ impl GatewayRoute {
     }
 }
 
-/// The query names the owner more than once.
+/// What a request's query says about a name.
+pub type QueryOf<'q> = dyn Fn(&str) -> Result<Option<String>, AmbiguousOwner> + 'q;
+
+/// The query names the owner more than once, or only some parsers would find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AmbiguousOwner;
 
@@ -87,7 +90,7 @@ impl CompiledOperation {
     pub fn owner_of(
         &self,
         params: &[(&str, String)],
-        query: Option<&str>,
+        query: &QueryOf<'_>,
         claims: Option<&Claims>,
     ) -> Result<Option<String>, AmbiguousOwner> {
         match &self.owner {
@@ -95,12 +98,7 @@ impl CompiledOperation {
             Some(Owner::Path(name)) => {
                 Ok(params.iter().find(|(param, _)| param == name).map(|(_, value)| value.clone()))
             }
-            Some(Owner::Query(name)) => {
-                let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-                let mut values = pairs.filter(|(key, _)| key == name.as_str()).map(|(_, value)| value.into_owned());
-                let first = values.next();
-                if values.next().is_some() { Err(AmbiguousOwner) } else { Ok(first) }
-            }
+            Some(Owner::Query(name)) => query(name),
             Some(Owner::Claim(name)) => Ok(match claims.and_then(|claims| claims.all.get(name)) {
                 Some(serde_json::Value::String(text)) => Some(text.clone()),
                 Some(serde_json::Value::Number(number)) => Some(number.to_string()),

@@ -101,7 +101,7 @@ on_both!(explain_says_which_grant_is_missing, |backend| async move {
             method,
             host: "localhost",
             path: "/demo/articles",
-            query: None,
+            query: &|_| Ok(None),
             client_ip: [127, 0, 0, 1].into(),
             now: cedargate::model::Timestamp::now(),
         };

@@ -252,7 +252,7 @@ fn decides(snapshot: &Snapshot, role: Option<RoleId>, method: &str, path: &str) 
     let matched = snapshot.routes().find("localhost", path).unwrap();
     let policy::Entry::Route(route) = matched.entry else { panic!("{path} is mounted") };
     let operation = route.operation(method).unwrap();
-    let owner = operation.owner_of(&matched.params, None, None).unwrap();
+    let owner = operation.owner_of(&matched.params, &|_| Ok(None), None).unwrap();
     let facts = Facts {
         method,
         path,

@@ -7,6 +7,7 @@ use cedar_policy::{
     RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use cedargate::{
+    gateway::target::Target,
     model::{Access, Claims, PermissionName, Reason, rules::UserState},
     policy::{self, Ask, CompiledOperation, Entry, Export, Facts, Matched, Snapshot, Subject},
 };
@@ -192,7 +193,8 @@ fn ask_both(snapshot: &Snapshot, oracle: &Oracle, users: &[UserState], asked: &A
         (None, Some(Matched { entry: Entry::Route(route), params })) => {
             let operation: &CompiledOperation = route.operation(asked.method)?;
             let claims = caller.as_ref().map(|caller| caller.claims.as_ref());
-            let owner = operation.owner_of(params, asked.query, claims).unwrap();
+            let target = Target::parse(format!("/?{}", asked.query.unwrap_or_default()).as_bytes()).unwrap();
+            let owner = operation.owner_of(params, &|name| target.query_value(name), claims).unwrap();
             let verb = match &operation.access {
                 Access::Permission { permission, .. } => permission.parts().unwrap().verb.to_owned(),
                 _ => "access".to_owned(),
