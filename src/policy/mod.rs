@@ -3,8 +3,8 @@
 //! ## Why
 //! Cedar is the source of truth, but `is_authorized` over a complete set costs time linear in its size. So the
 //! set is indexed by scope, and each request is evaluated over the slice of original policies that can apply
-//! to it; see [`index`](self). Compilation is a pure function of [`Rules`](crate::model::rules::Rules): this
-//! module knows no database.
+//! to it. Where only generated policies can apply, the index alone decides, which the tests compare with Cedar.
+//! Compilation is a pure function of [`Rules`](crate::model::rules::Rules): this module knows no database.
 
 mod compile;
 mod engine;
