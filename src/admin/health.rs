@@ -101,7 +101,8 @@ pub fn metrics_router(metrics: Arc<Metrics>) -> Router {
 /// 200 once the first snapshot is active, which is before anything listens, until draining begins.
 async fn ready(State(health): State<Health>) -> Response {
     if health.lifecycle.is_draining() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+        // JSON: a refusal in plain text is replaced by the API's own error, which would not say why.
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response();
     }
     "ready\n".into_response()
 }

@@ -175,7 +175,7 @@ async fn a_server_that_drains_is_not_ready() {
         assert!(asked.elapsed() < Duration::from_secs(2), "still ready");
     }
     let told = on(&mut probe, "/readyz").await;
-    assert!(told.starts_with("HTTP/1.1 503") && told.ends_with("draining\n"), "{told}");
+    assert!(told.starts_with("HTTP/1.1 503") && told.ends_with("{\"status\":\"draining\"}"), "{told}");
     assert!(on(&mut probe, "/livez").await.starts_with("HTTP/1.1 200"));
     let health = on(&mut probe, "/health/detailed").await;
     assert!(health.starts_with("HTTP/1.1 503") && health.contains("\"draining\":true"), "{health}");

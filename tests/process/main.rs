@@ -1,6 +1,8 @@
 //! The program as a process: started, killed, started again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod shutdown;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
