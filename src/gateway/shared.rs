@@ -57,8 +57,7 @@ impl Shared {
 }
 
 /// Reasons that are given only after a request was permitted, as its line in the access log says too.
-const ALLOWED: [Reason; 4] =
-    [Reason::Allowed, Reason::TooLarge, Reason::UpstreamUnreachable, Reason::UpstreamTimeout];
+const ALLOWED: [Reason; 4] = [Reason::Allowed, Reason::TooLarge, Reason::UpstreamUnreachable, Reason::UpstreamTimeout];
 
 #[cfg(test)]
 mod tests {

@@ -79,7 +79,11 @@ async fn a_database_that_is_cut_or_hangs_is_named_within_two_seconds_and_traffic
     let app = App::start_on(format!("{before}@{}/{name}", relay.address), guard, &[]).await;
     let user = app.token("testuser").await;
     for hangs in [false, true] {
-        if hangs { relay.hang() } else { relay.cut() }
+        if hangs {
+            relay.hang()
+        } else {
+            relay.cut()
+        }
         for _ in 0..3 {
             let asked = Instant::now();
             let health = detailed(&app, 503).await;
@@ -194,7 +198,8 @@ async fn one_bound_holds_for_everything_that_is_waited_for() {
     let _hangs = hanging_request(&app).await;
     // The admin service waits for a body that never ends.
     let mut half = TcpStream::connect(app.admin).await.unwrap();
-    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let head =
+        "POST /api/v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
     half.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let asked = Instant::now();

@@ -30,8 +30,7 @@ const PROMISED: [(&str, &str, &[&str]); 11] = [
     ("cedargate_logins_total", "counter", &["result"]),
     ("cedargate_build_info", "gauge", &["version"]),
 ];
-const METHODS: [&str; 10] =
-    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "OTHER"];
+const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "OTHER"];
 const KINDS: [&str; 9] = [
     "dns",
     "connect_refused",
@@ -301,7 +300,8 @@ async fn odd_scrapes_are_answered() {
     let answer = answer.expect(200);
     assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     assert_eq!(answer.header("content-encoding"), None);
-    let openmetrics = app.internal("GET", "/metrics").header("Accept", "application/openmetrics-text").await.expect(200);
+    let openmetrics =
+        app.internal("GET", "/metrics").header("Accept", "application/openmetrics-text").await.expect(200);
     assert!(openmetrics.header("content-type").unwrap().starts_with("text/plain"));
     assert_eq!(app.internal("HEAD", "/metrics").await.expect(200).text, "");
     app.internal("POST", "/metrics").await.expect(405);
