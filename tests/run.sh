@@ -29,5 +29,14 @@ if ! command -v systemd-analyze >/dev/null; then
     "${sudo[@]}" apt-get update && "${sudo[@]}" apt-get install --yes --no-install-recommends systemd ||
         echo 'systemd cannot be installed: the unit is checked without systemd-analyze'
 fi
+if [[ ! -x target/tools/promtool ]] && ! command -v promtool >/dev/null; then
+    # Only this one program of the package: installed, Prometheus would be started as a service.
+    mkdir -p target/tools/download
+    "${sudo[@]}" apt-get update
+    (cd target/tools/download && apt-get download prometheus)
+    dpkg-deb --fsys-tarfile target/tools/download/prometheus_*.deb |
+        tar --extract --directory=target/tools --strip-components=3 ./usr/bin/promtool
+    rm -r target/tools/download
+fi
 
 cargo test --workspace --locked "$@"

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::control::Control;
 use crate::http::Lifecycle;
@@ -37,7 +38,7 @@ pub(super) struct Health {
     pub(super) control: Control,
     pub(super) about: About,
     pub(super) lifecycle: Lifecycle,
-    pub(super) places: Places,
+    pub(super) files: Files,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -48,6 +49,33 @@ pub struct Places {
     pub policies: Option<PathBuf>,
     /// Database, keys and logs.
     pub data: PathBuf,
+}
+
+/// What is asked of the file system. It may hang as a database may, and a thread with it: so one at a time.
+#[derive(Clone, Debug)]
+pub(super) struct Files(Arc<(Places, Arc<Mutex<()>>)>);
+
+impl Files {
+    pub(super) fn new(places: Places) -> Self {
+        Self(Arc::new((places, Arc::default())))
+    }
+
+    /// The policy directory and the disk.
+    async fn look(&self) -> (Value, Value) {
+        let places = Arc::clone(&self.0);
+        let looked = tokio::time::timeout(PATIENCE, async {
+            let turn = Arc::clone(&places.1).lock_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                (policy_directory(places.0.policies.as_deref()), disk(&places.0.data))
+            })
+            .await
+        });
+        looked.await.ok().and_then(Result::ok).unwrap_or_else(|| {
+            let silent = json!({ "status": "unhealthy", "error": "the file system does not answer" });
+            (silent.clone(), silent)
+        })
+    }
 }
 
 /// A database that hangs must not make health checks hang.
@@ -73,7 +101,8 @@ pub fn metrics_router(metrics: Arc<Metrics>) -> Router {
 /// 200 once the first snapshot is active, which is before anything listens, until draining begins.
 async fn ready(State(health): State<Health>) -> Response {
     if health.lifecycle.is_draining() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+        // JSON: a refusal in plain text is replaced by the API's own error, which would not say why.
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" }))).into_response();
     }
     "ready\n".into_response()
 }
@@ -86,8 +115,9 @@ async fn brief(State(health): State<Health>) -> Json<Value> {
 async fn detailed(State(health): State<Health>) -> Response {
     let snapshot = health.control.snapshots().load();
     let age = Timestamp::now().unix_millis() - snapshot.activated_at().unix_millis();
+    let (database, (policy_directory, disk)) = tokio::join!(database(&health.control), health.files.look());
     let checks = json!({
-        "database": database(&health.control).await,
+        "database": database,
         "snapshot": {
             "status": HEALTHY,
             "revision": snapshot.revision(),
@@ -95,9 +125,9 @@ async fn detailed(State(health): State<Health>) -> Response {
             "age_seconds": age / 1_000,
             "users": snapshot.user_count(),
         },
-        "policy_directory": policy_directory(health.places.policies.as_deref()),
+        "policy_directory": policy_directory,
         "upstreams": upstreams(&health.metrics, snapshot.upstreams().count()),
-        "disk": disk(&health.places.data),
+        "disk": disk,
     });
     let sound = checks.as_object().is_some_and(|checks| checks.values().all(|check| check["status"] == HEALTHY));
     let healthy = sound && !health.lifecycle.is_draining();

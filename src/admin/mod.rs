@@ -88,7 +88,7 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
         control: parts.control.clone(),
         about: parts.about,
         lifecycle: parts.lifecycle,
-        places: parts.places,
+        files: health::Files::new(parts.places),
         metrics: parts.metrics,
     };
     let router = router

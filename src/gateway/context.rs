@@ -106,6 +106,10 @@ impl Context {
     /// Records why the request is refused; after a decision, what kept it from being fulfilled.
     pub(super) fn refused(&mut self, reason: Reason) {
         if self.decision.is_some() {
+            // Once, whatever else goes wrong with the request afterwards.
+            if self.reason == Some(Reason::Allowed) {
+                self.shared.count(reason);
+            }
             self.reason = Some(reason);
         } else {
             self.decided(false, reason);

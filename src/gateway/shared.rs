@@ -42,19 +42,22 @@ impl Shared {
     /// The decision counters of `metrics`, for [`Shared::decisions`].
     pub(super) fn counters(metrics: &Metrics) -> Vec<IntCounter> {
         let counter = |reason: &Reason| {
-            let decision = if *reason == Reason::Allowed { "allow" } else { "deny" };
+            let decision = if ALLOWED.contains(reason) { "allow" } else { "deny" };
             metrics.decisions(decision, reason.code())
         };
         Reason::ALL.iter().map(counter).collect()
     }
 
-    /// Counts one decision.
+    /// Counts one decision, or what kept a permitted request from being fulfilled.
     pub(super) fn count(&self, reason: Reason) {
         if let Some(counter) = self.decisions.get(reason as usize) {
             counter.inc();
         }
     }
 }
+
+/// Reasons that are given only after a request was permitted, as its line in the access log says too.
+const ALLOWED: [Reason; 4] = [Reason::Allowed, Reason::TooLarge, Reason::UpstreamUnreachable, Reason::UpstreamTimeout];
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use self::core::Core;
@@ -155,18 +156,23 @@ fn access_log(settings: &Settings, metrics: &Metrics) -> (AccessLog, Option<Work
 }
 
 impl Running {
-    /// Fails readiness, stops accepting, lets requests in flight finish within the bound, and closes the
-    /// database. Returns whether everything that was accepted was answered.
+    /// Fails readiness, stops accepting, lets requests in flight finish, and closes the database: all of it within one
+    /// bound, `gateway.shutdown_timeout_ms`. Returns whether everything that was accepted was answered.
     pub async fn shut_down(mut self) -> bool {
+        let until = Instant::now() + self.shutdown_timeout;
         self.lifecycle.drain();
         self.data_plane.stop_accepting();
-        let drained = self.data_plane.drained(self.shutdown_timeout).await;
+        let mut drained = self.data_plane.drained(self.shutdown_timeout).await;
         // Requests to mounted paths pass the gateway, so the admin service goes last.
         self.stop.send_replace(true);
-        for task in self.tasks {
-            let _ended = tokio::time::timeout(self.shutdown_timeout, task).await;
+        for task in &mut self.tasks {
+            if timeout_at(until, &mut *task).await.is_err() {
+                task.abort();
+                drained = false;
+            }
         }
-        self.control.db().close().await;
+        // Waits for connections that requests still hold, which after the bound nobody does any more.
+        let _closed = timeout_at(until, self.control.db().close()).await;
         drained
     }
 

@@ -8,6 +8,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
+use super::sink::Failures;
+
 /// How many lines may wait; beyond, lines are lost rather than requests delayed.
 const QUEUE: usize = 16 * 1024;
 const MAX_PATH: usize = 2 * 1024;
@@ -73,27 +75,29 @@ pub struct Record<'a> {
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     writer: Option<NonBlocking>,
+    failures: Failures,
 }
 
 impl AccessLog {
     /// Writes lines to `sink` on a thread of its own, which ends once the guard is dropped.
     pub fn to(sink: impl Write + Send + 'static) -> (Self, WorkerGuard) {
+        let failures = Failures::default();
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(QUEUE)
             .lossy(true)
             .thread_name("access-log")
-            .finish(sink);
-        (Self { writer: Some(writer) }, guard)
+            .finish(failures.of(sink));
+        (Self { writer: Some(writer), failures }, guard)
     }
 
-    /// Lines that did not fit into the queue.
+    /// Lines that did not fit into the queue, or could not be written.
     pub fn lost(&self) -> usize {
-        self.writer.as_ref().map_or(0, |writer| writer.error_counter().dropped_lines())
+        self.writer.as_ref().map_or(0, |writer| writer.error_counter().dropped_lines()) + self.failures.count()
     }
 
     /// Writes nothing.
     pub fn off() -> Self {
-        Self { writer: None }
+        Self { writer: None, failures: Failures::default() }
     }
 
     /// Hands over one line, long text cut; never blocks.

@@ -16,6 +16,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::security_log::{Rotation, SecurityLog};
+use super::sink::Failures;
 
 /// The target of events that belong into the security log.
 pub const SECURITY: &str = "cedargate::security";
@@ -84,8 +85,10 @@ impl Logs {
     /// # Errors
     /// The security log cannot be written, or the process logs already.
     pub fn start(level: Level, format: Format, security: Option<Rotation>) -> Result<Self, Error> {
-        let (lines, guard) = queue("log", io::stderr());
+        let failures = Failures::default();
+        let (lines, guard) = queue("log", failures.of(io::stderr()));
         let mut lost = lost("process", &lines);
+        lost.push(("process", Box::new(move || failures.count())));
         let mut guards = vec![guard];
         let (filter, handle) = reload::Layer::new(directives(level));
         let security = security.map(SecurityLog::open).transpose()?;

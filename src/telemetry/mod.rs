@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod logs;
 pub mod metrics;
 mod security_log;
+mod sink;
 mod upstream_state;
 
 pub use access_log::AccessLog;

@@ -29,8 +29,8 @@ class Repository:
         return int(re.search(r'DEMO_ADDRESS: &str = "[\d.]+:(\d+)"', self.text("src/server/demo.rs"))[1])
 
     def stop_seconds(self):
-        """The longest clean end: the gateway drains, then the admin service, each within the limit."""
-        return 2 * self.default("gateway", "shutdown_timeout_ms") / 1000
+        """The longest clean end: everything is finished within one limit."""
+        return self.default("gateway", "shutdown_timeout_ms") / 1000
 
     def variables(self):
         """Every variable that config/cedargate.toml names in brackets."""

@@ -7,6 +7,8 @@ mod support;
 mod admin;
 mod control;
 mod failures;
+mod health;
+mod metrics;
 mod policy;
 mod shows;
 mod store;

@@ -1,15 +1,20 @@
-//! A TCP relay that can be cut and mended: a database that goes away and comes back.
+//! A TCP relay that can be cut and mended: a database that goes away or hangs, and comes back.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Whole,
+    Cut,
+    Hung,
+}
+
 pub(crate) struct Cut {
     pub(crate) address: SocketAddr,
-    whole: watch::Sender<bool>,
-    _connections: Arc<Mutex<Vec<tokio::task::JoinHandle<()>>>>,
+    state: watch::Sender<State>,
 }
 
 impl Cut {
@@ -17,37 +22,42 @@ impl Cut {
     pub(crate) async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (whole, state) = watch::channel(true);
-        let connections = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&connections);
+        let (sender, state) = watch::channel(State::Whole);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let mut state = state.clone();
-                if *state.borrow() {
-                    kept.lock().unwrap().push(tokio::spawn(async move {
-                        tokio::select! {
-                            () = relay(client, target) => {}
-                            _ = state.wait_for(|whole| !*whole) => {}
-                        }
-                    }));
-                }
+                tokio::spawn(serve(client, target, state.clone()));
             }
         });
-        Self { address, whole, _connections: connections }
+        Self { address, state: sender }
     }
 
     /// Closes every connection, and each new one at once.
     pub(crate) fn cut(&self) {
-        self.whole.send_replace(false);
+        self.state.send_replace(State::Cut);
     }
 
+    /// Keeps every connection, and each new one, and lets nothing through.
+    pub(crate) fn hang(&self) {
+        self.state.send_replace(State::Hung);
+    }
+
+    /// Relays again; connections that hung are closed.
     pub(crate) fn mend(&self) {
-        self.whole.send_replace(true);
+        self.state.send_replace(State::Whole);
     }
 }
 
-async fn relay(mut client: TcpStream, target: SocketAddr) {
-    if let Ok(mut server) = TcpStream::connect(target).await {
-        let _ended = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+async fn serve(mut client: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
+    let mut server = None;
+    if *state.borrow() == State::Whole {
+        let Ok(connected) = TcpStream::connect(target).await else { return };
+        let server = server.insert(connected);
+        tokio::select! {
+            _ended = tokio::io::copy_bidirectional(&mut client, server) => return,
+            _ = state.wait_for(|state| *state != State::Whole) => {}
+        }
     }
+    // Both sides stay open for as long as it hangs.
+    let _mended = state.wait_for(|state| *state != State::Hung).await;
+    drop((client, server));
 }

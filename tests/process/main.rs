@@ -1,6 +1,9 @@
 //! The program as a process: started, killed, started again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod full_disk;
+mod shutdown;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -32,12 +35,17 @@ struct Server {
 
 impl Server {
     fn start(data: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::start_into(Stdio::null(), data, environment)
+    }
+
+    /// Starts with this standard output, where the access log goes.
+    fn start_into(stdout: Stdio, data: &Path, environment: &[(&str, &str)]) -> Self {
         #[expect(clippy::zombie_processes, reason = "a server that does not start ends by itself, and the test fails")]
         let mut child = cedargate(data)
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .env("CEDARGATE_LOG__FORMAT", "json")
             .envs(environment.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -66,7 +74,11 @@ impl Server {
     }
 
     fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
@@ -91,6 +103,11 @@ impl Drop for Server {
 
 /// One request on a connection of its own; a body that is not JSON is null.
 fn http(address: SocketAddr, method: &str, path: &str, token: &str, body: Option<&Value>) -> (u16, Value) {
+    let (status, text) = http_text(address, method, path, token, body);
+    (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+fn http_text(address: SocketAddr, method: &str, path: &str, token: &str, body: Option<&Value>) -> (u16, String) {
     let body = body.map(Value::to_string).unwrap_or_default();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -105,7 +122,7 @@ fn http(address: SocketAddr, method: &str, path: &str, token: &str, body: Option
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
-    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    (status, body.to_owned())
 }
 
 fn run(command: &mut Command) -> Output {
@@ -320,8 +337,7 @@ fn the_security_log_tells_of_sign_ins_writes_and_rules_and_is_opened_anew() {
     }
     let moved = data.path().join("logs/yesterday.log");
     std::fs::rename(&path, &moved).unwrap();
-    let sent = Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+    server.signal("-HUP");
     let asked = Instant::now();
     while !path.exists() {
         assert!(asked.elapsed() < Duration::from_secs(5), "the file was not opened anew");
