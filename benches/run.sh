@@ -16,10 +16,19 @@ command -v taskset >/dev/null || missing+=(util-linux)
 if ((${#missing[@]})); then
     sudo=()
     if ((EUID != 0)); then sudo=(sudo); fi
-    "${sudo[@]}" apt-get update >&2
     # The package of nginx would start a server on port 80; only the program is wanted.
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-        apt-get install --yes --no-install-recommends "${missing[@]}" >&2
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e $policy ]]; then
+        printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee $policy >/dev/null
+        "${sudo[@]}" chmod 755 $policy
+        trap '"${sudo[@]}" rm -f $policy' EXIT
+    fi
+    "${sudo[@]}" apt-get update >&2
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${missing[@]}" >&2
+    if [[ $(trap -p EXIT) ]]; then
+        "${sudo[@]}" rm -f $policy
+        trap - EXIT
+    fi
 fi
 
 # One build of both, so that both have the same dependencies with the same features.
@@ -31,4 +40,4 @@ found = [m["executable"] for m in map(json.loads, sys.stdin)
          if m["reason"] == "compiler-artifact" and m["executable"] and m["target"]["name"] == sys.argv[1]]
 print(found[-1])' "$1" <<<"$built"
 }
-exec python3 benches/compare.py --cedargate "$(executable cedargate)" --bare "$(executable bare_pingora)" "$@"
+exec python3 -B benches/compare.py --cedargate "$(executable cedargate)" --bare "$(executable bare_pingora)" "$@"
