@@ -15,12 +15,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
-# The dependencies alone: this layer is reused until Cargo.toml or Cargo.lock changes. The benchmark is named in the
-# manifest, so a stand-in must be there for as long as anything is built.
+# The dependencies alone: this layer is reused until Cargo.toml or Cargo.lock changes. The benchmarks are named in the
+# manifest, so stand-ins must be there for as long as anything is built.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches \
     && echo 'fn main() {}' >src/main.rs \
     && cp src/main.rs benches/decide.rs \
+    && cp src/main.rs benches/bare_pingora.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -r src
