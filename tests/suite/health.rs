@@ -80,9 +80,9 @@ async fn a_database_that_is_cut_or_hangs_is_named_within_two_seconds_and_traffic
     let user = app.token("testuser").await;
     for hangs in [false, true] {
         if hangs {
-            relay.hang()
+            relay.hang();
         } else {
-            relay.cut()
+            relay.cut();
         }
         for _ in 0..3 {
             let asked = Instant::now();
