@@ -218,9 +218,10 @@ def header(options, load_before):
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
     nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
     wrk = re.search(r"wrk (\S+)", first_line("wrk", "-v"))
+    kernel = ".".join(platform.release().split(".")[:2])
     return [
         f"- {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC; {len(world.CORES)} cores"
-        f" ({cpu[1] if cpu else platform.machine()}), Linux {platform.release()}",
+        f" ({cpu[1] if cpu else platform.machine()}), Linux {kernel}",
         f"- {first_line(options.cedargate, 'version')}; {first_line(nginx, '-v').removeprefix('nginx version: ')};"
         f" wrk {wrk[1] if wrk else '?'}; {first_line('rustc', '--version') if shutil.which('rustc') else 'rustc ?'}",
         f"- {options.rounds} rounds of 4 x {options.seconds} s per case, {CONNECTIONS} connections;"
@@ -264,7 +265,7 @@ def rest(first, again, bench, outcomes):
         f"| Later starts: ms to the first answer ({len(again)}) | {ms(again)} |",
         f"| Idle after the first start: MiB | {mib(first)} |",
         f"| Idle after a later start: MiB | {mib(again)} |",
-        f"| Idle with {world.USERS} users and {world.ROUTES} routes: MiB | {bench.idle:.1f} |",
+        f"| Idle with {world.USERS} users and {world.ROUTES + 2} routes: MiB | {bench.idle:.1f} |",
         f"| The same after {world.USERS} sign-ins, one after another: MiB | {bench.signed_in:.1f} |",
         "",
         f"| SIGTERM under load ({len(outcomes)} times) | |", "|---|---|",
