@@ -22,7 +22,6 @@ use crate::http::{LoginFailures, Refusal};
 use crate::jwt::{self, Kind, Minter};
 use crate::model::{Claims, Reason, Secret, Timestamp, User, UserId, Username, rules::Revocation};
 use crate::password::{self, Hasher, Verdict};
-use crate::policy::Caller;
 use crate::store::{
     changes::Change, revocations, sessions, sessions::NewSession, users as user_rows, users::Credentials,
 };
@@ -244,8 +243,8 @@ async fn refresh(
         Reason::UserInactive | Reason::InvalidToken => refused("User account not found or inactive"),
         _ => refused("Invalid or expired token"),
     })?;
-    let epoch = snapshot.user(caller.id).map_or(claims.epoch, |user| user.token_epoch);
-    let user = (caller.id, &caller.username);
+    let epoch = snapshot.user(caller.id()).map_or(claims.epoch, |user| user.token_epoch);
+    let user = (caller.id(), caller.username());
     let Some(session) = &claims.session_id else {
         // The predecessor's refresh tokens belong to no session: exchanged once for a pair that does.
         // It is ended first: of several exchanges at once, one finds it alive.
@@ -266,12 +265,12 @@ async fn refresh(
 
 async fn logout(State(auth): State<Auth>, call: Call) -> Result<Written<Message>, Error> {
     let (caller, _input) = call.signed_in();
-    tracing::info!(target: SECURITY, { user.id = %caller.id }, "signed out");
+    tracing::info!(target: SECURITY, { user.id = %caller.id() }, "signed out");
     auth.end(&caller.claims).await
 }
 
 async fn me(State(auth): State<Auth>, call: Call) -> Result<Json<User>, Error> {
-    let (Caller { id, .. }, _input) = call.signed_in();
+    let (caller, _input) = call.signed_in();
     let mut tx = auth.control.read().await?;
-    users::existing(&mut tx, id).await.map(Json)
+    users::existing(&mut tx, caller.id()).await.map(Json)
 }

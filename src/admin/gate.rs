@@ -48,7 +48,7 @@ impl Call {
                 tracing::info!(
                     target: SECURITY,
                     permission,
-                    user.id = %self.caller.id,
+                    user.id = %self.caller.id(),
                     reason = reason.code(),
                     policies = ?decision.policies,
                     "admin request refused"
@@ -60,7 +60,7 @@ impl Call {
 
     /// Who calls, for the records.
     pub(crate) fn caller_id(&self) -> UserId {
-        self.caller.id
+        self.caller.id()
     }
 
     /// Lets any caller with a valid token through.
@@ -97,7 +97,7 @@ where
         let input = Input::from_request(request, state).await?;
         let snapshot = gate.snapshots.load();
         let caller = gate.caller(&snapshot, &headers)?;
-        Actor::note(&extensions, caller.id);
+        Actor::note(&extensions, caller.id());
         Ok(Self { snapshot, caller, client, method, path, input })
     }
 }

@@ -48,6 +48,6 @@ async fn set_level(State(state): State<System>, call: Call) -> Result<Json<LogLe
     let level = input.body().field::<String>("level").check(known).required();
     let level = input.finish(|| level)?;
     let level = state.logs.set_level(&level).map_err(Error::internal)?;
-    tracing::warn!(user.id = %caller.id, %level, "log level changed");
+    tracing::warn!(user.id = %caller.id(), %level, "log level changed");
     Ok(LogLevel::of(Some(level)))
 }

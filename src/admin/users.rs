@@ -144,7 +144,7 @@ async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>,
     let role_ids = body.optional::<Vec<RoleId>>("role_ids");
     let read = || Some((id?, username?, email?, password?, is_active?, role_ids?));
     let (id, username, email, password, is_active, role_ids) = input.finish(read)?;
-    if is_active == Some(false) && caller.id == id {
+    if is_active == Some(false) && caller.id() == id {
         return Err(Error::BadRequest("You cannot deactivate your own account".into()));
     }
     let password_hash = match password {
@@ -166,7 +166,7 @@ async fn toggle_status(State(state): State<Users>, call: Call) -> Result<Written
     let id = input.finish(|| id)?;
     let mut write = state.control.write().await?;
     let user = existing(write.tx(), id).await?;
-    if user.is_active && caller.id == id {
+    if user.is_active && caller.id() == id {
         return Err(Error::BadRequest("You cannot deactivate your own account".into()));
     }
     let patch = UserPatch { is_active: Some(!user.is_active), ..UserPatch::default() };
@@ -179,7 +179,7 @@ async fn delete(State(state): State<Users>, call: Call) -> Result<Written<Messag
     let (caller, mut input) = call.permit("user:delete")?;
     let id = input.path::<UserId>("user_id");
     let id = input.finish(|| id)?;
-    if caller.id == id {
+    if caller.id() == id {
         return Err(Error::BadRequest("You cannot delete your own account".into()));
     }
     let mut write = state.control.write().await?;

@@ -43,7 +43,7 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
     let explanation = explain(
         &control.snapshots().load(),
         &Inquiry {
-            user: Some(&user),
+            user: Some(&Arc::new(user)),
             method: &args.method.to_uppercase(),
             host: &host,
             path: target.decoded_path(),

@@ -54,7 +54,7 @@ async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>) -> Res
             },
             Change::Revocation(key) => {
                 if let Some(revocation) = revocations::get(tx, key).await? {
-                    next.put_revocation(revocation);
+                    next.put_revocation(&revocation);
                 }
             }
         }

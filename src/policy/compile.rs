@@ -10,14 +10,16 @@ use cedar_policy::{Entity, EntityUid, PolicyId, Schema};
 use super::{
     CompileError,
     handwritten::{self, Handwritten},
-    index::{Index, Key, Link},
-    names, operation, schema,
+    index::{Index, Link},
+    names, operation,
+    roles::{CompiledRole, Roles},
+    schema,
     table::{MountedPath, RouteTable},
     template::{Kind, Templates},
 };
 use crate::model::{
-    PermissionId, RoleId, RouteId, Upstream, UpstreamName,
-    rules::{GrantRule, PermissionRule, PolicyRule, RoleRule, Rules},
+    PermissionId, RouteId, Upstream, UpstreamName,
+    rules::{GrantRule, PermissionRule, PolicyRule, Rules},
 };
 
 /// What does not change while the process runs.
@@ -29,24 +31,12 @@ pub struct Fixed {
     pub files: Vec<PolicyRule>,
 }
 
-/// A role, prepared.
-#[derive(Debug)]
-pub(super) struct CompiledRole {
-    pub(super) name: Arc<str>,
-    pub(super) key: Key,
-    pub(super) is_active: bool,
-    /// Itself and every active role it inherits from through active roles; empty when it is inactive itself.
-    pub(super) closure: Vec<RoleId>,
-    pub(super) parents: Vec<RoleId>,
-}
-
 /// Everything about access that is not about one user, prepared.
 #[derive(Debug)]
 pub struct Compiled {
     pub(super) index: Index,
     pub(super) templates: Templates,
-    pub(super) roles: HashMap<RoleId, CompiledRole>,
-    pub(super) roles_by_key: HashMap<EntityUid, RoleId>,
+    pub(super) roles: Roles,
     pub(super) table: RouteTable,
     pub(super) upstreams: HashMap<UpstreamName, Arc<Upstream>>,
     pub(super) verbs: BTreeSet<String>,
@@ -78,9 +68,8 @@ impl Compiled {
             None => Arc::new(check(&verbs, fixed, &rules.policies)?),
         };
         let templates = Templates::new(&verbs)?;
-        let roles = compile_roles(&rules.roles);
-        let roles_by_key = roles.iter().filter_map(|(id, role)| Some((role.key.clone()?, *id))).collect();
         let mut index = Index::default();
+        let roles = Roles::new(&rules.roles, &mut index);
         for link in grant_links(&roles, &rules.permissions, &rules.grants) {
             index.add_link(Arc::new(link));
         }
@@ -92,18 +81,13 @@ impl Compiled {
         let upstreams = active.map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect();
         let permissions = rules.permissions;
         let named_endpoints = named_endpoints(&checked.policies, &table);
-        Ok(Self {
-            index,
-            templates,
-            roles,
-            roles_by_key,
-            table,
-            upstreams,
-            verbs,
-            permissions,
-            checked,
-            named_endpoints,
-        })
+        Ok(Self { index, templates, roles, table, upstreams, verbs, permissions, checked, named_endpoints })
+    }
+
+    /// A role with what it inherits from.
+    pub(super) fn role_entity(&self, role: &CompiledRole) -> Entity {
+        let ancestors = self.roles.uids(&role.closure).filter(|ancestor| **ancestor != role.uid);
+        Entity::new_no_attrs(role.uid.clone(), ancestors.cloned().collect())
     }
 
     /// The schema the policies were validated against.
@@ -127,47 +111,17 @@ fn named_endpoints(policies: &[Arc<Handwritten>], table: &RouteTable) -> HashMap
     named.map(|(uid, endpoint)| (uid, endpoint.clone())).collect()
 }
 
-fn compile_roles(rules: &[RoleRule]) -> HashMap<RoleId, CompiledRole> {
-    let by_id: HashMap<RoleId, &RoleRule> = rules.iter().map(|role| (role.id, role)).collect();
-    let compile = |role: &RoleRule| CompiledRole {
-        name: role.name.as_str().into(),
-        key: Some(names::role(role.name.as_str())),
-        is_active: role.is_active,
-        closure: closure(role.id, &by_id),
-        parents: role.parents.clone(),
-    };
-    rules.iter().map(|role| (role.id, compile(role))).collect()
-}
-
-/// Iterative, so that no depth of inheritance can exhaust the stack (CVE-2023-43645), and safe on cycles.
-fn closure(start: RoleId, roles: &HashMap<RoleId, &RoleRule>) -> Vec<RoleId> {
-    let mut seen = HashSet::new();
-    let mut found = Vec::new();
-    let mut open = vec![start];
-    while let Some(id) = open.pop() {
-        if let Some(role) = roles.get(&id).filter(|role| role.is_active && seen.insert(role.id)) {
-            found.push(id);
-            open.extend(&role.parents);
-        }
-    }
-    found
-}
-
-fn grant_links(
-    roles: &HashMap<RoleId, CompiledRole>,
-    permissions: &[PermissionRule],
-    grants: &[GrantRule],
-) -> Vec<Link> {
+fn grant_links(roles: &Roles, permissions: &[PermissionRule], grants: &[GrantRule]) -> Vec<Link> {
     let active = permissions.iter().filter(|permission| permission.is_active);
     let by_id: HashMap<PermissionId, &PermissionRule> = active.map(|permission| (permission.id, permission)).collect();
     let link = |grant: &GrantRule| {
-        let role = roles.get(&grant.role_id).filter(|role| role.is_active)?;
+        let role = roles.active(grant.role_id)?;
         let parts = by_id.get(&grant.permission_id)?.name.parts()?;
         let verb = parts.verb.to_owned();
         Some(Link {
             id: PolicyId::new(format!("grant:{}:{}", grant.role_id, grant.permission_id)),
             kind: if parts.own { Kind::OwnGrant(verb) } else { Kind::Grant(verb) },
-            principal: role.key.clone(),
+            principal: Some(role.uid.clone()),
             action: names::action(parts.verb),
             resource: names::resource(parts.resource),
         })
@@ -175,12 +129,7 @@ fn grant_links(
     grants.iter().filter_map(link).collect()
 }
 
-fn compile_routes(
-    rules: &Rules,
-    roles: &HashMap<RoleId, CompiledRole>,
-    fixed: &Fixed,
-    index: &mut Index,
-) -> Result<RouteTable, CompileError> {
+fn compile_routes(rules: &Rules, roles: &Roles, fixed: &Fixed, index: &mut Index) -> Result<RouteTable, CompileError> {
     let active = rules.modules.iter().filter(|module| module.is_active);
     let modules: BTreeMap<_, _> = active.map(|module| (module.id, &module.name)).collect();
     let mut routes = Vec::new();
@@ -188,7 +137,7 @@ fn compile_routes(
         let (Some(module), Some(upstream)) = (modules.get(&row.module_id), &row.upstream) else {
             continue;
         };
-        let route = operation::compile(row, module, upstream)?;
+        let route = operation::compile(row, module, upstream, index)?;
         for link in operation::links(&route, &role_names(row.id, rules, roles)) {
             index.add_link(Arc::new(link));
         }
@@ -197,8 +146,8 @@ fn compile_routes(
     RouteTable::new(&fixed.mounts, routes.into_iter())
 }
 
-fn role_names<'r>(route: RouteId, rules: &Rules, roles: &'r HashMap<RoleId, CompiledRole>) -> Vec<(i64, &'r str)> {
+fn role_names<'r>(route: RouteId, rules: &Rules, roles: &'r Roles) -> Vec<(i64, &'r str)> {
     let ids = rules.route_roles.get(&route).map(Vec::as_slice).unwrap_or_default();
-    let active = ids.iter().filter_map(|id| Some((id.0, roles.get(id).filter(|role| role.is_active)?)));
+    let active = ids.iter().filter_map(|id| Some((id.0, roles.active(*id)?)));
     active.map(|(id, role)| (id, role.name.as_ref())).collect()
 }

@@ -3,14 +3,15 @@
 use std::{net::IpAddr, sync::Arc};
 
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Effect, Entities, Entity, EntityUid, PolicySet, Request,
+    Authorizer, Context, Decision as CedarDecision, Effect, Entities, Entity, EntityUid, PolicyId, PolicySet, Request,
     RestrictedExpression,
 };
+use smallvec::SmallVec;
 
 use super::{
     compile::Compiled,
     handwritten::{Handwritten, Needs},
-    index::{Entry, Key, Link},
+    index::{Entry, Link, Symbol},
     names,
     operation::{CompiledOperation, GatewayRoute},
     snapshot::{Caller, Snapshot},
@@ -50,7 +51,7 @@ pub struct Facts<'a> {
     /// The canonical host.
     pub host: &'a str,
     /// The template's parameters.
-    pub params: &'a [(&'a str, String)],
+    pub params: &'a [(&'a str, &'a str)],
     /// The client's address.
     pub client_ip: IpAddr,
     /// When the request came.
@@ -64,10 +65,27 @@ pub struct Facts<'a> {
 pub struct Decision {
     /// The permission to go on, or why not.
     pub outcome: Result<Permit, Reason>,
-    /// Ids of the determining policies, sorted; for the log and for explain, never for the client.
-    pub policies: Vec<String>,
+    /// The determining policies; for the log and for explain, never for the client.
+    pub policies: Determining,
     /// Policies that could not be evaluated, with Cedar's words.
     pub errors: Vec<(String, String)>,
+}
+
+/// Ids of the policies that determined a decision, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Determining(SmallVec<[PolicyId; 2]>);
+
+impl Determining {
+    fn new(ids: impl Iterator<Item = PolicyId>) -> Self {
+        let mut ids: SmallVec<[PolicyId; 2]> = ids.collect();
+        ids.sort_unstable();
+        Self(ids)
+    }
+
+    /// The ids.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
 }
 
 /// Proof that a request was permitted. Only the engine makes one, and nothing is forwarded without.
@@ -102,7 +120,7 @@ impl Permit {
 
 impl Decision {
     pub(super) fn deny(reason: Reason) -> Self {
-        Self { outcome: Err(reason), policies: Vec::new(), errors: Vec::new() }
+        Self { outcome: Err(reason), policies: Determining::default(), errors: Vec::new() }
     }
 }
 
@@ -110,7 +128,8 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
     let permit = |destination| Permit { policy_revision: snapshot.policy_revision(), destination };
     match ask.subject {
         Subject::Mounted => {
-            Decision { outcome: Ok(permit(Destination::Admin)), policies: Vec::new(), errors: Vec::new() }
+            let outcome = Ok(permit(Destination::Admin));
+            Decision { outcome, policies: Determining::default(), errors: Vec::new() }
         }
         Subject::Operation(operation) => {
             // A token is what turns Anonymous into a User; no policy on a verb applies to Anonymous.
@@ -122,8 +141,9 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
             };
             let question = Question {
                 action: &operation.action,
-                resource: operation.endpoint.clone(),
-                resource_keys: &operation.resource_keys,
+                resource: &operation.endpoint,
+                action_symbol: Some(operation.action_symbol),
+                resource_symbols: &operation.resource_symbols,
             };
             let decision = evaluate(snapshot, ask, question, || permit(Destination::Upstream(route)));
             match decision.outcome {
@@ -138,41 +158,45 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
             let Some(parts) = name.as_ref().and_then(PermissionName::parts).filter(|_| ask.caller.is_some()) else {
                 return Decision::deny(Reason::NoGrant);
             };
-            let resource = names::resource(parts.resource);
+            let index = &snapshot.compiled().index;
+            let (action, resource) = (names::action(parts.verb), names::resource(parts.resource));
+            let mut resource_symbols: SmallVec<[Symbol; 2]> = SmallVec::from_slice(&[Symbol::ANYTHING]);
+            resource_symbols.extend(index.symbol(&resource));
             let question = Question {
-                action: &Some(names::action(parts.verb)),
-                resource: Entity::with_uid(resource.clone()),
-                resource_keys: &[None, Some(resource)],
+                action_symbol: index.symbol(&action),
+                action: &action,
+                resource: &Entity::with_uid(resource),
+                resource_symbols: &resource_symbols,
             };
             evaluate(snapshot, ask, question, || permit(Destination::Nowhere))
         }
     }
 }
 
+#[derive(Clone, Copy)]
 struct Question<'q> {
-    action: &'q Key,
-    resource: Entity,
-    resource_keys: &'q [Key],
+    action: &'q EntityUid,
+    resource: &'q Entity,
+    action_symbol: Option<Symbol>,
+    resource_symbols: &'q [Symbol],
 }
 
 /// The policies that can apply to one question.
 #[derive(Default)]
 struct Slice<'s> {
-    links: Vec<&'s Link>,
-    handwritten: Vec<&'s Handwritten>,
+    links: SmallVec<[&'s Link; 8]>,
+    handwritten: SmallVec<[&'s Handwritten; 4]>,
 }
 
 impl<'s> Slice<'s> {
-    fn find(compiled: &'s Compiled, caller: Option<&Caller>, principal: &EntityUid, question: &Question<'_>) -> Self {
-        let own = Some(principal.clone());
-        let inactive = caller.filter(|caller| !caller.is_active).map(|_| Some(names::inactive()));
-        let roles = caller.map(|caller| caller.role_ids.as_slice()).unwrap_or_default();
-        let mut keys: Vec<&Key> = Vec::with_capacity(roles.len() + 3);
-        keys.extend([&None, &own]);
-        keys.extend(inactive.as_ref());
-        keys.extend(roles.iter().filter_map(|id| compiled.roles.get(id)).map(|role| &role.key));
+    fn find(compiled: &'s Compiled, caller: Option<&Caller>, question: &Question<'_>) -> Self {
+        let index = &compiled.index;
+        let own = caller.map_or(Some(Symbol::ANONYMOUS), |caller| index.user(caller.id()));
+        let inactive = caller.is_some_and(|caller| !caller.is_active()).then_some(Symbol::INACTIVE);
+        let roles = caller.map(|caller| caller.roles.symbols.as_slice()).unwrap_or_default();
+        let principals = [Some(Symbol::ANYTHING), own, inactive].into_iter().flatten().chain(roles.iter().copied());
         let mut slice = Self::default();
-        compiled.index.each(&keys, question.action, question.resource_keys, |entry| match entry {
+        index.each(principals, question.action_symbol, question.resource_symbols, |entry| match entry {
             Entry::Link(link) => slice.links.push(link),
             Entry::Handwritten(handwritten) => slice.handwritten.push(handwritten),
         });
@@ -204,30 +228,28 @@ impl<'s> Slice<'s> {
 /// Decides where only generated policies can apply: their scope holds, or they would not have been found, and the
 /// one condition there is was written by ourselves. The oracle of the tests compares this with Cedar.
 fn by_links(slice: &Slice<'_>, ask: &Ask<'_>, permit: impl FnOnce() -> Permit) -> Decision {
-    let owns = |caller: &Caller| ask.facts.owner.is_some_and(|owner| caller.id.to_string() == owner);
+    let owns = |caller: &Caller| ask.facts.owner.is_some_and(|owner| names::is_user_id(caller.id(), owner));
     let holds = |link: &&&Link| match link.kind {
         Kind::Grant(_) | Kind::Role | Kind::Public => true,
         Kind::Authenticated => ask.caller.is_some(),
         Kind::OwnGrant(_) => ask.caller.is_some_and(owns),
     };
-    let mut policies: Vec<String> = slice.links.iter().filter(holds).map(|link| link.id.to_string()).collect();
-    policies.sort_unstable();
-    let outcome = if policies.is_empty() { Err(Reason::NoGrant) } else { Ok(permit()) };
+    let policies = Determining::new(slice.links.iter().filter(holds).map(|link| link.id.clone()));
+    let outcome = if policies.0.is_empty() { Err(Reason::NoGrant) } else { Ok(permit()) };
     Decision { outcome, policies, errors: Vec::new() }
 }
 
 fn evaluate(snapshot: &Snapshot, ask: &Ask<'_>, question: Question<'_>, permit: impl FnOnce() -> Permit) -> Decision {
     let compiled = snapshot.compiled();
-    let principal = ask.caller.map_or_else(names::anonymous, |caller| names::user(caller.id));
-    let slice = Slice::find(compiled, ask.caller, &principal, &question);
+    let slice = Slice::find(compiled, ask.caller, &question);
     if slice.handwritten.is_empty() {
         return by_links(&slice, ask, permit);
     }
     let needs = slice.needs();
-    let resource = question.resource.uid();
-    let action = question.action.clone().unwrap_or_else(|| names::action(super::schema::ACCESS));
+    let principal = ask.caller.map_or_else(names::anonymous, |caller| names::user(caller.id()));
+    let (action, resource) = (question.action.clone(), question.resource.uid());
     let prepared =
-        slice.policies(compiled).zip(context(ask, &needs)).zip(entities(snapshot, ask, &slice, &needs, question));
+        slice.policies(compiled).zip(context(ask, &needs)).zip(entities(snapshot, ask, &slice, &needs, &question));
     let Some(((policies, context), entities)) = prepared else {
         return Decision::deny(Reason::Internal);
     };
@@ -242,10 +264,9 @@ fn evaluate(snapshot: &Snapshot, ask: &Ask<'_>, question: Question<'_>, permit: 
         forbid_failed |= policies.policy(error.policy_id()).is_none_or(|policy| policy.effect() == Effect::Forbid);
         errors.push((error.policy_id().to_string(), error.to_string()));
     }
-    let mut determining: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
-    determining.sort();
+    let determining = Determining::new(response.diagnostics().reason().cloned());
     let outcome = match response.decision() {
-        CedarDecision::Deny if !determining.is_empty() => Err(Reason::ForbiddenByPolicy),
+        CedarDecision::Deny if !determining.0.is_empty() => Err(Reason::ForbiddenByPolicy),
         // Cedar alone would skip a forbid that errors; we deny.
         _ if forbid_failed => Err(Reason::PolicyError),
         CedarDecision::Deny => Err(Reason::NoGrant),
@@ -260,9 +281,9 @@ fn entities(
     ask: &Ask<'_>,
     slice: &Slice<'_>,
     needs: &Needs,
-    question: Question<'_>,
+    question: &Question<'_>,
 ) -> Option<Entities> {
-    let mut all: Vec<Entity> = vec![question.resource];
+    let mut all: Vec<Entity> = vec![question.resource.clone()];
     match ask.caller {
         Some(caller) => all.push(snapshot.caller_entity(caller)?),
         None => all.push(Entity::with_uid(names::anonymous())),
@@ -272,7 +293,8 @@ fn entities(
     }
     if needs.has("params") {
         let tags = ask.facts.params.iter();
-        let tags = tags.map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_string(value.clone())));
+        let tags =
+            tags.map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_string((*value).to_owned())));
         all.push(Entity::new_with_tags(names::request_params(), [], [], tags).ok()?);
     }
     let named = slice.handwritten.iter().flat_map(|handwritten| &handwritten.literals).cloned();

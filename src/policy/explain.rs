@@ -8,6 +8,7 @@ use super::{
     compile::Compiled,
     engine::{Ask, Facts, Subject},
     index::Entry as PolicyEntry,
+    names,
     operation::{CompiledOperation, QueryOf},
     snapshot::{Caller, Snapshot},
     table::{Entry, Matched},
@@ -17,7 +18,7 @@ use crate::model::{Access, Claims, Reason, RoleId, RouteId, Timestamp, UserId, U
 /// What is asked about.
 pub struct Inquiry<'a> {
     /// Who; `None` for nobody in particular.
-    pub user: Option<&'a UserState>,
+    pub user: Option<&'a Arc<UserState>>,
     /// The method.
     pub method: &'a str,
     /// The canonical host.
@@ -177,7 +178,7 @@ fn judge(
         permission: operation.permission().map(ToString::to_string),
     });
     explanation.permission = operation.permission().map(ToString::to_string);
-    if caller.is_some_and(|caller| !caller.is_active) {
+    if caller.is_some_and(|caller| !caller.is_active()) {
         return Reason::UserInactive;
     }
     let claims = caller.map(|caller| caller.claims.as_ref());
@@ -195,7 +196,7 @@ fn judge(
     };
     let decision = snapshot.decide(&Ask { caller, subject: Subject::Operation(operation), facts });
     explanation.errors = decision.errors.into_iter().map(|(_, message)| message).collect();
-    explanation.policies = decision.policies.iter().filter_map(|id| policy(snapshot.compiled(), id)).collect();
+    explanation.policies = decision.policies.ids().filter_map(|id| policy(snapshot.compiled(), id)).collect();
     let reason = decision.outcome.err().unwrap_or(Reason::Allowed);
     if reason == Reason::NoGrant {
         explanation.suggestions = suggestions(caller, operation, owner.as_deref());
@@ -212,19 +213,20 @@ fn brief(matched: &Matched<'_>) -> RouteBrief {
 
 fn principal(snapshot: &Snapshot, caller: &Caller, user: &UserState) -> Principal {
     let roles = &snapshot.compiled().roles;
+    let held = &caller.roles.ids;
     let mut origin: HashMap<RoleId, Option<RoleId>> = HashMap::new();
-    let live = user.roles.iter().map(|assignment| assignment.role_id).filter(|id| caller.role_ids.contains(id));
+    let live = user.roles.iter().map(|assignment| assignment.role_id).filter(|id| held.contains(id));
     let mut open: Vec<(RoleId, Option<RoleId>)> = live.map(|id| (id, None)).collect();
     open.reverse();
     while let Some((id, from)) = open.pop() {
-        if origin.contains_key(&id) || !caller.role_ids.contains(&id) {
+        if origin.contains_key(&id) || !held.contains(&id) {
             continue;
         }
         origin.insert(id, from);
-        let parents = roles.get(&id).map(|role| role.parents.as_slice()).unwrap_or_default();
+        let parents = roles.get(id).map(|role| role.parents.as_slice()).unwrap_or_default();
         open.extend(parents.iter().map(|parent| (*parent, Some(id))));
     }
-    let name = |id: &RoleId| roles.get(id).map(|role| Arc::clone(&role.name));
+    let name = |id: &RoleId| roles.get(*id).map(|role| Arc::clone(&role.name));
     let via = |id: &RoleId| {
         let mut path = Vec::new();
         let mut at = origin.get(id).copied().flatten();
@@ -236,9 +238,9 @@ fn principal(snapshot: &Snapshot, caller: &Caller, user: &UserState) -> Principa
         path
     };
     let mut held: Vec<HeldRole> =
-        caller.role_ids.iter().filter_map(|id| Some(HeldRole { name: name(id)?, via: via(id) })).collect();
+        held.iter().filter_map(|id| Some(HeldRole { name: name(id)?, via: via(id) })).collect();
     held.sort_by(|a, b| a.name.cmp(&b.name));
-    Principal { id: caller.id, username: caller.username.clone(), roles: held }
+    Principal { id: caller.id(), username: caller.username().clone(), roles: held }
 }
 
 fn policy(compiled: &Compiled, id: &str) -> Option<PolicyBrief> {
@@ -267,8 +269,8 @@ fn suggestions(caller: Option<&Caller>, operation: &CompiledOperation, owner: Op
     let (Some(caller), Some(permission)) = (caller, operation.permission()) else {
         return Vec::new();
     };
-    let owned = owner.is_some_and(|owner| owner == caller.id.to_string());
+    let owned = owner.is_some_and(|owner| names::is_user_id(caller.id(), owner));
     let permission = if owned { format!("{permission}:own") } else { permission.to_string() };
-    let roles = caller.roles.iter().map(Arc::clone);
+    let roles = caller.roles.names.iter().map(Arc::clone);
     roles.map(|role| Suggestion { role, permission: permission.clone() }).collect()
 }

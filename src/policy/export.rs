@@ -66,11 +66,7 @@ pub fn export(snapshot: &Snapshot, now: Timestamp) -> Result<Export, CompileErro
 fn entities(snapshot: &Snapshot, now: Timestamp) -> Vec<Entity> {
     let compiled = snapshot.compiled();
     let users = snapshot.users().filter_map(|user| snapshot.entity(&names::user(user.id), now));
-    let roles = compiled.roles.values().filter_map(|role| {
-        let uid = role.key.clone()?;
-        let closure = role.closure.iter().filter_map(|id| compiled.roles.get(id)?.key.clone());
-        Some(Entity::new_no_attrs(uid.clone(), closure.filter(|other| *other != uid).collect()))
-    });
+    let roles = compiled.roles.all().map(|role| compiled.role_entity(role));
     let operations = compiled.table.routes().into_iter().flat_map(|route| route.operations());
     let endpoints = operations.map(|operation| operation.endpoint.clone());
     users.chain(roles).chain(endpoints).collect()
@@ -84,7 +80,7 @@ impl Compiled {
         let (Some(role), Some(permission)) = (parts.next(), parts.next()) else {
             return id;
         };
-        let role = self.roles.get(&crate::model::RoleId(role)).map(|role| role.name.as_ref());
+        let role = self.roles.get(crate::model::RoleId(role)).map(|role| role.name.as_ref());
         let permission = self.permissions.iter().find(|row| row.id.0 == permission).map(|row| row.name.as_str());
         match (role, permission) {
             (Some(role), Some(permission)) => format!("{role} may {permission}"),

@@ -5,13 +5,15 @@
 //! A policy can be satisfied only if its scope holds. `principal in X` holds only when `X` is the principal or
 //! one of its ancestors, and likewise for resources; so every policy that can be satisfied is found under one of
 //! the principal's own keys, one of the action's and one of the resource's. What is found is then evaluated
-//! by Cedar itself, so a key may be too generous but never too narrow.
+//! by Cedar itself, so a key may be too generous but never too narrow. Keys are numbers given at compile time:
+//! hashing Cedar's names on every request cost more than the rest of the search.
 
 use std::{collections::HashMap, sync::Arc};
 
 use cedar_policy::{ActionConstraint, EntityUid, PolicyId, PrincipalConstraint, ResourceConstraint};
 
-use super::{handwritten::Handwritten, template::Kind};
+use super::{handwritten::Handwritten, names, template::Kind};
+use crate::model::UserId;
 
 /// A generated policy: an instance of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,60 +32,112 @@ pub(super) enum Entry {
     Handwritten(Arc<Handwritten>),
 }
 
-/// One part of a scope: an entity, or anything.
-pub(super) type Key = Option<EntityUid>;
+/// An entity that scopes may name, by number: equal entities have equal symbols within one index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Symbol(u32);
 
-type ByResource = HashMap<Key, Vec<Entry>>;
+impl Symbol {
+    /// Stands for "anything" in a scope.
+    pub(super) const ANYTHING: Self = Self(0);
+    pub(super) const ANONYMOUS: Self = Self(1);
+    pub(super) const INACTIVE: Self = Self(2);
+    const FIRST: u32 = 3;
+}
+
+/// Neither what is looked up nor what is found comes from clients, so a fast hash will do.
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// All policies by principal, action and resource of their scope.
-#[derive(Debug, Default)]
-pub(super) struct Index(HashMap<Key, HashMap<Key, ByResource>>);
+#[derive(Debug)]
+pub(super) struct Index {
+    symbols: HashMap<EntityUid, Symbol>,
+    /// Users that some scope names.
+    users: Map<UserId, Symbol>,
+    policies: Map<Symbol, Map<Symbol, Map<Symbol, Vec<Entry>>>>,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        let symbols = HashMap::from([(names::anonymous(), Symbol::ANONYMOUS), (names::inactive(), Symbol::INACTIVE)]);
+        Self { symbols, users: Map::default(), policies: Map::default() }
+    }
+}
 
 impl Index {
+    /// The symbol of `uid`, a new one if it has none yet.
+    pub(super) fn intern(&mut self, uid: &EntityUid) -> Symbol {
+        if let Some(symbol) = self.symbols.get(uid) {
+            return *symbol;
+        }
+        // Two of the three before the first are in the map.
+        let next = u32::try_from(self.symbols.len()).unwrap_or(u32::MAX).saturating_add(Symbol::FIRST - 2);
+        self.symbols.insert(uid.clone(), Symbol(next));
+        Symbol(next)
+    }
+
+    /// The symbol of `uid`; without one, no policy names it.
+    pub(super) fn symbol(&self, uid: &EntityUid) -> Option<Symbol> {
+        self.symbols.get(uid).copied()
+    }
+
+    /// The symbol of a user; without one, no scope names the user.
+    pub(super) fn user(&self, id: UserId) -> Option<Symbol> {
+        self.users.get(&id).copied()
+    }
+
     pub(super) fn add_link(&mut self, link: Arc<Link>) {
-        let (principal, action, resource) = (link.principal.clone(), link.action.clone(), link.resource.clone());
-        self.add(principal, Some(action), Some(resource), Entry::Link(link));
+        let principal = link.principal.as_ref().map_or(Symbol::ANYTHING, |uid| self.intern(uid));
+        let (action, resource) = (self.intern(&link.action), self.intern(&link.resource));
+        self.add(principal, action, resource, Entry::Link(link));
     }
 
     pub(super) fn add_handwritten(&mut self, handwritten: &Arc<Handwritten>) {
         let policy = &handwritten.policy;
         let principal = match policy.principal_constraint() {
             PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) | PrincipalConstraint::IsIn(_, uid) => {
-                Some(uid)
+                self.principal(&uid)
             }
-            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => None,
+            PrincipalConstraint::Any | PrincipalConstraint::Is(_) => Symbol::ANYTHING,
         };
         let resource = match policy.resource_constraint() {
-            ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => Some(uid),
-            ResourceConstraint::Any | ResourceConstraint::Is(_) => None,
+            ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => {
+                self.intern(&uid)
+            }
+            ResourceConstraint::Any | ResourceConstraint::Is(_) => Symbol::ANYTHING,
         };
-        let actions: Vec<Key> = match policy.action_constraint() {
-            ActionConstraint::Any => vec![None],
-            ActionConstraint::Eq(uid) => vec![Some(uid)],
-            ActionConstraint::In(uids) => uids.into_iter().map(Some).collect(),
+        let actions: Vec<Symbol> = match policy.action_constraint() {
+            ActionConstraint::Any => vec![Symbol::ANYTHING],
+            ActionConstraint::Eq(uid) => vec![self.intern(&uid)],
+            ActionConstraint::In(uids) => uids.iter().map(|uid| self.intern(uid)).collect(),
         };
         for action in actions {
-            self.add(principal.clone(), action, resource.clone(), Entry::Handwritten(Arc::clone(handwritten)));
+            self.add(principal, action, resource, Entry::Handwritten(Arc::clone(handwritten)));
         }
     }
 
-    fn add(&mut self, principal: Key, action: Key, resource: Key, entry: Entry) {
-        let by_resource = self.0.entry(principal).or_default().entry(action).or_default();
+    fn principal(&mut self, uid: &EntityUid) -> Symbol {
+        let symbol = self.intern(uid);
+        self.users.extend(names::user_id(uid).map(|id| (id, symbol)));
+        symbol
+    }
+
+    fn add(&mut self, principal: Symbol, action: Symbol, resource: Symbol, entry: Entry) {
+        let by_resource = self.policies.entry(principal).or_default().entry(action).or_default();
         by_resource.entry(resource).or_default().push(entry);
     }
 
-    /// Calls `found` with every policy that can apply.
-    ///
-    /// `None` among the keys stands for "anything" and must be passed by the caller where it applies.
+    /// Calls `found` with every policy that can apply; "anything" is among the actions by itself, and must be
+    /// passed among principals and resources.
     pub(super) fn each<'i>(
         &'i self,
-        principals: &[&Key],
-        action: &Key,
-        resources: &[Key],
+        principals: impl IntoIterator<Item = Symbol>,
+        action: Option<Symbol>,
+        resources: &[Symbol],
         mut found: impl FnMut(&'i Entry),
     ) {
-        for by_action in principals.iter().filter_map(|principal| self.0.get(*principal)) {
-            for by_resource in [&None, action].into_iter().filter_map(|action| by_action.get(action)) {
+        for by_action in principals.into_iter().filter_map(|principal| self.policies.get(&principal)) {
+            let actions = [Some(Symbol::ANYTHING), action].into_iter().flatten();
+            for by_resource in actions.filter_map(|action| by_action.get(&action)) {
                 for entry in resources.iter().filter_map(|resource| by_resource.get(resource)).flatten() {
                     found(entry);
                 }
@@ -93,13 +147,13 @@ impl Index {
 
     /// Every policy, in no order; one on several actions comes once for each.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.0.values().flat_map(HashMap::values).flat_map(HashMap::values).flatten()
+        self.policies.values().flat_map(HashMap::values).flat_map(HashMap::values).flatten()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::names, *};
+    use super::*;
 
     /// What a decision looks at follows the caller's roles, whatever else there is.
     #[test]
@@ -117,10 +171,11 @@ mod tests {
                     }));
                 }
             }
-            let held = [None, Some(names::role("role3")), Some(names::role("role7"))];
+            let symbol = |uid: EntityUid| index.symbol(&uid).unwrap();
+            let held = [Symbol::ANYTHING, symbol(names::role("role3")), symbol(names::role("role7"))];
             let mut found = Vec::new();
-            let resources = [None, Some(names::resource("thing2"))];
-            index.each(&held.each_ref(), &Some(names::action("read")), &resources, |entry| {
+            let resources = [Symbol::ANYTHING, symbol(names::resource("thing2"))];
+            index.each(held, index.symbol(&names::action("read")), &resources, |entry| {
                 if let Entry::Link(link) = entry {
                     found.push(link.id.to_string());
                 }

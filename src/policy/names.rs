@@ -81,9 +81,20 @@ pub(super) fn request_params() -> EntityUid {
     uid(&PARAMS, "request")
 }
 
-/// The type's name where it is one of ours.
 pub(super) fn is_user(uid: &EntityUid) -> bool {
     *uid.type_name() == *USER
+}
+
+/// The user that `uid` stands for; `User::"007"` is nobody, and not user 7.
+pub(super) fn user_id(uid: &EntityUid) -> Option<UserId> {
+    let text = is_user(uid).then(|| uid.id().unescaped())?;
+    let id = text.parse().ok().map(UserId)?;
+    is_user_id(id, text).then_some(id)
+}
+
+/// Whether `text` is how `id` is written.
+pub(super) fn is_user_id(id: UserId, text: &str) -> bool {
+    itoa::Buffer::new().format(id.0) == text
 }
 
 pub(super) fn is_action(uid: &EntityUid) -> bool {

@@ -6,7 +6,7 @@ use cedar_policy::{Entity, EntityUid, PolicyId};
 
 use super::{
     CompileError,
-    index::{Key, Link},
+    index::{Index, Link, Symbol},
     names,
     schema::ACCESS,
     template::Kind,
@@ -71,9 +71,11 @@ pub struct CompiledOperation {
     pub access: Access,
     /// Where the request says who owns what it asks for.
     pub owner: Option<Owner>,
-    pub(super) action: Key,
+    pub(super) action: EntityUid,
     pub(super) endpoint: Entity,
-    pub(super) resource_keys: Vec<Key>,
+    pub(super) action_symbol: Symbol,
+    /// What a scope may name to apply to the endpoint.
+    pub(super) resource_symbols: Vec<Symbol>,
     pub(super) route: std::sync::Weak<GatewayRoute>,
 }
 
@@ -89,14 +91,14 @@ impl CompiledOperation {
     /// The query names it more than once: two parsers could pick different owners.
     pub fn owner_of(
         &self,
-        params: &[(&str, String)],
+        params: &[(&str, &str)],
         query: &QueryOf<'_>,
         claims: Option<&Claims>,
     ) -> Result<Option<String>, AmbiguousOwner> {
         match &self.owner {
             None => Ok(None),
             Some(Owner::Path(name)) => {
-                Ok(params.iter().find(|(param, _)| param == name).map(|(_, value)| value.clone()))
+                Ok(params.iter().find(|(param, _)| param == name).map(|(_, value)| (*value).to_owned()))
             }
             Some(Owner::Query(name)) => query(name),
             Some(Owner::Claim(name)) => Ok(match claims.and_then(|claims| claims.all.get(name)) {
@@ -125,6 +127,7 @@ pub(super) fn compile(
     route: &Route,
     module: &ModuleName,
     upstream: &UpstreamName,
+    index: &mut Index,
 ) -> Result<Arc<GatewayRoute>, CompileError> {
     let fault = |message: String| CompileError::Route { route: route.route.to_string(), message };
     route.route.check_matchable().map_err(|error| fault(error.to_string()))?;
@@ -133,7 +136,7 @@ pub(super) fn compile(
         let mut operations = BTreeMap::new();
         for operation in &route.operations {
             for method in operation.methods.iter() {
-                let compiled = compile_operation(route, module, operation, method, weak.clone());
+                let compiled = compile_operation(route, module, (operation, method), weak.clone(), index);
                 operations.insert(method.to_owned(), Arc::new(compiled));
             }
         }
@@ -153,9 +156,9 @@ pub(super) fn compile(
 fn compile_operation(
     route: &Route,
     module: &ModuleName,
-    operation: &Operation,
-    method: &str,
+    (operation, method): (&Operation, &str),
     weak: std::sync::Weak<GatewayRoute>,
+    index: &mut Index,
 ) -> CompiledOperation {
     let uid = names::endpoint(route.id, method);
     let mut parents = vec![names::route(route.id), names::module(module.as_str())];
@@ -164,7 +167,9 @@ fn compile_operation(
         Access::Public | Access::Authenticated | Access::Roles => None,
     };
     parents.extend(parts.map(|parts| names::resource(parts.resource)));
-    let resource_keys = [None, Some(uid.clone())].into_iter().chain(parents.iter().cloned().map(Some)).collect();
+    let named = std::iter::once(&uid).chain(&parents).map(|uid| index.intern(uid));
+    let resource_symbols = std::iter::once(Symbol::ANYTHING).chain(named).collect();
+    let action = names::action(parts.map_or(ACCESS, |parts| parts.verb));
     let (asks, owner) = match &operation.access {
         Access::Public => ("public", None),
         Access::Authenticated => ("authenticated", None),
@@ -176,9 +181,10 @@ fn compile_operation(
         method: method.to_owned(),
         access: operation.access.clone(),
         owner,
-        action: Some(names::action(parts.map_or(ACCESS, |parts| parts.verb))),
+        action_symbol: index.intern(&action),
+        action,
         endpoint: Entity::new_no_attrs(uid, parents.into_iter().collect()),
-        resource_keys,
+        resource_symbols,
         route: weak,
     }
 }
@@ -261,7 +267,7 @@ pub(super) mod tests {
     /// A gateway route with one public GET operation.
     pub(in crate::policy) fn route(id: i64, template: &str, host: Option<&str>) -> Arc<GatewayRoute> {
         let operations = serde_json::json!([{ "methods": ["GET"], "access": "public" }]);
-        compile(&row(id, template, host, operations), &module(), &upstream()).unwrap()
+        compile(&row(id, template, host, operations), &module(), &upstream(), &mut Index::default()).unwrap()
     }
 
     fn module() -> ModuleName {
@@ -299,7 +305,7 @@ pub(super) mod tests {
             { "methods": ["GET"], "access": "public" },
             { "methods": ["*"], "access": "authenticated" },
         ]);
-        let route = compile(&row(1, "/a", None, operations), &module(), &upstream()).unwrap();
+        let route = compile(&row(1, "/a", None, operations), &module(), &upstream(), &mut Index::default()).unwrap();
         let label = |method| route.operation(method).map(|operation| operation.label.clone());
         assert_eq!(label("HEAD").as_deref(), Some("GET public"));
         assert_eq!(label("POST").as_deref(), Some("* authenticated"));
@@ -316,7 +322,7 @@ pub(super) mod tests {
             serde_json::json!([{"methods": ["GET"], "access": "permission", "permission": "a:b", "owner": "path.z"}]),
         ] {
             let row = row(1, "/a/{id}", None, bad);
-            assert!(compile(&row, &module(), &upstream()).is_err(), "{:?}", row.operations);
+            assert!(compile(&row, &module(), &upstream(), &mut Index::default()).is_err(), "{:?}", row.operations);
         }
     }
 }

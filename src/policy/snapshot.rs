@@ -1,15 +1,18 @@
 //! What the data plane knows at one revision, immutable and shared.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use cedar_policy::{Entity, EntityUid, RestrictedExpression};
-use imbl::HashMap;
+use imbl::{HashMap, shared_ptr::DefaultSharedPtr};
+use smallvec::SmallVec;
 
 use super::{
     compile::Compiled,
     engine::{self, Ask, Decision},
     names,
+    revoked::Revoked,
+    roles::RoleSet,
     table::RouteTable,
 };
 use crate::model::{
@@ -23,24 +26,39 @@ pub struct Snapshot {
     revisions: Revisions,
     activated_at: Timestamp,
     compiled: Arc<Compiled>,
-    users: HashMap<UserId, Arc<UserState>>,
+    users: ById<Arc<UserState>>,
     by_name: HashMap<Username, UserId>,
-    revoked: HashMap<Arc<str>, Timestamp>,
+    revoked: Revoked,
 }
+
+/// Ids are given by the database, so a fast hash will do.
+type ById<V> = imbl::GenericHashMap<UserId, V, foldhash::fast::RandomState, DefaultSharedPtr>;
 
 /// A user who presented a valid token, with the roles of this moment.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Identity.
-    pub id: UserId,
-    /// Sign-in name.
-    pub username: Username,
-    /// Names of the effective roles: active, not expired, inherited ones included; sorted.
-    pub roles: Vec<Arc<str>>,
+    state: Arc<UserState>,
+    /// What the user holds.
+    pub roles: Arc<RoleSet>,
     /// What the token says.
     pub claims: Arc<Claims>,
-    pub(super) is_active: bool,
-    pub(super) role_ids: Vec<RoleId>,
+}
+
+impl Caller {
+    /// Identity.
+    pub fn id(&self) -> UserId {
+        self.state.id
+    }
+
+    /// Sign-in name.
+    pub fn username(&self) -> &Username {
+        &self.state.username
+    }
+
+    /// An inactive user is refused everywhere.
+    pub fn is_active(&self) -> bool {
+        self.state.is_active
+    }
 }
 
 impl Snapshot {
@@ -56,9 +74,9 @@ impl Snapshot {
             revisions,
             activated_at: now,
             compiled: Arc::new(compiled),
-            users: HashMap::new(),
+            users: ById::default(),
             by_name: HashMap::new(),
-            revoked: HashMap::new(),
+            revoked: Revoked::default(),
         };
         snapshot.put_everybody(users, revocations);
         snapshot
@@ -70,9 +88,9 @@ impl Snapshot {
         users: impl IntoIterator<Item = UserState>,
         revocations: impl IntoIterator<Item = Revocation>,
     ) {
-        (self.users, self.by_name, self.revoked) = (HashMap::new(), HashMap::new(), HashMap::new());
+        (self.users, self.by_name, self.revoked) = Default::default();
         users.into_iter().for_each(|user| self.put_user(user));
-        revocations.into_iter().for_each(|revocation| self.put_revocation(revocation));
+        revocations.into_iter().for_each(|revocation| self.put_revocation(&revocation));
     }
 
     /// The same with newer counters; what else changes is put in next.
@@ -103,8 +121,8 @@ impl Snapshot {
     }
 
     /// Adds a revocation.
-    pub fn put_revocation(&mut self, revocation: Revocation) {
-        self.revoked.insert(revocation.key.into(), revocation.expires_at);
+    pub fn put_revocation(&mut self, revocation: &Revocation) {
+        self.revoked.put(revocation);
     }
 
     /// How many revocations it knows.
@@ -189,26 +207,14 @@ impl Snapshot {
 
     /// Whether the token, or the session it belongs to, was ended.
     pub fn is_revoked(&self, claims: &Claims) -> bool {
-        let listed = |kind: &str, id: &Option<String>| {
-            id.as_ref().is_some_and(|id| self.revoked.contains_key(format!("{kind}:{id}").as_str()))
-        };
-        !self.revoked.is_empty() && (listed("sid", &claims.session_id) || listed("jti", &claims.token_id))
+        self.revoked.has(claims)
     }
 
     /// The caller that `state` describes, without any token having been checked; for explain and the like.
-    pub fn assume(&self, state: &UserState, claims: Arc<Claims>, now: Timestamp) -> Caller {
-        let role_ids = self.effective_roles(state, now);
-        let compiled = role_ids.iter().filter_map(|id| self.compiled.roles.get(id));
-        let mut roles: Vec<Arc<str>> = compiled.map(|role| Arc::clone(&role.name)).collect();
-        roles.sort_unstable();
-        Caller { id: state.id, username: state.username.clone(), roles, claims, is_active: state.is_active, role_ids }
-    }
-
-    fn effective_roles(&self, state: &UserState, now: Timestamp) -> Vec<RoleId> {
-        let mut seen = HashSet::new();
+    pub fn assume(&self, state: &Arc<UserState>, claims: Arc<Claims>, now: Timestamp) -> Caller {
         let live = state.roles.iter().filter(|assignment| assignment.expires_at.is_none_or(|end| end > now));
-        let closures = live.filter_map(|assignment| self.compiled.roles.get(&assignment.role_id));
-        closures.flat_map(|role| &role.closure).copied().filter(|id| seen.insert(*id)).collect()
+        let assigned: SmallVec<[RoleId; 16]> = live.map(|assignment| assignment.role_id).collect();
+        Caller { state: Arc::clone(state), roles: self.compiled.roles.effective(&assigned), claims }
     }
 
     /// Decides.
@@ -217,29 +223,24 @@ impl Snapshot {
     }
 
     pub(super) fn caller_entity(&self, caller: &Caller) -> Option<Entity> {
-        let roles = caller.role_ids.iter().filter_map(|id| self.compiled.roles.get(id)?.key.clone());
-        let inactive = (!caller.is_active).then(names::inactive);
-        let username = RestrictedExpression::new_string(caller.username.as_str().to_owned());
+        let roles = self.compiled.roles.uids(&caller.roles.ids).cloned();
+        let inactive = (!caller.is_active()).then(names::inactive);
+        let username = RestrictedExpression::new_string(caller.username().as_str().to_owned());
         let attributes = std::iter::once(("username".to_owned(), username)).collect();
-        Entity::new(names::user(caller.id), attributes, roles.chain(inactive).collect()).ok()
+        Entity::new(names::user(caller.id()), attributes, roles.chain(inactive).collect()).ok()
     }
 
     /// Any entity of the complete store, for policies that name it.
     pub(super) fn entity(&self, uid: &EntityUid, now: Timestamp) -> Option<Entity> {
         if names::is_user(uid) {
-            let text = uid.id().unescaped();
-            let id = text.parse().ok().map(UserId)?;
-            // `User::"007"` is nobody, and not user 7.
-            let state = self.users.get(&id).filter(|_| id.to_string() == text)?;
+            let state = self.users.get(&names::user_id(uid)?)?;
             let claims = Arc::new(Claims::none(&state.username));
             return self.caller_entity(&self.assume(state, claims, now));
         }
         if let Some(endpoint) = self.compiled.named_endpoints.get(uid) {
             return Some(endpoint.clone());
         }
-        let role = self.compiled.roles.get(self.compiled.roles_by_key.get(uid)?)?;
-        let ancestors = role.closure.iter().filter_map(|id| self.compiled.roles.get(id)?.key.clone());
-        Some(Entity::new_no_attrs(uid.clone(), ancestors.filter(|ancestor| ancestor != uid).collect()))
+        self.compiled.roles.named(uid).map(|role| self.compiled.role_entity(role))
     }
 
     pub(super) fn users(&self) -> impl Iterator<Item = &Arc<UserState>> {
@@ -273,14 +274,9 @@ impl SnapshotHandle {
 
     /// Forgets revocations that ended before `now`; the revision stays, since nothing is decided differently.
     pub fn forget_expired(&self, now: Timestamp) {
-        let ended = |expires_at: &Timestamp| *expires_at <= now;
-        self.0.rcu(|current| {
-            if !current.revoked.values().any(ended) {
-                return Arc::clone(current);
-            }
-            let mut next = Snapshot::clone(current);
-            next.revoked.retain(|_, expires_at| !ended(expires_at));
-            Arc::new(next)
+        self.0.rcu(|current| match current.revoked.without_expired(now) {
+            Some(revoked) => Arc::new(Snapshot { revoked, ..Snapshot::clone(current) }),
+            None => Arc::clone(current),
         });
     }
 }

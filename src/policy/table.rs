@@ -6,8 +6,13 @@
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
+use smallvec::SmallVec;
+
 use super::{CompileError, operation::GatewayRoute};
 use crate::model::{PathTemplate, Segment};
+
+/// Only rules put keys in, so a fast hash will do.
+type Map<V> = HashMap<Box<str>, V, foldhash::fast::RandomState>;
 
 /// A path of the admin service, served on the gateway's listener too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +36,14 @@ pub struct Matched<'t> {
     /// The entry.
     pub entry: &'t Entry,
     /// Names and percent-decoded values, in the order of the path.
-    pub params: Vec<(&'t str, String)>,
+    pub params: SmallVec<[(&'t str, &'t str); 4]>,
 }
+
+type Values<'p> = SmallVec<[&'p str; 4]>;
 
 #[derive(Debug, Default)]
 struct Node {
-    literals: HashMap<Box<str>, Node>,
+    literals: Map<Node>,
     param: Option<Box<Node>>,
     rest: Option<Leaf>,
     leaf: Option<Leaf>,
@@ -53,7 +60,7 @@ struct Leaf {
 pub struct RouteTable {
     mounted: Node,
     any_host: Node,
-    hosts: HashMap<Box<str>, Node>,
+    hosts: Map<Node>,
 }
 
 impl RouteTable {
@@ -90,7 +97,7 @@ impl RouteTable {
     ///
     /// Mounted paths win, then routes bound to the host, then routes for any host; among them literal segments
     /// beat `{name}`, which beats `{*name}`.
-    pub fn find<'t>(&'t self, host: &str, path: &str) -> Option<Matched<'t>> {
+    pub fn find<'t>(&'t self, host: &str, path: &'t str) -> Option<Matched<'t>> {
         let mut first = None;
         let _stopped = self.visit(host, path, &mut |matched| {
             first = Some(matched);
@@ -100,7 +107,7 @@ impl RouteTable {
     }
 
     /// Everything that matches, the most specific first.
-    pub fn candidates<'t>(&'t self, host: &str, path: &str) -> Vec<Matched<'t>> {
+    pub fn candidates<'t>(&'t self, host: &str, path: &'t str) -> Vec<Matched<'t>> {
         let mut all = Vec::new();
         let _ended = self.visit(host, path, &mut |matched| {
             all.push(matched);
@@ -127,7 +134,7 @@ impl RouteTable {
     fn visit<'t>(
         &'t self,
         host: &str,
-        path: &str,
+        path: &'t str,
         found: &mut impl FnMut(Matched<'t>) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let Some(path) = path.strip_prefix('/') else {
@@ -135,9 +142,9 @@ impl RouteTable {
         };
         let trees = [Some(&self.mounted), self.hosts.get(host), Some(&self.any_host)];
         trees.into_iter().flatten().try_for_each(|tree| {
-            tree.visit(Some(path), &mut Vec::new(), &mut |leaf, values| {
+            tree.visit(Some(path), &mut SmallVec::new(), &mut |leaf, values| {
                 let names = leaf.names.iter().map(String::as_str);
-                let params = names.zip(values.iter().map(|value| (*value).to_owned())).collect();
+                let params = names.zip(values.iter().copied()).collect();
                 found(Matched { entry: &leaf.entry, params })
             })
         })
@@ -169,7 +176,7 @@ impl Node {
     fn visit<'t, 'p>(
         &'t self,
         path: Option<&'p str>,
-        values: &mut Vec<&'p str>,
+        values: &mut Values<'p>,
         found: &mut impl FnMut(&'t Leaf, &[&'p str]) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         let Some(path) = path else {
@@ -229,7 +236,10 @@ mod tests {
     fn found(table: &RouteTable, host: &str, path: &str) -> Option<(i64, Vec<(String, String)>)> {
         let matched = table.find(host, path)?;
         let Entry::Route(route) = matched.entry else { return Some((0, Vec::new())) };
-        Some((route.id.0, matched.params.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()))
+        Some((
+            route.id.0,
+            matched.params.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        ))
     }
 
     #[test]

@@ -248,7 +248,7 @@ fn decides(snapshot: &Snapshot, role: Option<RoleId>, method: &str, path: &str) 
         token_epoch: 0,
         roles: vec![Assignment { role_id, expires_at: None }],
     });
-    let caller = user.map(|user| snapshot.assume(&user, Arc::new(Claims::none(&user.username)), now));
+    let caller = user.map(|user| snapshot.assume(&Arc::new(user.clone()), Arc::new(Claims::none(&user.username)), now));
     let matched = snapshot.routes().find("localhost", path).unwrap();
     let policy::Entry::Route(route) = matched.entry else { panic!("{path} is mounted") };
     let operation = route.operation(method).unwrap();

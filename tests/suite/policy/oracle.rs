@@ -98,7 +98,7 @@ impl Oracle {
 struct Question<'q> {
     asked: &'q Asked,
     user: Option<&'q UserState>,
-    params: &'q [(&'q str, String)],
+    params: &'q [(&'q str, &'q str)],
     owner: Option<&'q str>,
     action: EntityUid,
     resource: EntityUid,
@@ -134,7 +134,8 @@ impl Question<'_> {
         let claims = self.asked.claims.as_object().filter(|_| self.user.is_some()).into_iter().flatten();
         let claims = claims.filter_map(|(name, value)| Some((name.clone(), set(value)?)));
         let params = self.params.iter();
-        let params = params.map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_string(value.clone())));
+        let params =
+            params.map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_string((*value).to_owned())));
         vec![
             Entity::new_with_tags(uid("Claims", "request"), [], [], claims).unwrap(),
             Entity::new_with_tags(uid("Params", "request"), [], [], params).unwrap(),
@@ -180,7 +181,7 @@ fn ask_both(snapshot: &Snapshot, oracle: &Oracle, users: &[UserState], asked: &A
         let all = asked.claims.as_object().unwrap().clone();
         Arc::new(Claims { user_id: Some(user.id), all, ..Claims::none(&user.username) })
     });
-    let caller = user.zip(claims).map(|(user, claims)| snapshot.assume(user, claims, asked.now()));
+    let caller = user.zip(claims).map(|(user, claims)| snapshot.assume(&Arc::new(user.clone()), claims, asked.now()));
     let matched = snapshot.routes().find(asked.host, asked.path);
     let (subject, params, owner, action, resource) = match (asked.permission, &matched) {
         (Some(permission), _) => {
@@ -200,7 +201,7 @@ fn ask_both(snapshot: &Snapshot, oracle: &Oracle, users: &[UserState], asked: &A
                 _ => "access".to_owned(),
             };
             let endpoint = uid("Endpoint", &format!("{}:{}", route.id, operation.method));
-            (Subject::Operation(operation), params.clone(), owner, uid("Action", &verb), endpoint)
+            (Subject::Operation(operation), params.to_vec(), owner, uid("Action", &verb), endpoint)
         }
         _ => return None,
     };
@@ -218,7 +219,7 @@ fn ask_both(snapshot: &Snapshot, oracle: &Oracle, users: &[UserState], asked: &A
     failed.sort();
     let engine = Verdict {
         allowed: decision.outcome.is_ok(),
-        determining: decision.policies,
+        determining: decision.policies.ids().map(str::to_owned).collect(),
         failed,
         reason: decision.outcome.err().unwrap_or(Reason::Allowed),
     };
