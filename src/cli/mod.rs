@@ -108,11 +108,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => {
             let settings = load(Mode::Serve, args.listeners.flags())?;
-            block_on(settings.gateway.workers, serve::run(settings))
+            block_on(CONTROL_THREADS, serve::run(settings))
         }
         Command::Dev(args) => {
             let settings = load(Mode::Dev, args.listeners.flags())?;
-            block_on(settings.gateway.workers, dev::run(settings))
+            block_on(CONTROL_THREADS, dev::run(settings))
         }
         Command::DemoBackend(args) => block_on(1, demo_backend::run(args)),
         Command::Migrate(args) => block_on(1, migrate::run(args, offline()?)),
@@ -145,7 +145,10 @@ fn load(global: &Global, mode: Mode, flags: Vec<(String, String)>) -> anyhow::Re
     Ok(Settings::load(&sources)?)
 }
 
-/// `threads` move the bytes of requests; what blocks has threads of its own.
+/// For the admin service and all that waits for the database; the gateway has threads of its own, and so has what
+/// blocks.
+const CONTROL_THREADS: usize = 2;
+
 fn block_on(threads: usize, command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

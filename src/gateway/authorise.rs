@@ -35,7 +35,9 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
     let snapshot = shared.snapshots.load();
     ctx.snapshot = Some(snapshot.clone());
     ctx.method = Some(request.method.clone());
-    ctx.user_agent = request.headers.get(header::USER_AGENT).cloned();
+    if shared.access_log.is_on() {
+        ctx.user_agent = request.headers.get(header::USER_AGENT).cloned();
+    }
 
     if !head::is_method(request.method.as_str().as_bytes()) {
         return Err(Reason::BadRequest.into());
@@ -49,11 +51,21 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
     })?;
     let host = host::of(request).map_err(|_| Reason::BadRequest);
     let headers = headers::check(&request.headers).map_err(|_| Reason::BadRequest);
-    let id = ctx.request_id;
-    let target = &*ctx.target.insert(target);
-    let host = &*ctx.host.insert(host?);
+    ctx.target = Some(target);
+    ctx.host = Some(host?);
     headers?;
+    let decision = judge(shared, request, ctx, &snapshot)?;
+    for (policy, error) in &decision.errors {
+        tracing::warn!(request.id = %ctx.request_id, policy, error, "a policy could not be evaluated");
+    }
+    ctx.policies = Some(decision.policies);
+    ctx.permitted(decision.outcome?);
+    Ok(())
+}
 
+/// Finds the route and asks the engine.
+fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: &Snapshot) -> Result<Decision, Stop> {
+    let (Some(target), Some(host)) = (&ctx.target, &ctx.host) else { return Err(Reason::BadRequest.into()) };
     let matched = snapshot.routes().find(host, target.decoded_path()).ok_or(Reason::UnknownRoute)?;
     let facts = Facts {
         method: request.method.as_str(),
@@ -64,28 +76,26 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
         now: Timestamp::now(),
         owner: None,
     };
-    let decision = match matched.entry {
+    let route = match matched.entry {
         Entry::Mounted(_) => {
             ctx.route = RouteLabel::Admin;
-            snapshot.decide(&Ask { caller: None, subject: Subject::Mounted, facts })
+            return Ok(snapshot.decide(&Ask { caller: None, subject: Subject::Mounted, facts }));
         }
-        Entry::Route(route) => {
-            ctx.route = RouteLabel::Route(route.id);
-            let Some(operation) = route.operation(request.method.as_str()) else {
-                return Err(without_operation(shared, request, route.allow_header()));
-            };
-            ctx.operation = Some(operation.clone());
-            // Presented credentials are verified on public routes too: malformed is never anonymous.
-            if let Some(token) = credentials::bearer(&request.headers)? {
-                let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(id, error))?;
-                ctx.caller = Some(snapshot.caller(&claims, facts.now)?);
-            } else if !operation.is_public() {
-                return Err(Reason::NoCredentials.into());
-            }
-            decide(&snapshot, operation, &matched, target, ctx.caller.as_ref(), facts)?
-        }
+        Entry::Route(route) => route,
     };
-    conclude(ctx, decision)
+    ctx.route = RouteLabel::Route(route.id);
+    let Some(operation) = route.operation(request.method.as_str()) else {
+        return Err(without_operation(shared, request, route.allow_header()));
+    };
+    ctx.operation = Some(operation.clone());
+    // Presented credentials are verified on public routes too: malformed is never anonymous.
+    if let Some(token) = credentials::bearer(&request.headers)? {
+        let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(ctx.request_id, error))?;
+        ctx.caller = Some(snapshot.caller(&claims, facts.now)?);
+    } else if !operation.is_public() {
+        return Err(Reason::NoCredentials.into());
+    }
+    Ok(decide(snapshot, operation, &matched, target, ctx.caller.as_ref(), facts)?)
 }
 
 fn decide(
@@ -101,15 +111,6 @@ fn decide(
     let owner = owner.map_err(|_| Reason::BadRequest)?;
     let facts = Facts { owner: owner.as_deref(), ..facts };
     Ok(snapshot.decide(&Ask { caller, subject: Subject::Operation(operation), facts }))
-}
-
-fn conclude(ctx: &mut Context, decision: Decision) -> Result<(), Stop> {
-    for (policy, error) in &decision.errors {
-        tracing::warn!(request.id = %ctx.request_id, policy, error, "a policy could not be evaluated");
-    }
-    ctx.policies = Some(decision.policies);
-    ctx.permitted(decision.outcome?);
-    Ok(())
 }
 
 fn refused_token(id: RequestId, error: jwt::Error) -> Reason {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method};
 use pingora::protocols::tls::SslDigest;
+use smallvec::SmallVec;
 
 use crate::http::RequestId;
 use crate::model::{Reason, RouteId, Upstream};
-use crate::policy::{Caller, CompiledOperation, Permit, Snapshot};
+use crate::policy::{Caller, CompiledOperation, Determining, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
 
@@ -53,7 +54,7 @@ pub(super) struct Context {
     pub(super) permit: Option<Permit>,
     decision: Option<bool>,
     reason: Option<Reason>,
-    pub(super) policies: Option<Vec<String>>,
+    pub(super) policies: Option<Determining>,
     decided_at: Option<Instant>,
     pub(super) upstream: Option<Arc<Upstream>>,
     upstream_took: Option<Duration>,
@@ -129,7 +130,7 @@ impl Context {
                 reason = reason.code(),
                 request.id = %self.request_id,
                 client = self.client.map(tracing::field::display),
-                user.id = self.caller.as_ref().map(|caller| caller.id.0),
+                user.id = self.caller.as_ref().map(|caller| caller.id().0),
                 path = self.target.as_ref().map(Target::raw_path),
                 "request refused"
             );
@@ -142,7 +143,9 @@ impl Context {
         if let Some(upstream) = &self.upstream {
             self.shared.metrics.upstreams().answered(upstream.name.as_str());
         }
-        self.upstream_took = self.decided_at.map(|at| at.elapsed());
+        if self.shared.access_log.is_on() {
+            self.upstream_took = self.decided_at.map(|at| at.elapsed());
+        }
     }
 
     /// The rules the request was decided by.
@@ -159,18 +162,22 @@ impl Context {
         let took = self.started.elapsed();
         let method = self.method.as_ref().map(Method::as_str);
         if let Some(status) = self.status {
-            let id;
+            let mut id = itoa::Buffer::new();
             let route = match self.route {
                 RouteLabel::None => "none",
                 RouteLabel::Admin => "admin",
-                RouteLabel::Route(route) => {
-                    id = route.to_string();
-                    &id
-                }
+                RouteLabel::Route(route) => id.format(route.0),
             };
             self.shared.metrics.request(route, method.unwrap_or_default(), status, took);
         }
+        if self.shared.access_log.is_on() {
+            self.log(took, method);
+        }
+    }
+
+    fn log(&self, took: Duration, method: Option<&str>) {
         let path = self.target.as_ref().map(Target::raw_path).or(self.refused_path.as_deref());
+        let policies: Option<SmallVec<[&str; 4]>> = self.policies.as_ref().map(|policies| policies.ids().collect());
         self.shared.access_log.write(Record {
             time: chrono::Utc::now(),
             request_id: self.request_id.as_str(),
@@ -181,11 +188,11 @@ impl Context {
             status: self.status,
             decision: self.decision.map(|allow| if allow { "allow" } else { "deny" }),
             reason: self.reason.map(Reason::code),
-            user_id: self.caller.as_ref().map(|caller| caller.id.0),
-            username: self.caller.as_ref().map(|caller| caller.username.as_str()),
+            user_id: self.caller.as_ref().map(|caller| caller.id().0),
+            username: self.caller.as_ref().map(|caller| caller.username().as_str()),
             route_id: if let RouteLabel::Route(route) = self.route { Some(route.0) } else { None },
             operation: self.operation.as_ref().map(|operation| operation.label.as_str()),
-            policies: self.policies.as_deref(),
+            policies: policies.as_deref(),
             revision: self.snapshot.as_ref().map(|snapshot| snapshot.revision()),
             upstream: self.upstream.as_ref().map(|upstream| upstream.name.as_str()),
             upstream_ms: self.upstream_took.map(millis),

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, header};
 
+use super::bytes;
 use crate::model::Reason;
 
 /// The console's session cookie; it never counts as a credential here.
@@ -30,12 +31,16 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Reason> {
     Ok(Some(token))
 }
 
+/// `token68` of RFC 9110 11.2, but for the padding at its end.
+fn is_token68(byte: u8) -> bool {
+    bytes::alphanumeric(byte) | bytes::one_of(byte, b"-._~+/")
+}
+
 fn parse(field: &[u8]) -> Option<&str> {
     let (scheme, token) = std::str::from_utf8(field).ok()?.split_once(' ')?;
     let token = token.trim_matches(' ');
-    let well_formed = !token.is_empty()
-        && token.len() <= MAX_TOKEN
-        && token.trim_end_matches('=').bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(&b));
+    let well_formed =
+        !token.is_empty() && token.len() <= MAX_TOKEN && bytes::all(token.trim_end_matches('=').as_bytes(), is_token68);
     (scheme.eq_ignore_ascii_case("bearer") && well_formed).then_some(token)
 }
 

@@ -6,8 +6,10 @@
 //! connection keeps no buffer.
 
 use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -15,13 +17,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use http::Method;
+use pin_project_lite::pin_project;
 use pingora::apps::{HttpServerApp as _, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{ALPN, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 
 use crate::model::Reason;
 
@@ -52,21 +55,73 @@ enum Head {
     None,
 }
 
+pin_project! {
+    /// What a connection that waits for a request waits for besides: set up once, since to do it for each request
+    /// costs more than to read its head.
+    struct Waiting<S> {
+        #[pin]
+        timer: Sleep,
+        until: Instant,
+        #[pin]
+        stopping: S,
+        stopped: bool,
+    }
+}
+
+impl<S: Future<Output = ()>> Waiting<S> {
+    /// Waits until `until`.
+    fn until(self: Pin<&mut Self>, until: Instant) {
+        let this = self.project();
+        *this.until = until;
+        // Set early it is set anew when it fires, which is once for many requests.
+        if until < this.timer.deadline() {
+            this.timer.reset(until);
+        }
+    }
+
+    /// The first bytes of a request; `None` when there is none in time.
+    async fn first(self: Pin<&mut Self>, stream: &mut Stream, head: &mut BytesMut) -> Option<io::Result<usize>> {
+        let mut this = self.project();
+        loop {
+            tokio::select! {
+                biased;
+                read = fill(stream, head) => return Some(read),
+                () = &mut this.stopping, if !*this.stopped => {
+                    *this.stopped = true;
+                    return timeout(LAST_CALL, fill(stream, head)).await.ok();
+                }
+                () = &mut this.timer => {
+                    if *this.until <= this.timer.deadline() {
+                        return None;
+                    }
+                    this.timer.as_mut().reset(*this.until);
+                }
+            }
+        }
+    }
+}
+
 impl Edge {
     pub(super) fn new(proxy: HttpProxy<Gateway>, shared: Arc<Shared>) -> Self {
         Self { proxy: Arc::new(proxy), shared }
     }
 
-    async fn serve(&self, mut stream: Stream, mut shutdown: ShutdownWatch) {
-        let mut patience = self.shared.limits.header_timeout;
+    async fn serve(&self, mut stream: Stream, shutdown: ShutdownWatch) {
+        let limits = &self.shared.limits;
+        let mut waiting = pin!(Waiting {
+            timer: sleep(limits.header_timeout),
+            until: Instant::now() + limits.header_timeout,
+            stopping: stopping(shutdown.clone()),
+            stopped: false,
+        });
         loop {
-            match self.read_head(&mut stream, &mut shutdown, patience).await {
+            match self.read_head(&mut stream, waiting.as_mut()).await {
                 Head::Complete(head) => {
                     let mut session = ServerSession::new_http1(stream);
                     session.set_pipelined_prefix(head);
                     let Some(reused) = self.proxy.process_new_http(session, &shutdown).await else { return };
                     (stream, _) = reused.consume();
-                    patience = self.shared.limits.keepalive_timeout;
+                    waiting.as_mut().until(Instant::now() + limits.keepalive_timeout);
                 }
                 Head::Refused(reason, head) => {
                     self.refuse(&mut stream, reason, &head).await;
@@ -80,24 +135,18 @@ impl Edge {
         }
     }
 
-    async fn read_head(&self, stream: &mut Stream, shutdown: &mut ShutdownWatch, patience: Duration) -> Head {
+    async fn read_head(&self, stream: &mut Stream, waiting: Pin<&mut Waiting<impl Future<Output = ()>>>) -> Head {
         let mut head = BytesMut::new();
         let mut scanner = Scanner::default();
-        let first = async {
-            tokio::select! {
-                biased;
-                read = timeout(patience, fill(stream, &mut head)) => read,
-                () = stopping(shutdown) => timeout(LAST_CALL, fill(stream, &mut head)).await,
-            }
-        };
-        let Ok(Ok(1..)) = first.await else { return Head::None };
-        let deadline = Instant::now() + self.shared.limits.header_timeout;
+        let Some(Ok(1..)) = waiting.first(stream, &mut head).await else { return Head::None };
+        let mut deadline = None;
         loop {
             match scanner.advance(&head) {
                 Progress::Complete => return Head::Complete(head),
                 Progress::Refused(reason) => return Head::Refused(reason, head),
                 Progress::Partial => {}
             }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.shared.limits.header_timeout);
             let Ok(Ok(1..)) = timeout_at(deadline, fill(stream, &mut head)).await else { return Head::None };
         }
     }
@@ -156,10 +205,10 @@ fn address(stream: &Stream) -> Option<IpAddr> {
 }
 
 /// Appends what has arrived; the buffer lives on the stack while there is nothing.
-async fn fill(stream: &mut Stream, head: &mut BytesMut) -> std::io::Result<usize> {
+async fn fill(stream: &mut Stream, head: &mut BytesMut) -> io::Result<usize> {
     poll_fn(|context| {
-        let mut chunk = [0; CHUNK];
-        let mut read = ReadBuf::new(&mut chunk);
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut read = ReadBuf::uninit(&mut chunk);
         std::task::ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
         head.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))
@@ -167,7 +216,7 @@ async fn fill(stream: &mut Stream, head: &mut BytesMut) -> std::io::Result<usize
     .await
 }
 
-async fn stopping(shutdown: &mut ShutdownWatch) {
+async fn stopping(mut shutdown: ShutdownWatch) {
     // An error means that the sender is gone, which is a shutdown too.
     let _ = shutdown.wait_for(|stopping| *stopping).await;
 }

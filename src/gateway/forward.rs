@@ -1,13 +1,14 @@
 //! What is sent on behalf of a permitted request, and where to.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::header;
+use http::{HeaderValue, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use crate::model::{Reason, Timeouts, Upstream};
 use crate::policy::{Caller, Destination, GatewayRoute, Permit};
@@ -63,7 +64,9 @@ fn server_name(upstream: &Upstream) -> Option<&str> {
 fn connection(address: SocketAddr, server_name: Option<&str>, timeouts: &Timeouts, ctx: &Context) -> HttpPeer {
     let mut peer = HttpPeer::new(address, server_name.is_some(), server_name.unwrap_or_default().to_owned());
     let connect = Duration::from_millis(timeouts.connect_ms);
-    let left = ctx.remaining(Duration::from_millis(timeouts.total_ms)).max(Duration::from_millis(1));
+    let total = Duration::from_millis(timeouts.total_ms);
+    // The first attempt begins as soon as the decision is made.
+    let left = if ctx.connects > 1 { ctx.remaining(total).max(Duration::from_millis(1)) } else { total };
     let options = &mut peer.options;
     options.connection_timeout = Some(connect.min(left));
     // Pingora's "total" covers the TLS handshake too.
@@ -88,7 +91,9 @@ pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Contex
         request.insert_header("X-Forwarded-For", client.to_string())?;
     }
     request.insert_header("X-Forwarded-Proto", if tls { "https" } else { "http" })?;
-    if let Some(host) = request.headers.get(header::HOST).cloned() {
+    let host = request.headers.get(header::HOST).cloned();
+    let has_host = host.is_some();
+    if let Some(host) = host {
         request.insert_header("X-Forwarded-Host", host)?;
     }
     match permit.destination() {
@@ -99,7 +104,7 @@ pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Contex
             request.set_raw_path(target.raw().as_bytes())
         }
         Destination::Upstream(route) => {
-            for_upstream(request, ctx, route)?;
+            for_upstream(request, ctx, route, has_host)?;
             let stripped = route.strip_prefix.as_deref().map(|prefix| target.stripped(prefix));
             request.set_raw_path(stripped.as_deref().unwrap_or(target.raw()).as_bytes())
         }
@@ -107,7 +112,7 @@ pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Contex
     }
 }
 
-fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute) -> Result<()> {
+fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute, has_host: bool) -> Result<()> {
     if !route.forward_authorization {
         request.remove_header(&header::AUTHORIZATION);
     }
@@ -121,7 +126,7 @@ fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute
     }
     if let Some(upstream) = &ctx.upstream {
         // HTTP/1.0 may come without, and goes on as HTTP/1.1.
-        let missing = (!request.headers.contains_key(header::HOST)).then(|| upstream.targets.first()).flatten();
+        let missing = (!has_host).then(|| upstream.targets.first()).flatten();
         let host = upstream.host_header.as_deref().or(missing.map(|target| target.address.as_str()));
         if let Some(host) = host {
             request.insert_header(header::HOST, host)?;
@@ -134,12 +139,20 @@ fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute
 }
 
 fn identify(request: &mut RequestHeader, caller: &Caller) -> Result<()> {
-    request.insert_header("X-Auth-User-Id", caller.id.0)?;
-    let username = utf8_percent_encode(caller.username.as_str(), NAME).to_string();
-    request.insert_header("X-Auth-Username", username)?;
-    let (roles, truncated) = joined(caller.roles.iter().map(|role| &**role));
-    request.insert_header("X-Auth-Roles", roles)?;
-    if truncated {
+    request.insert_header("X-Auth-User-Id", caller.id().0)?;
+    let username = Cow::from(utf8_percent_encode(caller.username().as_str(), NAME));
+    request.insert_header("X-Auth-Username", &*username)?;
+    let roles = &caller.roles;
+    let (field, truncated) = match roles.field.get() {
+        Some(field) => field,
+        None => {
+            let (text, truncated) = joined(roles.names.iter().map(|role| &**role));
+            let text = HeaderValue::from_str(&text).or_err(ErrorType::InvalidHTTPHeader, "roles")?;
+            roles.field.get_or_init(|| (text, truncated))
+        }
+    };
+    request.insert_header("X-Auth-Roles", field.clone())?;
+    if *truncated {
         request.insert_header("X-Auth-Roles-Truncated", "true")?;
     }
     Ok(())

@@ -8,7 +8,7 @@
 use crate::model::Reason;
 
 use super::target::{self, MAX_TARGET};
-use super::{headers, host};
+use super::{bytes, headers, host};
 
 /// The longest head, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -43,7 +43,7 @@ pub struct Scanner {
 impl Scanner {
     /// Looks at what has been added to `head` since the last call.
     pub fn advance(&mut self, head: &[u8]) -> Progress {
-        while let Some(found) = head[self.scanned..].iter().position(|b| *b == b'\n') {
+        while let Some(found) = memchr::memchr(b'\n', &head[self.scanned..]) {
             let end = self.scanned + found;
             let Some(line) = head[self.line_start..end].strip_suffix(b"\r") else {
                 return self.refused();
@@ -97,12 +97,11 @@ impl Scanner {
 
     fn field(&mut self, line: &[u8]) -> Result<(), Reason> {
         self.fields += 1;
-        let colon = line.iter().position(|b| *b == b':').ok_or(Reason::BadRequest)?;
+        let colon = memchr::memchr(b':', line).ok_or(Reason::BadRequest)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         // A folded line begins with a blank, which is no token; so does a name with a blank before its colon.
-        let well_formed = !name.is_empty() && name.iter().all(|b| is_token_byte(*b));
-        let clean = value.iter().all(|b| !b.is_ascii_control() || *b == b'\t');
-        if self.fields > MAX_FIELDS || !well_formed || !clean {
+        let well_formed = !name.is_empty() && bytes::all(name, is_token);
+        if self.fields > MAX_FIELDS || !well_formed || headers::has_controls(value) {
             return Err(Reason::BadRequest);
         }
         if name.eq_ignore_ascii_case(b"host") {
@@ -133,8 +132,9 @@ pub fn is_method(method: &[u8]) -> bool {
     !method.is_empty() && method.len() <= 32 && method.iter().all(plain)
 }
 
-fn is_token_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+/// `tchar` of RFC 9110 5.6.2.
+fn is_token(byte: u8) -> bool {
+    bytes::alphanumeric(byte) | bytes::one_of(byte, b"!#$%&'*+-.^_`|~")
 }
 
 #[cfg(test)]

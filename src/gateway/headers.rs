@@ -2,6 +2,9 @@
 
 use http::{HeaderMap, header};
 use pingora::http::RequestHeader;
+use smallvec::SmallVec;
+
+use super::bytes;
 
 /// A header field that is malformed, or that back ends would confuse with one the gateway sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +38,9 @@ const MAX_LENGTH_DIGITS: usize = 16;
 
 /// Whether `name` (in lower case) is stripped from every request.
 pub fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    // Nearly every name there is begins otherwise.
+    matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'p'))
+        && (RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 /// Refuses fields that no two parsers would treat alike.
@@ -51,7 +56,7 @@ pub fn check(headers: &HeaderMap) -> Result<(), BadHeader> {
         return Err(BadHeader);
     }
     for (name, value) in headers {
-        if value.as_bytes().iter().any(|b| b.is_ascii_control() && *b != b'\t') {
+        if has_controls(value.as_bytes()) {
             return Err(BadHeader);
         }
         let name = name.as_str();
@@ -66,6 +71,11 @@ pub fn check(headers: &HeaderMap) -> Result<(), BadHeader> {
     Ok(())
 }
 
+/// Whether `value` has control characters; without an early end, so that it is looked at many bytes at a time.
+pub fn has_controls(value: &[u8]) -> bool {
+    !bytes::all(value, |b| !b.is_ascii_control() || b == b'\t')
+}
+
 /// Whether `value` is a content length that every parser reads alike.
 pub fn is_length(value: &[u8]) -> bool {
     !value.is_empty() && value.len() <= MAX_LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit)
@@ -73,7 +83,7 @@ pub fn is_length(value: &[u8]) -> bool {
 
 /// Takes every reserved field off a request that is about to be forwarded.
 pub fn strip(request: &mut RequestHeader) {
-    let found: Vec<http::HeaderName> =
+    let found: SmallVec<[http::HeaderName; 4]> =
         request.headers.keys().filter(|name| is_reserved(name.as_str())).cloned().collect();
     for name in &found {
         request.remove_header(name);

@@ -84,8 +84,9 @@ impl Load {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
-        self.0.changed.notify_waiters();
+        if self.0.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.changed.notify_waiters();
+        }
     }
 }
 
@@ -100,8 +101,9 @@ impl Drop for Slot {
                 }
             }
         }
-        self.load.connections.fetch_sub(1, Ordering::Relaxed);
-        self.load.changed.notify_waiters();
+        if self.load.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.load.changed.notify_waiters();
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! peer to forward to. Nothing on this path waits for a database: this module does not know one.
 
 mod authorise;
+mod bytes;
 mod context;
 pub mod credentials;
 mod edge;
@@ -23,6 +24,7 @@ mod shared;
 pub mod target;
 mod tls;
 mod upstreams;
+mod workers;
 
 #[cfg(test)]
 mod tests;

@@ -50,16 +50,17 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = Context;
+    /// Boxed, because Pingora moves it from one large future to the next.
+    type CTX = Box<Context>;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(&self.shared)
+    fn new_ctx(&self) -> Box<Context> {
+        Box::new(Context::new(&self.shared))
     }
 
     /// No module: answers are passed on as they are.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
         session.set_read_timeout(Some(self.shared.limits.body_read_timeout));
         ctx.client = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip().to_canonical());
         ctx.tls = session.digest().and_then(|digest| digest.ssl_digest.clone());
@@ -76,7 +77,7 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
         forward::peer(&self.shared, ctx).await
     }
 
@@ -84,7 +85,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let retries = ctx.upstream.as_ref().map_or(0, |upstream| upstream.retries);
@@ -102,7 +103,7 @@ impl ProxyHttp for Gateway {
         _peer: &HttpPeer,
         _fd: std::os::unix::io::RawFd,
         _digest: Option<&Digest>,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         // Only a failed connection moves a retry on to another target.
         ctx.last_target = None;
@@ -113,7 +114,7 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
         forward::rewrite(&self.shared, request, ctx, tls)
@@ -124,7 +125,7 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         _end_of_stream: bool,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
         if ctx.bytes_in > self.max_body(ctx) {
@@ -139,7 +140,7 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         answer: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Box<Context>,
     ) -> Result<()> {
         if answer.status.is_informational() && answer.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
@@ -149,16 +150,16 @@ impl ProxyHttp for Gateway {
         if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
     }
 
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Context>, _error: &Error) -> bool {
         // Logged in `fail_to_proxy`, once and with the request's id.
         true
     }
 
-    fn suppress_proxy_warn_log(&self, _: &Session, _: &Context, _: &Error, _: ProxyWarnLogContext) -> bool {
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &Box<Context>, _: &Error, _: ProxyWarnLogContext) -> bool {
         true
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Context>) -> FailToProxy {
         let reason = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Some(Reason::TooLarge),
             (_, ErrorSource::Upstream) => {
@@ -189,7 +190,7 @@ impl ProxyHttp for Gateway {
         FailToProxy { error_code: reason.map_or(0, Reason::status), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Box<Context>) {
         ctx.bytes_in = ctx.bytes_in.max(session.body_bytes_read() as u64);
         ctx.bytes_out = session.body_bytes_sent() as u64;
     }

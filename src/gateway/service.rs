@@ -1,23 +1,16 @@
 //! Starting and stopping the gateway's listener.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{ALPN, L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{Fds, ListenFds};
-use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::http::Cors;
 use crate::jwt::Verifier;
@@ -30,6 +23,7 @@ use super::load::Load;
 use super::shared::{Mount, Shared};
 use super::tls;
 use super::upstreams::Upstreams;
+use super::workers::Workers;
 
 /// Attempts per request: connections that failed, and pooled ones that turned out to be closed.
 const MAX_ATTEMPTS: usize = 16;
@@ -88,6 +82,8 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     /// The admin service, if it is mounted.
     pub mount: Option<Mount>,
+    /// Threads that move the bytes of requests; at least one.
+    pub workers: usize,
     /// Bounds.
     pub limits: Limits,
     /// How preflights are answered.
@@ -118,14 +114,13 @@ pub enum StartError {
     Tls(String),
 }
 
-/// A gateway that is running; dropping it stops accepting.
+/// A gateway that is running; dropping it ends it, and cuts what is in flight.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
-    stop: watch::Sender<bool>,
     load: Arc<Load>,
     certificate: Option<Arc<tls::Certificate>>,
-    accepting: JoinHandle<()>,
+    workers: Workers,
 }
 
 impl Running {
@@ -136,7 +131,7 @@ impl Running {
 
     /// Closes the listener; requests in flight go on, idle connections are closed.
     pub fn stop_accepting(&self) {
-        self.stop.send_replace(true);
+        self.workers.stop_accepting();
     }
 
     /// Requests in flight.
@@ -148,8 +143,8 @@ impl Running {
     pub async fn drained(&mut self, limit: Duration) -> bool {
         let until = tokio::time::Instant::now() + limit;
         // What is in the socket's queue when the listener closes belongs to nobody: wait for the close first.
-        let closed = self.accepting.is_finished() || tokio::time::timeout_at(until, &mut self.accepting).await.is_ok();
-        closed && self.load.drained(until.saturating_duration_since(tokio::time::Instant::now())).await
+        self.workers.closed(limit).await
+            && self.load.drained(until.saturating_duration_since(tokio::time::Instant::now())).await
     }
 
     /// Reads certificate and key again; new connections use them.
@@ -161,13 +156,12 @@ impl Running {
     }
 }
 
-/// Starts a gateway on `runtime`.
+/// Starts a gateway on threads of its own.
 ///
 /// # Errors
 /// The socket or the certificate is unusable.
-pub fn start(settings: Settings, parts: Parts, runtime: &Handle) -> Result<Running, StartError> {
-    let _entered = runtime.enter();
-    let Settings { listener, tls, mount, limits, cors } = settings;
+pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
+    let Settings { listener, tls, mount, workers, limits, cors } = settings;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let load = Arc::new(Load::default());
@@ -184,21 +178,22 @@ pub fn start(settings: Settings, parts: Parts, runtime: &Handle) -> Result<Runni
         load: Arc::clone(&load),
     });
     let certificate = tls.map(tls::Certificate::load).transpose()?.map(Arc::new);
-    let mut service = Service::new("gateway".to_owned(), Edge::new(proxy(&shared, runtime), shared));
-    service.add_listener(endpoint(address, certificate.as_ref())?);
-    let fds: ListenFds = Arc::new(Mutex::new(Fds::new()));
-    fds.lock().add(address.to_string(), listener.into_raw_fd());
-    let (stop, stopping) = watch::channel(false);
-    let accepting = runtime.spawn(async move { service.start_service(Some(fds), stopping, 1).await });
-    Ok(Running { address, stop, load, certificate, accepting })
+    let workers = Workers::start(workers, &listener, address, || {
+        let edge = Edge::new(proxy(&shared, workers), Arc::clone(&shared));
+        let mut service = Service::new("gateway".to_owned(), edge);
+        service.add_listener(endpoint(address, certificate.as_ref())?);
+        Ok(service)
+    })?;
+    Ok(Running { address, load, certificate, workers })
 }
 
-fn proxy(shared: &Arc<Shared>, runtime: &Handle) -> HttpProxy<Gateway> {
+/// The proxy of one of `workers` threads.
+fn proxy(shared: &Arc<Shared>, workers: usize) -> HttpProxy<Gateway> {
     let conf = ServerConf {
-        threads: runtime.metrics().num_workers(),
+        threads: 1,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),
-        upstream_keepalive_pool_size: shared.limits.upstream_pool,
+        upstream_keepalive_pool_size: shared.limits.upstream_pool.div_ceil(workers.max(1)),
         max_retries: MAX_ATTEMPTS,
         ..ServerConf::default()
     };

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use super::bytes;
 use crate::policy::AmbiguousOwner;
 
 /// The longest accepted target, in bytes.
@@ -40,7 +41,7 @@ impl Target {
         if !path[1..].split_inclusive(|b| *b == b'/').all(is_plain_segment) || !triplets_are_formed(query) {
             return Err(BadTarget);
         }
-        let decoded = if path.contains(&b'%') { Some(decode_path(path)?) } else { None };
+        let decoded = if memchr::memchr(b'%', path).is_some() { Some(decode_path(path)?) } else { None };
         let raw = std::str::from_utf8(raw).map_err(|_| BadTarget)?.to_owned();
         Ok(Self { raw, path_len: path.len(), decoded })
     }
@@ -133,23 +134,23 @@ pub fn is_plain(raw: &[u8]) -> bool {
     let (path, query) = split(raw);
     raw.len() <= MAX_TARGET
         && path.first() == Some(&b'/')
-        && path.iter().all(|b| is_path_byte(*b))
-        && query.iter().all(|b| is_query_byte(*b))
+        && bytes::all(path, is_path_byte)
+        && bytes::all(query, is_query_byte)
 }
 
 /// Path and query, the latter with its `?`.
 fn split(raw: &[u8]) -> (&[u8], &[u8]) {
-    raw.split_at(raw.iter().position(|b| *b == b'?').unwrap_or(raw.len()))
+    raw.split_at(memchr::memchr(b'?', raw).unwrap_or(raw.len()))
 }
 
 /// `pchar` and `/` of RFC 3986, without `;`, which some servers take as the start of parameters.
-fn is_path_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"-._~!$&'()*+,=:@%/".contains(&b)
+fn is_path_byte(byte: u8) -> bool {
+    bytes::alphanumeric(byte) | bytes::one_of(byte, b"-._~!$&'()*+,=:@%/")
 }
 
 /// Visible ASCII without `#` and what HTTP libraries escape on their own account.
-fn is_query_byte(b: u8) -> bool {
-    b.is_ascii_graphic() && !b"#<>\"".contains(&b)
+fn is_query_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() & !bytes::one_of(byte, b"#<>\"")
 }
 
 /// Neither empty (except in last place) nor made of dots nor ending like a parent directory.

@@ -1,8 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use foldhash::quality::RandomState;
 use jsonwebtoken::{Algorithm, DecodingKey};
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{
+    Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -53,7 +57,7 @@ pub struct Verifier(Arc<Inner>);
 struct Inner {
     key: DecodingKey,
     leeway: i64,
-    verified: Cache<Box<str>, Cached, Bytes>,
+    verified: Cache<Box<str>, Cached, Bytes, RandomState>,
 }
 
 impl std::fmt::Debug for Verifier {
@@ -69,7 +73,7 @@ impl Verifier {
         Self(Arc::new(Inner {
             key: DecodingKey::from_secret(secret.expose().as_bytes()),
             leeway: i64::try_from(leeway.as_secs()).unwrap_or(0),
-            verified: Cache::with_weighter(cache_entries, weight, Bytes),
+            verified: Cache::with(cache_entries, weight, Bytes, RandomState::default(), DefaultLifecycle::default()),
         }))
     }
 

@@ -77,6 +77,7 @@ impl Core<'_> {
                 .as_ref()
                 .map(|files| gateway::TlsFiles { certificates: files.certificate.clone(), key: files.key.clone() }),
             mount: own.mount.then(|| gateway::Mount { address: reachable(admin), secret: self.mount_secret.clone() }),
+            workers: own.workers,
             limits: gateway::Limits {
                 max_body_bytes: own.max_body_bytes,
                 max_connections: own.max_connections,

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -94,7 +93,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
     tasks.push(serve(admin_socket, router, stopping)?);
     let (access_log, guard) = access_log(settings, &core.metrics);
     let gateway_settings = core.gateway_settings(gateway_socket, admin_address);
-    let data_plane = gateway::start(gateway_settings, core.gateway(access_log), &Handle::current())?;
+    let data_plane = gateway::start(gateway_settings, core.gateway(access_log))?;
     Ok(Running {
         gateway: data_plane.address(),
         admin: admin_address,

@@ -52,7 +52,7 @@ pub struct Record<'a> {
     /// The matched operation.
     pub operation: Option<&'a str>,
     /// The policies that determined the decision.
-    pub policies: Option<&'a [String]>,
+    pub policies: Option<&'a [&'a str]>,
     /// The snapshot's revision.
     pub revision: Option<i64>,
     /// The upstream, by name.
@@ -98,6 +98,11 @@ impl AccessLog {
     /// Writes nothing.
     pub fn off() -> Self {
         Self { writer: None, failures: Failures::default() }
+    }
+
+    /// Whether lines go anywhere.
+    pub fn is_on(&self) -> bool {
+        self.writer.is_some()
     }
 
     /// Hands over one line, long text cut; never blocks.

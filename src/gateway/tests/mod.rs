@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Handle;
 
 use super::*;
 use crate::http::Cors;
@@ -212,6 +211,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
         listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
         tls,
         mount: Some(Mount { address: admin, secret: Secret::new("mount-secret".to_owned()) }),
+        workers: 2,
         limits: Limits {
             header_timeout: Duration::from_millis(500),
             max_connections_per_address: 50,
@@ -219,7 +219,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
         },
         cors: Cors::default(),
     };
-    let gateway = start(settings, parts, &Handle::current()).unwrap();
+    let gateway = start(settings, parts).unwrap();
     World { gateway, metrics, seen, token, log, _guard: guard }
 }
 
