@@ -7,7 +7,7 @@ use cedargate::{
     jwt::{Kind, Minter, Verifier},
     model::{
         Claims, Label, ModuleId, PermissionId, RoleId, Route, RouteId, Secret, Timestamp, UserId,
-        rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState},
+        rules::{Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, Revisions, RoleRule, Rules, UserState},
     },
     policy::{Ask, Compiled, Entry, Facts, Fixed, Snapshot, Subject},
 };
@@ -15,7 +15,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 
 /// Five grants for each role, ten users for each, and a route for every fifth, of 20 resources.
-fn world(roles: i64, routes: i64) -> Snapshot {
+fn world(roles: i64, routes: i64, policies: Vec<PolicyRule>) -> Snapshot {
     let now = Timestamp::now();
     let permissions: Vec<PermissionRule> = (0..100_i64)
         .map(|id| PermissionRule {
@@ -41,6 +41,7 @@ fn world(roles: i64, routes: i64) -> Snapshot {
         modules: vec![ModuleRule { id: ModuleId(1), name: "m".try_into().unwrap(), is_active: true }],
         routes: (1..=routes).map(|id| route(id, now)).collect(),
         route_roles: BTreeMap::new(),
+        policies,
         ..Rules::default()
     };
     let compiled = Compiled::new(rules, &Fixed::default(), None).unwrap();
@@ -98,9 +99,21 @@ fn ask(snapshot: &Snapshot, path: &str, claims: &Arc<Claims>, now: Timestamp) ->
 
 fn decisions(criterion: &mut Criterion) {
     let now = Timestamp::now();
-    let mut group = criterion.benchmark_group("decide");
+    // With it every decision needs a slice, which Cedar evaluates.
+    let forbid = PolicyRule {
+        name: "elsewhere".to_owned(),
+        source: "forbid (principal, action == Action::\"verb0\", resource) when { context.host == \"elsewhere\" };"
+            .to_owned(),
+    };
+    for (group, policies) in [("decide", Vec::new()), ("slice", vec![forbid])] {
+        decide(criterion, group, &policies, now);
+    }
+}
+
+fn decide(criterion: &mut Criterion, group: &str, policies: &[PolicyRule], now: Timestamp) {
+    let mut group = criterion.benchmark_group(group);
     for roles in [10, 1_000, 10_000] {
-        let snapshot = world(roles, roles / 5);
+        let snapshot = world(roles, roles / 5, policies.to_vec());
         let path = "/part1/place1/2";
         // Users of whom one holds the permission and the other does not.
         let claims = |allowed: bool| {
@@ -122,7 +135,7 @@ fn decisions(criterion: &mut Criterion) {
 fn finds(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("find");
     for routes in [10, 10_000] {
-        let snapshot = world(10, routes);
+        let snapshot = world(10, routes, Vec::new());
         let path = format!("/part{}/place{routes}/77", routes % 10);
         group.bench_function(format!("{routes} routes"), |bencher| {
             bencher.iter(|| snapshot.routes().find("h", black_box(&path)).is_some());

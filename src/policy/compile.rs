@@ -10,15 +10,17 @@ use cedar_policy::{Entity, EntityUid, PolicyId, Schema};
 use super::{
     CompileError,
     handwritten::{self, Handwritten},
+    holdings,
     index::{Index, Link},
     names, operation,
     roles::{CompiledRole, Roles},
     schema,
+    slice::{REMEMBERED_SETS, Sets},
     table::{MountedPath, RouteTable},
     template::{Kind, Templates},
 };
 use crate::model::{
-    PermissionId, RouteId, Upstream, UpstreamName,
+    PermissionId, PermissionName, RoleId, RouteId, Upstream, UpstreamName,
     rules::{GrantRule, PermissionRule, PolicyRule, Rules},
 };
 
@@ -42,6 +44,12 @@ pub struct Compiled {
     pub(super) verbs: BTreeSet<String>,
     pub(super) permissions: Vec<PermissionRule>,
     pub(super) checked: Arc<Checked>,
+    pub(super) sets: Sets,
+    /// What is granted to each role by itself, active or not.
+    pub(super) granted: HashMap<RoleId, Vec<PermissionId>>,
+    pub(super) permission_names: HashMap<PermissionId, PermissionName>,
+    /// Roles bound to routes, sorted.
+    pub(super) bound: Vec<RoleId>,
     /// Endpoints that hand-written policies name: their place among routes and modules can be asked about.
     pub(super) named_endpoints: HashMap<EntityUid, Entity>,
 }
@@ -68,6 +76,7 @@ impl Compiled {
             None => Arc::new(check(&verbs, fixed, &rules.policies)?),
         };
         let templates = Templates::new(&verbs)?;
+        let (granted, permission_names, bound) = holdings::collect(&rules);
         let mut index = Index::default();
         let roles = Roles::new(&rules.roles, &mut index);
         for link in grant_links(&roles, &rules.permissions, &rules.grants) {
@@ -81,7 +90,21 @@ impl Compiled {
         let upstreams = active.map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect();
         let permissions = rules.permissions;
         let named_endpoints = named_endpoints(&checked.policies, &table);
-        Ok(Self { index, templates, roles, table, upstreams, verbs, permissions, checked, named_endpoints })
+        Ok(Self {
+            index,
+            templates,
+            roles,
+            table,
+            upstreams,
+            verbs,
+            permissions,
+            checked,
+            sets: Sets::new(REMEMBERED_SETS),
+            granted,
+            permission_names,
+            bound,
+            named_endpoints,
+        })
     }
 
     /// A role with what it inherits from.

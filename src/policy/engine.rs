@@ -2,20 +2,16 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Effect, Entities, Entity, EntityUid, PolicyId, PolicySet, Request,
-    RestrictedExpression,
-};
+use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, Entity, EntityUid, PolicyId, Request};
 use smallvec::SmallVec;
 
 use super::{
-    compile::Compiled,
-    handwritten::{Handwritten, Needs},
-    index::{Entry, Link, Symbol},
+    facts,
+    index::Symbol,
     names,
     operation::{CompiledOperation, GatewayRoute},
+    slice::Slice,
     snapshot::{Caller, Snapshot},
-    template::Kind,
 };
 use crate::model::{PermissionName, Reason, Timestamp};
 
@@ -174,82 +170,31 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
 }
 
 #[derive(Clone, Copy)]
-struct Question<'q> {
-    action: &'q EntityUid,
-    resource: &'q Entity,
-    action_symbol: Option<Symbol>,
-    resource_symbols: &'q [Symbol],
-}
-
-/// The policies that can apply to one question.
-#[derive(Default)]
-struct Slice<'s> {
-    links: SmallVec<[&'s Link; 8]>,
-    handwritten: SmallVec<[&'s Handwritten; 4]>,
-}
-
-impl<'s> Slice<'s> {
-    fn find(compiled: &'s Compiled, caller: Option<&Caller>, question: &Question<'_>) -> Self {
-        let index = &compiled.index;
-        let own = caller.map_or(Some(Symbol::ANONYMOUS), |caller| index.user(caller.id()));
-        let inactive = caller.is_some_and(|caller| !caller.is_active()).then_some(Symbol::INACTIVE);
-        let roles = caller.map(|caller| caller.roles.symbols.as_slice()).unwrap_or_default();
-        let principals = [Some(Symbol::ANYTHING), own, inactive].into_iter().flatten().chain(roles.iter().copied());
-        let mut slice = Self::default();
-        index.each(principals, question.action_symbol, question.resource_symbols, |entry| match entry {
-            Entry::Link(link) => slice.links.push(link),
-            Entry::Handwritten(handwritten) => slice.handwritten.push(handwritten),
-        });
-        // A policy on several actions may be found once for each.
-        slice.handwritten.sort_by(|a, b| a.id().cmp(b.id()));
-        slice.handwritten.dedup_by(|a, b| a.id() == b.id());
-        slice
-    }
-
-    fn policies(&self, compiled: &Compiled) -> Option<PolicySet> {
-        let mut set = PolicySet::new();
-        for handwritten in &self.handwritten {
-            set.add(handwritten.policy.clone()).ok()?;
-        }
-        for link in &self.links {
-            compiled.templates.link(&mut set, link).ok()?;
-        }
-        Some(set)
-    }
-
-    fn needs(&self) -> Needs {
-        let mut needs =
-            if self.links.iter().any(|link| link.kind.is_conditional()) { Needs::owner() } else { Needs::default() };
-        self.handwritten.iter().for_each(|handwritten| needs.extend(&handwritten.needs));
-        needs
-    }
-}
-
-/// Decides where only generated policies can apply: their scope holds, or they would not have been found, and the
-/// one condition there is was written by ourselves. The oracle of the tests compares this with Cedar.
-fn by_links(slice: &Slice<'_>, ask: &Ask<'_>, permit: impl FnOnce() -> Permit) -> Decision {
-    let owns = |caller: &Caller| ask.facts.owner.is_some_and(|owner| names::is_user_id(caller.id(), owner));
-    let holds = |link: &&&Link| match link.kind {
-        Kind::Grant(_) | Kind::Role | Kind::Public => true,
-        Kind::Authenticated => ask.caller.is_some(),
-        Kind::OwnGrant(_) => ask.caller.is_some_and(owns),
-    };
-    let policies = Determining::new(slice.links.iter().filter(holds).map(|link| link.id.clone()));
-    let outcome = if policies.0.is_empty() { Err(Reason::NoGrant) } else { Ok(permit()) };
-    Decision { outcome, policies, errors: Vec::new() }
+pub(super) struct Question<'q> {
+    pub(super) action: &'q EntityUid,
+    pub(super) resource: &'q Entity,
+    pub(super) action_symbol: Option<Symbol>,
+    pub(super) resource_symbols: &'q [Symbol],
 }
 
 fn evaluate(snapshot: &Snapshot, ask: &Ask<'_>, question: Question<'_>, permit: impl FnOnce() -> Permit) -> Decision {
     let compiled = snapshot.compiled();
     let slice = Slice::find(compiled, ask.caller, &question);
+    // Their scope holds, or they would not have been found, and the one condition there is was written by ourselves.
+    // The oracle of the tests compares this with Cedar.
+    let granted = slice.satisfied_links(ask).map(|link| link.id.clone());
     if slice.handwritten.is_empty() {
-        return by_links(&slice, ask, permit);
+        let policies = Determining::new(granted);
+        let outcome = if policies.0.is_empty() { Err(Reason::NoGrant) } else { Ok(permit()) };
+        return Decision { outcome, policies, errors: Vec::new() };
     }
     let needs = slice.needs();
     let principal = ask.caller.map_or_else(names::anonymous, |caller| names::user(caller.id()));
     let (action, resource) = (question.action.clone(), question.resource.uid());
-    let prepared =
-        slice.policies(compiled).zip(context(ask, &needs)).zip(entities(snapshot, ask, &slice, &needs, &question));
+    let prepared = slice
+        .policies(compiled)
+        .zip(facts::context(ask, &needs))
+        .zip(facts::entities(snapshot, ask, &slice, &needs, &question));
     let Some(((policies, context), entities)) = prepared else {
         return Decision::deny(Reason::Internal);
     };
@@ -264,100 +209,21 @@ fn evaluate(snapshot: &Snapshot, ask: &Ask<'_>, question: Question<'_>, permit: 
         forbid_failed |= policies.policy(error.policy_id()).is_none_or(|policy| policy.effect() == Effect::Forbid);
         errors.push((error.policy_id().to_string(), error.to_string()));
     }
-    let determining = Determining::new(response.diagnostics().reason().cloned());
-    let outcome = match response.decision() {
-        CedarDecision::Deny if !determining.0.is_empty() => Err(Reason::ForbiddenByPolicy),
-        // Cedar alone would skip a forbid that errors; we deny.
-        _ if forbid_failed => Err(Reason::PolicyError),
-        CedarDecision::Deny => Err(Reason::NoGrant),
-        CedarDecision::Allow => Ok(permit()),
-    };
-    Decision { outcome, policies: determining, errors }
-}
-
-/// The entities that the slice can reach.
-fn entities(
-    snapshot: &Snapshot,
-    ask: &Ask<'_>,
-    slice: &Slice<'_>,
-    needs: &Needs,
-    question: &Question<'_>,
-) -> Option<Entities> {
-    let mut all: Vec<Entity> = vec![question.resource.clone()];
-    match ask.caller {
-        Some(caller) => all.push(snapshot.caller_entity(caller)?),
-        None => all.push(Entity::with_uid(names::anonymous())),
-    }
-    if needs.has("claims") {
-        all.push(claims_entity(ask.caller)?);
-    }
-    if needs.has("params") {
-        let tags = ask.facts.params.iter();
-        let tags =
-            tags.map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_string((*value).to_owned())));
-        all.push(Entity::new_with_tags(names::request_params(), [], [], tags).ok()?);
-    }
-    let named = slice.handwritten.iter().flat_map(|handwritten| &handwritten.literals).cloned();
-    let owner = ask.facts.owner.filter(|_| !slice.handwritten.is_empty() && needs.has("owner")).map(names::owner);
-    for uid in named.chain(owner) {
-        if !all.iter().any(|entity| entity.uid() == uid) {
-            all.extend(snapshot.entity(&uid, ask.facts.now));
-        }
-    }
-    Entities::from_entities(all, None).ok()
-}
-
-fn claims_entity(caller: Option<&Caller>) -> Option<Entity> {
-    let claims = caller.map(|caller| &caller.claims.all);
-    let tags = claims.into_iter().flatten().filter_map(|(name, value)| {
-        let texts = texts(value)?;
-        Some((name.clone(), RestrictedExpression::new_set(texts.into_iter().map(RestrictedExpression::new_string))))
-    });
-    Entity::new_with_tags(names::request_claims(), [], [], tags).ok()
-}
-
-/// A claim as a set of texts: a scalar is a set of one, an array of scalars a set of each.
-fn texts(value: &serde_json::Value) -> Option<Vec<String>> {
-    match value {
-        serde_json::Value::String(text) => Some(vec![text.clone()]),
-        serde_json::Value::Number(number) => Some(vec![number.to_string()]),
-        serde_json::Value::Bool(flag) => Some(vec![flag.to_string()]),
-        serde_json::Value::Array(values) => {
-            values.iter().map(|value| texts(value)?.pop().filter(|_| !value.is_array())).collect()
-        }
-        serde_json::Value::Null | serde_json::Value::Object(_) => None,
-    }
-}
-
-/// The context with those attributes that are needed.
-fn context(ask: &Ask<'_>, needs: &Needs) -> Option<Context> {
-    let facts = &ask.facts;
-    let claims = ask.caller.map(|caller| &caller.claims.all);
-    let claim = |name: &str| claims.and_then(|claims| claims.get(name));
-    let text = |value: &str| RestrictedExpression::new_string(value.to_owned());
-    let mut pairs: Vec<(String, RestrictedExpression)> = Vec::new();
-    let mut put = |name: &str, value: &dyn Fn() -> Option<RestrictedExpression>| {
-        if needs.has(name) {
-            pairs.extend(value().map(|value| (name.to_owned(), value)));
+    let reasons = response.diagnostics().reason().cloned();
+    let (outcome, policies) = match response.decision() {
+        CedarDecision::Allow if !forbid_failed => (Ok(permit()), Determining::new(reasons.chain(granted))),
+        CedarDecision::Allow => (Err(Reason::PolicyError), Determining::new(reasons.chain(granted))),
+        CedarDecision::Deny => {
+            let forbidding = Determining::new(reasons);
+            let permitting = Determining::new(granted);
+            match (forbidding.0.is_empty(), permitting.0.is_empty()) {
+                (false, _) => (Err(Reason::ForbiddenByPolicy), forbidding),
+                // Cedar alone would skip a forbid that errors; we deny.
+                _ if forbid_failed => (Err(Reason::PolicyError), permitting),
+                (true, false) => (Ok(permit()), permitting),
+                (true, true) => (Err(Reason::NoGrant), permitting),
+            }
         }
     };
-    put("method", &|| Some(text(facts.method)));
-    put("path", &|| Some(text(facts.path)));
-    put("host", &|| Some(text(facts.host)));
-    put("params", &|| Some(RestrictedExpression::new_entity_uid(names::request_params())));
-    put("client_ip", &|| Some(RestrictedExpression::new_ip(facts.client_ip.to_canonical().to_string())));
-    put("now", &|| Some(RestrictedExpression::new_datetime(facts.now.cedar_text())));
-    put("claims", &|| Some(RestrictedExpression::new_entity_uid(names::request_claims())));
-    put("scopes", &|| {
-        let scopes = claim("scope").and_then(|scope| scope.as_str()).unwrap_or_default();
-        Some(RestrictedExpression::new_set(scopes.split_ascii_whitespace().map(text)))
-    });
-    put("mfa", &|| {
-        let methods = claim("amr").and_then(texts).unwrap_or_default();
-        Some(RestrictedExpression::new_bool(methods.iter().any(|method| method == "mfa")))
-    });
-    put("issuer", &|| claim("iss").and_then(|issuer| issuer.as_str()).map(text));
-    put("tenant", &|| claim("tenant").and_then(|tenant| tenant.as_str()).map(text));
-    put("owner", &|| facts.owner.map(|owner| RestrictedExpression::new_entity_uid(names::owner(owner))));
-    Context::from_pairs(pairs).ok()
+    Decision { outcome, policies, errors }
 }

@@ -25,10 +25,6 @@ impl Needs {
         self.everything || self.attributes.contains(attribute)
     }
 
-    pub(super) fn owner() -> Self {
-        Self { attributes: BTreeSet::from(["owner".to_owned()]), everything: false }
-    }
-
     pub(super) fn extend(&mut self, other: &Self) {
         self.everything |= other.everything;
         self.attributes.extend(other.attributes.iter().cloned());
@@ -68,6 +64,8 @@ impl Needs {
 pub(super) struct Handwritten {
     pub(super) policy: Policy,
     pub(super) needs: Needs,
+    /// Its place among all of them.
+    pub(super) number: u32,
     /// Entities it names, which must be there when it is evaluated.
     pub(super) literals: Vec<EntityUid>,
     /// The text it stands in, for saying where a fault is.
@@ -93,7 +91,8 @@ pub(super) fn parse(files: &[PolicyRule], stored: &[PolicyRule]) -> Result<Vec<A
             }
             let literals = policy.entity_literals().into_iter().filter(|uid| !names::is_action(uid)).collect();
             let origin = Arc::clone(&origin);
-            all.push(Arc::new(Handwritten { needs: Needs::of(&policy), literals, policy, origin }));
+            let number = u32::try_from(all.len()).unwrap_or(u32::MAX);
+            all.push(Arc::new(Handwritten { number, needs: Needs::of(&policy), literals, policy, origin }));
         }
     }
     Ok(all)

@@ -4,8 +4,8 @@
 //! ## Why
 //! A policy can be satisfied only if its scope holds. `principal in X` holds only when `X` is the principal or
 //! one of its ancestors, and likewise for resources; so every policy that can be satisfied is found under one of
-//! the principal's own keys, one of the action's and one of the resource's. What is found is then evaluated
-//! by Cedar itself, so a key may be too generous but never too narrow. Keys are numbers given at compile time:
+//! the principal's own keys, one of the action's and one of the resource's. Hand-written
+//! policies that are found are then evaluated by Cedar itself, so a key may be too generous but never too narrow. Keys are numbers given at compile time:
 //! hashing Cedar's names on every request cost more than the rest of the search.
 
 use std::{collections::HashMap, sync::Arc};

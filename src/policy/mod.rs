@@ -2,8 +2,8 @@
 //!
 //! ## Why
 //! Cedar is the source of truth, but `is_authorized` over a complete set costs time linear in its size. So the
-//! set is indexed by scope, and each request is evaluated over the slice of original policies that can apply
-//! to it. Where only generated policies can apply, the index alone decides, which the tests compare with Cedar.
+//! set is indexed by scope. Generated policies are decided by the index alone; hand-written ones that can apply are
+//! evaluated by Cedar. The tests compare both together with Cedar over the complete set.
 //! Compilation is a pure function of [`Rules`](crate::model::rules::Rules): this module knows no database.
 
 mod compile;
@@ -11,13 +11,16 @@ mod engine;
 mod error;
 mod explain;
 mod export;
+mod facts;
 mod handwritten;
+mod holdings;
 mod index;
 mod names;
 mod operation;
 mod revoked;
 mod roles;
 mod schema;
+mod slice;
 mod snapshot;
 mod table;
 mod template;
@@ -27,6 +30,7 @@ pub use engine::{Ask, Decision, Destination, Determining, Facts, Permit, Subject
 pub use error::CompileError;
 pub use explain::{Explanation, HeldRole, Inquiry, explain};
 pub use export::{Export, export};
+pub use holdings::{Holdings, Marks};
 pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, QueryOf, check_operations};
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};

@@ -97,6 +97,10 @@ pub(super) fn is_user_id(id: UserId, text: &str) -> bool {
     itoa::Buffer::new().format(id.0) == text
 }
 
+pub(super) fn is_role(uid: &EntityUid) -> bool {
+    *uid.type_name() == *ROLE
+}
+
 pub(super) fn is_action(uid: &EntityUid) -> bool {
     *uid.type_name() == *ACTION
 }

@@ -98,6 +98,15 @@ impl Roles {
         self.get(*self.by_uid.get(uid)?)
     }
 
+    /// The role of this name.
+    pub(super) fn id_of(&self, name: &str) -> Option<RoleId> {
+        self.by_uid.get(&names::role(name)).copied()
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = RoleId> {
+        self.by_id.keys().copied()
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &CompiledRole> {
         self.by_id.values()
     }

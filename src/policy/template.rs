@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cedar_policy::{Policy, PolicyId, PolicySet, SlotId, Template};
+use cedar_policy::{Policy, PolicyId, PolicySet, Template};
 use serde_json::{Value, json};
 
 use super::{CompileError, index::Link, schema::ACCESS};
@@ -60,11 +60,6 @@ impl Kind {
             "conditions": if matches!(self, Self::OwnGrant(_)) { owned } else { json!([]) },
         })
     }
-
-    /// Whether the template looks at the request's context.
-    pub(super) fn is_conditional(&self) -> bool {
-        matches!(self, Self::OwnGrant(_))
-    }
 }
 
 /// One template of each kind that the rules need.
@@ -82,20 +77,6 @@ impl Templates {
             })
             .collect::<Result<_, _>>()
             .map(Self)
-    }
-
-    /// Adds `link` to `set`, with its template if the set has none yet.
-    pub(super) fn link(&self, set: &mut PolicySet, link: &Link) -> Result<(), CompileError> {
-        let template = self.get(&link.kind)?;
-        if set.template(template.id()).is_none() {
-            set.add_template(template.clone()).map_err(|error| CompileError::generated(&error))?;
-        }
-        let mut slots = HashMap::with_capacity(2);
-        if let Some(principal) = &link.principal {
-            slots.insert(SlotId::principal(), principal.clone());
-        }
-        slots.insert(SlotId::resource(), link.resource.clone());
-        set.link(template.id().clone(), link.id.clone(), slots).map_err(|error| CompileError::generated(&error))
     }
 
     /// The link as a policy of its own, for tools that know no links.
