@@ -42,6 +42,9 @@ pub(crate) enum Error {
     /// What the path names does not exist; 404.
     #[error("{0}")]
     NotFound(Detail),
+    /// The entity or the rules are not those the client saw; 412.
+    #[error("Precondition failed")]
+    PreconditionFailed,
     /// A rule forbids it, such as a name that is taken; 400.
     #[error("{0}")]
     BadRequest(Detail),
@@ -99,6 +102,7 @@ impl Error {
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -138,6 +142,11 @@ impl From<control::Error> for Error {
         match error {
             control::Error::Store(error) => error.into(),
             control::Error::Rejected(error) => error.into(),
+            control::Error::Forbidden(permission) => Self::permission(permission),
+            control::Error::Escalation => Self::permission(control::ESCALATE),
+            control::Error::LastSuperuser => Self::BadRequest("The last active superuser cannot be removed".into()),
+            control::Error::SuperRole => Self::BadRequest("The super role cannot be reduced".into()),
+            control::Error::Stale => Self::PreconditionFailed,
             control::Error::Interrupted => Self::Unavailable(Box::new(error)),
         }
     }
@@ -181,6 +190,13 @@ impl IntoResponse for Error {
 /// A request's id: one that an outer layer put into the request's extensions, else a fresh one.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestId(pub(crate) HeaderValue);
+
+impl RequestId {
+    /// The id of `request`, as text.
+    pub(crate) fn of(request: &Request) -> Option<String> {
+        request.extensions().get::<Self>().and_then(|id| id.0.to_str().ok()).map(str::to_owned)
+    }
+}
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -1,18 +1,23 @@
 //! Who calls, and whether they may: authentication and authorisation of every endpoint.
 
-use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequest, Request};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 
 use super::client::{Actor, ClientAddress};
-use super::error::Error;
+use super::error::{Error, RequestId};
 use super::input::Input;
+use crate::control::Origin;
 use crate::jwt::Verifier;
-use crate::model::{Claims, Reason, Timestamp, UserId};
+use crate::model::{Claims, Etags, Reason, Timestamp, UserId};
 use crate::policy::{Ask, Caller, Decision, Facts, Snapshot, SnapshotHandle, Subject};
 use crate::telemetry::logs::SECURITY;
+
+const IF_POLICY_REVISION: HeaderName = HeaderName::from_static("x-if-policy-revision");
+/// As much of `User-Agent` as the audit trail keeps, in characters.
+const MAX_USER_AGENT: usize = 512;
 
 /// What is needed to know and to judge a caller.
 #[derive(Clone, Debug)]
@@ -32,18 +37,41 @@ pub struct Gate {
 pub(crate) struct Call {
     snapshot: Arc<Snapshot>,
     caller: Caller,
-    client: IpAddr,
-    method: String,
-    path: String,
+    origin: Origin,
     input: Input,
+}
+
+/// A caller who may, and what a write of theirs is recorded and checked with.
+#[derive(Debug)]
+pub(crate) struct Authorized {
+    caller: Caller,
+    origin: Origin,
+}
+
+impl Authorized {
+    /// For [`Control::write_as`](crate::control::Control::write_as).
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+}
+
+impl Deref for Authorized {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
 }
 
 impl Call {
     /// Lets the caller through if the engine permits `permission`.
-    pub(crate) fn permit(self, permission: &'static str) -> Result<(Caller, Input), Error> {
+    pub(crate) fn permit(self, permission: &'static str) -> Result<(Authorized, Input), Error> {
         let decision = self.ask(permission);
         match decision.outcome {
-            Ok(_permit) => Ok((self.caller, self.input)),
+            Ok(_permit) => {
+                let origin = Origin { permission: Some(permission), ..self.origin };
+                Ok((Authorized { caller: self.caller, origin }, self.input))
+            }
             Err(reason) => {
                 tracing::info!(
                     target: SECURITY,
@@ -64,17 +92,17 @@ impl Call {
     }
 
     /// Lets any caller with a valid token through.
-    pub(crate) fn signed_in(self) -> (Caller, Input) {
-        (self.caller, self.input)
+    pub(crate) fn signed_in(self) -> (Authorized, Input) {
+        (Authorized { caller: self.caller, origin: self.origin }, self.input)
     }
 
     fn ask(&self, permission: &str) -> Decision {
         let facts = Facts {
-            method: &self.method,
-            path: &self.path,
+            method: &self.origin.method,
+            path: &self.origin.path,
             host: "",
             params: &[],
-            client_ip: self.client,
+            client_ip: self.origin.client,
             now: Timestamp::now(),
             owner: None,
         };
@@ -91,14 +119,26 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         let gate = Gate::from_ref(state);
         let headers = request.headers().clone();
-        let client = ClientAddress::of(&request);
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        let (client, request_id) = (ClientAddress::of(&request), RequestId::of(&request));
         let extensions = request.extensions().clone();
         let input = Input::from_request(request, state).await?;
         let snapshot = gate.snapshots.load();
         let caller = gate.caller(&snapshot, &headers)?;
         Actor::note(&extensions, caller.id());
-        Ok(Self { snapshot, caller, client, method, path, input })
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let origin = Origin {
+            actor: caller.id(),
+            permission: None,
+            method,
+            path,
+            client,
+            user_agent: text(header::USER_AGENT).map(|agent| agent.chars().take(MAX_USER_AGENT).collect()),
+            request_id,
+            if_match: headers.get(header::IF_MATCH).map(|value| Etags::parse(value.to_str().unwrap_or_default())),
+            if_policy_revision: policy_revision(&headers)?,
+        };
+        Ok(Self { snapshot, caller, origin, input })
     }
 }
 
@@ -121,6 +161,13 @@ impl Gate {
             })
         })
     }
+}
+
+/// The rules that the client has seen, if it says so.
+fn policy_revision(headers: &HeaderMap) -> Result<Option<i64>, Error> {
+    let Some(value) = headers.get(IF_POLICY_REVISION) else { return Ok(None) };
+    let revision = value.to_str().ok().and_then(|text| text.parse().ok());
+    revision.map(Some).ok_or_else(|| Error::BadRequest("X-If-Policy-Revision must be a number".into()))
 }
 
 /// The one bearer token of a request; two `Authorization` headers could be read in two ways.

@@ -2,8 +2,10 @@
 //!
 //! Every endpoint that is not public asks the same engine as the gateway, about its permission.
 
+mod audit;
 mod auth;
 mod client;
+mod conditional;
 mod endpoints;
 pub(crate) mod error;
 mod gate;
@@ -123,6 +125,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
     let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
+    let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate, logs: parts.logs.clone() };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
     let mounted = users::endpoints().mount(prefix, &users, mounted);
@@ -131,7 +134,8 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = modules::endpoints().mount(prefix, &modules, mounted);
     let mounted = routes::endpoints().mount(prefix, &routes, mounted);
     let mounted = upstreams::endpoints().mount(prefix, &upstreams, mounted);
-    system::endpoints().mount(prefix, &system, mounted)
+    let mounted = audit::endpoints().mount(prefix, &audit, mounted);
+    system::endpoints().mount(prefix, &system, mounted).layer(middleware::from_fn(conditional::tag))
 }
 
 /// The paths that the gateway serves too: every endpoint below `prefix`, and `/health`.
@@ -147,6 +151,7 @@ pub fn mounted_paths(prefix: &str) -> Vec<Arc<MountedPath>> {
     modules::endpoints().paths(prefix, &mut paths);
     routes::endpoints().paths(prefix, &mut paths);
     upstreams::endpoints().paths(prefix, &mut paths);
+    audit::endpoints().paths(prefix, &mut paths);
     system::endpoints().paths(prefix, &mut paths);
     let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");
     paths.into_iter().map(|path| Arc::new(MountedPath { template: template(path) })).collect()

@@ -7,7 +7,9 @@
 
 mod demo;
 mod feed;
+mod guard;
 mod load;
+mod origin;
 mod seed;
 mod write;
 
@@ -17,6 +19,8 @@ use tokio::sync::Mutex;
 
 pub use demo::{DEMO_ACCOUNTS, seed_demo};
 pub use feed::Housekeeping;
+pub use guard::ESCALATE;
+pub use origin::Origin;
 pub use seed::{NewAccount, Seeded, is_system_permission, seed};
 pub use write::{Write, Written};
 
@@ -36,6 +40,21 @@ pub enum Error {
     /// The rules would not compile; nothing was written.
     #[error(transparent)]
     Rejected(#[from] CompileError),
+    /// Who asks may not do this, or may not any more.
+    #[error("not permitted: {0}")]
+    Forbidden(&'static str),
+    /// Somebody would gain, or is about to be changed who has, more than the actor holds; nothing was written.
+    #[error("more than the actor holds")]
+    Escalation,
+    /// Nobody would be left who can administer everything; nothing was written.
+    #[error("the last active superuser")]
+    LastSuperuser,
+    /// The super role would be gone, inactive, or without a permission; nothing was written.
+    #[error("the super role")]
+    SuperRole,
+    /// The entity or the rules are not those that the client saw; nothing was written.
+    #[error("the precondition failed")]
+    Stale,
     /// The write was interrupted; whether it took place shows in the feed.
     #[error("the write was interrupted")]
     Interrupted,

@@ -3,13 +3,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{Control, Error, Inner, load};
+use super::{Control, Error, Inner, Origin, guard::Step, load};
 use crate::{
-    model::{Timestamp, rules::Revisions},
+    model::{Etag, Timestamp, rules::Revisions},
     policy::Snapshot,
-    store::{Tx, changes, changes::Change},
+    store::{Tx, audit, audit::NewAuditRecord, changes, changes::Change},
     telemetry::logs::SECURITY,
 };
 
@@ -23,7 +25,28 @@ pub struct Write {
     base: Arc<Snapshot>,
     revisions: Revisions,
     changes: Vec<Change>,
+    records: Vec<Record>,
+    origin: Option<Origin>,
     now: Timestamp,
+}
+
+/// What becomes of one entity, for the audit trail.
+#[derive(Debug)]
+struct Record {
+    resource: &'static str,
+    id: i64,
+    before: Value,
+    after: Value,
+}
+
+impl Record {
+    fn action(&self) -> &'static str {
+        match (&self.before, &self.after) {
+            (Value::Null, _) => "create",
+            (_, Value::Null) => "delete",
+            _ => "update",
+        }
+    }
 }
 
 /// A change that is committed and enforced.
@@ -57,7 +80,26 @@ impl Control {
             }
             base = inner.snapshots.load();
         }
-        Ok(Write { inner, turn, tx, base, revisions, changes: Vec::new(), now })
+        Ok(Write { inner, turn, tx, base, revisions, changes: Vec::new(), records: Vec::new(), origin: None, now })
+    }
+
+    /// Starts a change that somebody asks for: who may not, or who saw other rules, is told so now; and what it leads to
+    /// is held to what they hold.
+    ///
+    /// # Errors
+    /// `Forbidden` and `Stale`, beside those of [`Control::write`].
+    pub async fn write_as(&self, origin: Origin) -> Result<Write, Error> {
+        let mut write = self.write().await?;
+        if origin.if_policy_revision.is_some_and(|seen| seen != write.base.policy_revision()) {
+            return Err(Error::Stale);
+        }
+        if let Some(permission) = origin.permission
+            && !origin.may(&write.base, permission, write.now)
+        {
+            return Err(Error::Forbidden(permission));
+        }
+        write.origin = Some(origin);
+        Ok(write)
     }
 }
 
@@ -91,6 +133,64 @@ impl Write {
         &self.base
     }
 
+    /// Who asks, if the change is not the program's own.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    /// Notes that the entity, which is `before` now, is about to be changed or deleted.
+    ///
+    /// `before` is what reading the entity answers with, so that its tag is the one a client has seen.
+    ///
+    /// # Errors
+    /// `Stale` when the client asked for another state of it (`If-Match`).
+    pub fn replaces(&mut self, resource: &'static str, id: i64, before: &impl Serialize) -> Result<(), Error> {
+        let wanted = self.origin.as_ref().and_then(|origin| origin.if_match.as_ref());
+        if let Some(wanted) = wanted {
+            let bytes = serde_json::to_vec(before).map_err(|_| Error::Interrupted)?;
+            if !wanted.match_strongly(&Etag::of(&bytes)) {
+                return Err(Error::Stale);
+            }
+        }
+        self.records.push(Record { resource, id, before: value(before), after: Value::Null });
+        Ok(())
+    }
+
+    /// Notes what the entity has become, or that it is new.
+    pub fn becomes(&mut self, resource: &'static str, id: i64, after: &impl Serialize) {
+        let after = value(after);
+        let known = self.records.iter_mut().rev().find(|record| record.resource == resource && record.id == id);
+        match known {
+            Some(record) => record.after = after,
+            None => self.records.push(Record { resource, id, before: Value::Null, after }),
+        }
+    }
+
+    async fn keep_records(&mut self, revision: i64) -> Result<(), Error> {
+        for record in std::mem::take(&mut self.records) {
+            if record.before == record.after {
+                continue;
+            }
+            let action = record.action();
+            let actor = self.origin.as_ref().and_then(|origin| self.base.user(origin.actor));
+            let new = NewAuditRecord {
+                actor_id: actor.map(|actor| actor.id),
+                actor: actor.map(|actor| actor.username.to_string()),
+                action,
+                resource: record.resource,
+                resource_id: record.id.to_string(),
+                before: record.before,
+                after: record.after,
+                ip: self.origin.as_ref().map(|origin| origin.client.to_string()),
+                user_agent: self.origin.as_ref().and_then(|origin| origin.user_agent.clone()),
+                request_id: self.origin.as_ref().and_then(|origin| origin.request_id.clone()),
+                revision,
+            };
+            audit::insert(&mut self.tx, new, self.now).await?;
+        }
+        Ok(())
+    }
+
     /// Notes what the transaction has changed; what is not noted is not enforced.
     pub fn touch(&mut self, change: Change) {
         self.changes.push(change);
@@ -99,12 +199,14 @@ impl Write {
     /// Compiles, commits and enforces the change; without a noted change, only commits.
     ///
     /// # Errors
-    /// `Rejected` when the rules do not compile: nothing is written then. `Store` when the database refuses.
+    /// Nothing is written then: `Rejected` when the rules do not compile, `Escalation`, `LastSuperuser` and `SuperRole`
+    /// for what it leads to, `Store` when the database refuses.
     pub async fn commit<T>(mut self, value: T) -> Result<Written<T>, Error> {
         let started = Instant::now();
         if self.changes.is_empty() {
             // The counter must not move without an entry in the feed, or followers would look for one.
             changes::unlock(&mut self.tx).await?;
+            self.keep_records(self.base.revision()).await?;
             self.tx.commit().await?;
             return Ok(Written { value, policy_revision: self.base.policy_revision() });
         }
@@ -120,6 +222,9 @@ impl Write {
             self.inner.metrics.snapshot_failed();
         }
         let next = built?;
+        let step = Step { base: &self.base, next: &next, changes: &self.changes, now: self.now };
+        step.check(self.origin.as_ref())?;
+        self.keep_records(self.revisions.revision).await?;
         self.tx.ring(self.revisions.revision).await?;
         let rebuild = started.elapsed();
         let policy_revision = self.revisions.policy_revision;
@@ -134,4 +239,9 @@ impl Write {
         finish.await.map_err(|_| Error::Interrupted)??;
         Ok(Written { value, policy_revision })
     }
+}
+
+/// What is told of an entity; what cannot be told is null.
+fn value(entity: &impl Serialize) -> Value {
+    serde_json::to_value(entity).unwrap_or_default()
 }

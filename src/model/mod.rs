@@ -5,6 +5,7 @@
 
 mod claims;
 mod email;
+mod etag;
 mod ids;
 mod module;
 mod name;
@@ -21,6 +22,7 @@ mod user;
 
 pub use claims::Claims;
 pub use email::Email;
+pub use etag::{Etag, Etags};
 pub use ids::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
 pub use module::{Module, ModulePatch, NewModule};
 pub use name::{

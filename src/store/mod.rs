@@ -14,6 +14,7 @@
 //! into lower case before they are stored, times have microseconds, sets of ids travel in one placeholder.
 
 mod assignments;
+pub mod audit;
 pub mod changes;
 mod credentials;
 mod db;

@@ -2,6 +2,8 @@
 
 mod access;
 mod bad_input;
+mod conditional;
+mod escalation;
 mod gateway_routes;
 mod modules;
 mod outage;

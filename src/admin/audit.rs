@@ -1,0 +1,52 @@
+//! The audit trail.
+
+use axum::Json;
+use axum::extract::{FromRef, State};
+use axum::routing::get;
+
+use super::endpoints::Endpoints;
+use super::error::Error;
+use super::gate::{Call, Gate};
+use super::page::{Limits, page};
+use crate::control::Control;
+use crate::model::UserId;
+use crate::store::{audit, audit::AuditRecord, audit::Filter};
+
+/// As long as any kind, id or action.
+const LONGEST: usize = 100;
+
+/// What the endpoints of this file use.
+#[derive(Clone, Debug, FromRef)]
+pub(super) struct Audit {
+    pub(super) gate: Gate,
+    pub(super) control: Control,
+}
+
+pub(super) fn endpoints() -> Endpoints<Audit> {
+    Endpoints::new().at("/audit-logs/", get(list)).at("/audit-logs/{record_id}", get(one))
+}
+
+async fn list(State(state): State<Audit>, call: Call) -> Result<Json<Vec<AuditRecord>>, Error> {
+    let (_, mut input) = call.permit("audit:read")?;
+    let page = page(&mut input, Limits::Lenient);
+    let actor_id = input.query::<UserId>("actor_id").unless_absent();
+    let resource = input.query::<String>("resource").max_length(LONGEST).optional();
+    let resource_id = input.query::<String>("resource_id").max_length(LONGEST).optional();
+    let action = input.query::<String>("action").max_length(LONGEST).optional();
+    let read = || {
+        let (resource, resource_id, action) = (resource?, resource_id?, action?);
+        Some((page?, Filter { actor_id: actor_id?, resource, resource_id, action, from: None, to: None }))
+    };
+    let (page, filter) = input.finish(read)?;
+    let mut tx = state.control.read().await?;
+    Ok(Json(audit::list(&mut tx, &filter, page.into()).await?))
+}
+
+async fn one(State(state): State<Audit>, call: Call) -> Result<Json<AuditRecord>, Error> {
+    let (_, mut input) = call.permit("audit:read")?;
+    let id = input.path::<i64>("record_id");
+    let id = input.finish(|| id)?;
+    let mut tx = state.control.read().await?;
+    let record = audit::get(&mut tx, id).await?;
+    record.map(Json).ok_or_else(|| Error::NotFound("Audit record not found".into()))
+}

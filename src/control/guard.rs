@@ -1,0 +1,97 @@
+//! Nobody hands on more than they hold, and somebody can always administer: checked on what a write leads to.
+
+use super::{Error, Origin};
+use crate::{
+    model::{Timestamp, UserId},
+    policy::{Holdings, Snapshot},
+    store::changes::Change,
+};
+
+/// The permission to hand on what one does not hold.
+pub const ESCALATE: &str = "role:escalate";
+
+/// A write: where it starts, where it leads, and what it touches.
+pub(super) struct Step<'s> {
+    pub(super) base: &'s Snapshot,
+    pub(super) next: &'s Snapshot,
+    pub(super) changes: &'s [Change],
+    pub(super) now: Timestamp,
+}
+
+impl Step<'_> {
+    /// # Errors
+    /// `LastSuperuser`, `SuperRole`, and for a write that somebody asked for `Escalation`.
+    pub(super) fn check(&self, origin: Option<&Origin>) -> Result<(), Error> {
+        self.keeps_administration()?;
+        let Some(origin) = origin else { return Ok(()) };
+        if origin.may(self.base, ESCALATE, self.now) {
+            return Ok(());
+        }
+        let fine = self.changes.iter().all(|change| match change {
+            Change::Rules => self.roles_gain_only(&self.own(origin.actor)),
+            Change::User(id) => self.user_is_within(*id, origin.actor),
+            Change::Revocation(_) => true,
+        });
+        if fine { Ok(()) } else { Err(Error::Escalation) }
+    }
+
+    fn keeps_administration(&self) -> Result<(), Error> {
+        if self.changes.contains(&Change::Rules) && !self.next.compiled().keeps_super_role_of(self.base.compiled()) {
+            return Err(Error::SuperRole);
+        }
+        let loses = |change: &Change| match change {
+            Change::User(id) => {
+                let was = self.base.user(*id).is_some_and(|state| self.base.is_superuser(state));
+                was && !self.next.user(*id).is_some_and(|state| self.next.is_superuser(state))
+            }
+            Change::Rules | Change::Revocation(_) => false,
+        };
+        if self.changes.iter().any(loses) && !self.next.has_superuser() {
+            return Err(Error::LastSuperuser);
+        }
+        Ok(())
+    }
+
+    /// What the actor may hand on: all that the actor held before, and what every new user is given.
+    fn own(&self, actor: UserId) -> Holdings<'_> {
+        let mut own = self.held(self.base, actor);
+        let compiled = self.base.compiled();
+        if let Some(role) = compiled.default_role() {
+            own.add(&compiled.holdings(&compiled.standing(role), &self.next.compiled().marks()));
+        }
+        own
+    }
+
+    fn held<'s>(&self, snapshot: &'s Snapshot, user: UserId) -> Holdings<'s> {
+        let Some(state) = snapshot.user(user) else { return Holdings::default() };
+        let roles = snapshot.roles_of(state, self.now);
+        snapshot.compiled().holdings(&roles, &self.next.compiled().marks())
+    }
+
+    /// A user who holds more than the actor is left alone, and nobody gains what the actor does not hold.
+    fn user_is_within(&self, user: UserId, actor: UserId) -> bool {
+        let mut own = self.own(actor);
+        let (before, after) = (self.held(self.base, user), self.held(self.next, user));
+        if user != actor && !own.cover(&before) {
+            return false;
+        }
+        own.add(&before);
+        own.cover(&after)
+    }
+
+    /// No role gains what the actor does not hold; the super role holds everything as it is.
+    fn roles_gain_only(&self, own: &Holdings<'_>) -> bool {
+        let (before, after) = (self.base.compiled(), self.next.compiled());
+        let marks = after.marks();
+        let super_role = before.super_role();
+        after.changed_roles(before).into_iter().filter(|id| Some(*id) != super_role).all(|id| {
+            let gained = |was: &[_], is: &[_]| {
+                let mut allowed = before.holdings(was, &marks);
+                allowed.add(own);
+                allowed.cover(&after.holdings(is, &marks))
+            };
+            // Active or not: a grant to a sleeping role must not wait for somebody else to wake it.
+            gained(before.effective(id), after.effective(id)) && gained(&before.standing(id), &after.standing(id))
+        })
+    }
+}
