@@ -3,9 +3,11 @@
 //! Every endpoint that is not public asks the same engine as the gateway, about its permission.
 
 mod auth;
+mod bulk;
 mod client;
 mod endpoints;
 pub(crate) mod error;
+mod forest;
 mod gate;
 mod health;
 pub(crate) mod input;

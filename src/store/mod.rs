@@ -14,12 +14,14 @@
 //! into lower case before they are stored, times have microseconds, sets of ids travel in one placeholder.
 
 mod assignments;
+mod bindings;
 pub mod changes;
 mod credentials;
 mod db;
 mod error;
 pub mod migrate;
 pub mod modules;
+pub mod navigation;
 pub mod permissions;
 pub mod revocations;
 pub mod roles;
