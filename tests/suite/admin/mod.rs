@@ -4,6 +4,7 @@ mod access;
 mod bad_input;
 mod gateway_routes;
 mod modules;
+mod navigation;
 mod outage;
 mod permissions;
 mod roles;
