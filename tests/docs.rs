@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use cedargate::admin::mounted_paths;
@@ -91,9 +92,13 @@ fn every_setting_has_its_row() {
 /// Methods of each endpoint, as the admin service's files declare them.
 fn endpoints() -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir("src/admin").unwrap() {
-        let path = entry.unwrap().path();
-        let text = if path.is_file() { fs::read_to_string(&path).unwrap() } else { String::new() };
+    let mut open = vec![PathBuf::from("src/admin")];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
         for declaration in text.split(".at(\"").skip(1) {
             let (path, rest) = declaration.split_once('"').unwrap();
             let calls = rest.split('\n').next().unwrap();

@@ -4,10 +4,12 @@
 
 mod audit;
 mod auth;
+mod bulk;
 mod client;
 mod conditional;
 mod endpoints;
 pub(crate) mod error;
+mod forest;
 mod gate;
 mod health;
 pub(crate) mod input;

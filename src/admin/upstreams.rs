@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::get;
+use axum::routing::{get, post};
+use serde::Serialize;
 
 use super::endpoints::Endpoints;
 use super::error::Error;
@@ -12,9 +13,10 @@ use super::page::{Limits, page};
 use super::reply::{Message, Written};
 use crate::control::{Control, Write};
 use crate::model::{
-    Balance, Host, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamId, UpstreamName, UpstreamPatch,
+    Balance, Host, NewUpstream, Protocol, Target, Timeouts, Timestamp, Tls, Upstream, UpstreamId, UpstreamName,
+    UpstreamPatch,
 };
-use crate::store::{self, Tx, changes::Change, routes, upstreams};
+use crate::store::{self, Tx, changes::Change, routes, upstreams, upstreams::UpstreamRow};
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -28,6 +30,7 @@ pub(super) fn endpoints() -> Endpoints<Upstreams> {
         .at("/upstreams/", get(list).post(create))
         .at("/upstreams/count", get(count))
         .at("/upstreams/{upstream_id}", get(one).put(update).delete(delete))
+        .at("/upstreams/{upstream_id}/restore", post(restore))
 }
 
 const MOST_TARGETS: usize = 256;
@@ -46,18 +49,37 @@ async fn existing(tx: &mut Tx, id: UpstreamId) -> Result<Upstream, Error> {
     upstreams::get(tx, id).await?.ok_or_else(not_found)
 }
 
-async fn list(State(state): State<Upstreams>, call: Call) -> Result<Json<Vec<Upstream>>, Error> {
+/// An upstream of a list.
+#[derive(Debug, Serialize)]
+struct Item {
+    #[serde(flatten)]
+    upstream: Upstream,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Timestamp>,
+}
+
+impl From<UpstreamRow> for Item {
+    fn from(UpstreamRow { upstream, deleted_at }: UpstreamRow) -> Self {
+        Self { upstream, deleted_at }
+    }
+}
+
+async fn list(State(state): State<Upstreams>, call: Call) -> Result<Json<Vec<Item>>, Error> {
     let (_, mut input) = call.permit("upstream:read")?;
     let page = page(&mut input, Limits::Lenient);
-    let page = input.finish(|| page)?;
+    let include_deleted = input.query::<bool>("include_deleted").or(false);
+    let (page, include_deleted) = input.finish(|| Some((page?, include_deleted?)))?;
     let mut tx = state.control.read().await?;
-    Ok(Json(upstreams::list(&mut tx, page.into()).await?))
+    let rows = upstreams::list(&mut tx, include_deleted, page.into()).await?;
+    Ok(Json(rows.into_iter().map(Item::from).collect()))
 }
 
 async fn count(State(state): State<Upstreams>, call: Call) -> Result<Json<i64>, Error> {
-    call.permit("upstream:read")?;
+    let (_, mut input) = call.permit("upstream:read")?;
+    let include_deleted = input.query::<bool>("include_deleted").or(false);
+    let include_deleted = input.finish(|| include_deleted)?;
     let mut tx = state.control.read().await?;
-    Ok(Json(upstreams::count(&mut tx).await?))
+    Ok(Json(upstreams::count(&mut tx, include_deleted).await?))
 }
 
 async fn one(State(state): State<Upstreams>, call: Call) -> Result<Json<Upstream>, Error> {
@@ -242,4 +264,19 @@ async fn delete(State(state): State<Upstreams>, call: Call) -> Result<Written<Me
     upstreams::delete(write.tx(), id, now).await?;
     write.touch(Change::Rules);
     Ok(write.commit(Message::new("Upstream deleted successfully")).await?.into())
+}
+
+async fn restore(State(state): State<Upstreams>, call: Call) -> Result<Written<Upstream>, Error> {
+    let (_, mut input) = call.permit("upstream:update")?;
+    let id = input.path::<UpstreamId>("upstream_id");
+    let id = input.finish(|| id)?;
+    let mut write = state.control.write().await?;
+    let now = write.now();
+    if upstreams::get(write.tx(), id).await?.is_some() {
+        return Err(Error::BadRequest("Upstream is not deleted".into()));
+    }
+    if !upstreams::restore(write.tx(), id, now).await.map_err(taken)? {
+        return Err(not_found());
+    }
+    changed(write, id).await
 }

@@ -23,6 +23,14 @@ pub struct Module {
     pub updated_at: Option<Timestamp>,
 }
 
+impl Module {
+    /// Whether it is another to the gateway's rules than `other`: what only people see does not count.
+    pub fn differs_in_rules(&self, other: &Self) -> bool {
+        let rule = |module: &Self| (module.id, module.name.clone(), module.is_active);
+        rule(self) != rule(other)
+    }
+}
+
 /// A module to be stored.
 #[derive(Clone, Debug)]
 pub struct NewModule {

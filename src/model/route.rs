@@ -191,6 +191,40 @@ pub struct Route {
     pub operations: Vec<Operation>,
 }
 
+impl Route {
+    /// Whether the gateway's rules contain it.
+    pub fn is_in_rules(&self) -> bool {
+        self.upstream.is_some()
+    }
+
+    /// Whether it is another to the gateway's rules than `other`: what only people see does not count.
+    pub fn differs_in_rules(&self, other: &Self) -> bool {
+        // Whoever adds a field has to say here on which side it is.
+        let rule = |route: &Self| {
+            let Self {
+                id,
+                route,
+                label: _,
+                icon: _,
+                is_active,
+                is_sidebar: _,
+                module_id,
+                parent_id: _,
+                priority: _,
+                created_at: _,
+                updated_at: _,
+                host,
+                upstream,
+                strip_prefix,
+                forward_authorization,
+                operations,
+            } = route.clone();
+            (id, route, is_active, module_id, host, upstream, strip_prefix, forward_authorization, operations)
+        };
+        (self.is_in_rules() || other.is_in_rules()) && rule(self) != rule(other)
+    }
+}
+
 /// A route to be stored.
 #[derive(Clone, Debug)]
 pub struct NewRoute {

@@ -46,6 +46,13 @@ pub struct RoleSet {
     pub(super) symbols: Vec<Symbol>,
 }
 
+impl RoleSet {
+    /// Their ids, in no order.
+    pub fn ids(&self) -> &[RoleId] {
+        &self.ids
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Size;
 

@@ -15,12 +15,14 @@
 
 mod assignments;
 pub mod audit;
+mod bindings;
 pub mod changes;
 mod credentials;
 mod db;
 mod error;
 pub mod migrate;
 pub mod modules;
+pub mod navigation;
 pub mod permissions;
 pub mod revocations;
 pub mod roles;

@@ -1,13 +1,12 @@
 //! Modules of the navigation tree.
 
-use std::collections::BTreeMap;
-
 use super::{
+    bindings::MODULES,
     db::Tx,
     error::Result,
     sql::{Ids, Page, contains_ascii, text},
 };
-use crate::model::{Module, ModuleId, ModulePatch, NewModule, RoleId, RoleInfo, Timestamp};
+use crate::model::{Module, ModuleId, ModuleName, ModulePatch, NewModule, RoleInfo, Timestamp};
 
 /// Which modules to list; an absent field does not filter.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +15,8 @@ pub struct Filter {
     pub search: Option<String>,
     /// Whether it is shown.
     pub is_active: Option<bool>,
+    /// Deleted ones too.
+    pub include_deleted: bool,
 }
 
 /// A module as lists show it.
@@ -23,7 +24,9 @@ pub struct Filter {
 pub struct ModuleRow {
     /// The module.
     pub module: Module,
-    /// How many undeleted routes it has.
+    /// When it was deleted, if it was.
+    pub deleted_at: Option<Timestamp>,
+    /// How many undeleted routes it has; 0 when that was not asked for.
     pub route_count: i64,
     /// Undeleted roles that see it, by id.
     pub roles: Vec<RoleInfo>,
@@ -33,14 +36,8 @@ pub struct ModuleRow {
 struct Row {
     #[sqlx(flatten)]
     module: Module,
+    deleted_at: Option<Timestamp>,
     route_count: i64,
-}
-
-#[derive(sqlx::FromRow)]
-struct RoleOf {
-    module_id: ModuleId,
-    #[sqlx(flatten)]
-    role: RoleInfo,
 }
 
 /// Stores a module; ids of no role are ignored.
@@ -48,7 +45,7 @@ struct RoleOf {
 /// # Errors
 /// [`Error::Conflict`](super::Error::Conflict) when the name is taken.
 pub async fn insert(tx: &mut Tx, new: &NewModule, now: Timestamp) -> Result<ModuleId> {
-    let id = tx
+    let id: ModuleId = tx
         .query(
             "INSERT INTO modules (name, label, icon, route, priority, is_active, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
@@ -62,22 +59,8 @@ pub async fn insert(tx: &mut Tx, new: &NewModule, now: Timestamp) -> Result<Modu
         .bind(now)
         .fetch_value()
         .await?;
-    show_to(tx, id, &new.role_ids).await?;
+    MODULES.add(tx, id.0, &new.role_ids).await?;
     Ok(id)
-}
-
-async fn show_to(tx: &mut Tx, id: ModuleId, roles: &[RoleId]) -> Result<()> {
-    tx.query(
-        "INSERT INTO module_roles (module_id, role_id)
-         SELECT $1, id FROM roles
-         WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($2))
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(id)
-    .bind(Ids::new(roles.iter().map(|id| id.0)))
-    .execute()
-    .await
-    .map(drop)
 }
 
 /// Returns an undeleted module.
@@ -94,62 +77,62 @@ pub async fn get(tx: &mut Tx, id: ModuleId) -> Result<Option<Module>> {
     .await
 }
 
+/// Returns those of these modules that are not deleted, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get_many(tx: &mut Tx, ids: &[ModuleId]) -> Result<Vec<Module>> {
+    tx.query(
+        "SELECT id, name, label, icon, route, priority, is_active, created_at, updated_at FROM modules
+         WHERE id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND deleted_at IS NULL ORDER BY id",
+    )
+    .bind(set(ids))
+    .fetch_all()
+    .await
+}
+
+fn set(ids: &[ModuleId]) -> Ids {
+    Ids::new(ids.iter().map(|id| id.0))
+}
+
 /// Returns the undeleted roles that see a module, by id.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn roles(tx: &mut Tx, id: ModuleId) -> Result<Vec<RoleInfo>> {
-    tx.query(
-        "SELECT roles.id, roles.name, roles.description
-         FROM module_roles JOIN roles ON roles.id = module_roles.role_id
-         WHERE module_roles.module_id = $1 AND roles.deleted_at IS NULL ORDER BY roles.id",
-    )
-    .bind(id)
-    .fetch_all()
-    .await
+    Ok(MODULES.of(tx, [id.0]).await?.remove(&id.0).unwrap_or_default())
 }
 
-/// Lists undeleted modules by priority, then id.
+/// Lists modules by priority, then id; their routes are counted only where `counted`.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<ModuleRow>> {
+pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, counted: bool) -> Result<Vec<ModuleRow>> {
     let rows = tx
         .query(
-            r"SELECT id, name, label, icon, route, priority, is_active, created_at, updated_at,
-                     (SELECT COUNT(*) FROM routes
-                      WHERE routes.module_id = modules.id AND routes.deleted_at IS NULL) AS route_count
+            r"SELECT id, name, label, icon, route, priority, is_active, created_at, updated_at, deleted_at,
+                     CASE WHEN $4 THEN (SELECT COUNT(*) FROM routes
+                                        WHERE routes.module_id = modules.id AND routes.deleted_at IS NULL)
+                          ELSE 0 END AS route_count
               FROM modules
-              WHERE deleted_at IS NULL
+              WHERE ($3 OR deleted_at IS NULL)
                 AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(label) LIKE $1 ESCAPE '\'
                      OR lower(route) LIKE $1 ESCAPE '\')
                 AND ($2 IS NULL OR is_active = $2)
-              ORDER BY priority, id LIMIT $3 OFFSET $4",
+              ORDER BY priority, id LIMIT $5 OFFSET $6",
         )
         .bind(contains_ascii(filter.search.as_deref()))
         .bind(filter.is_active)
+        .bind(filter.include_deleted)
+        .bind(counted)
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all::<Row>()
         .await?;
-    let seen_by = tx
-        .query(
-            "SELECT module_roles.module_id, roles.id, roles.name, roles.description
-             FROM module_roles JOIN roles ON roles.id = module_roles.role_id
-             WHERE roles.deleted_at IS NULL
-               AND module_roles.module_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
-             ORDER BY roles.id",
-        )
-        .bind(Ids::new(rows.iter().map(|row| row.module.id.0)))
-        .fetch_all::<RoleOf>()
-        .await?;
-    let mut of_module: BTreeMap<ModuleId, Vec<RoleInfo>> = BTreeMap::new();
-    for RoleOf { module_id, role } in seen_by {
-        of_module.entry(module_id).or_default().push(role);
-    }
-    let row = |Row { module, route_count }| {
-        let roles = of_module.remove(&module.id).unwrap_or_default();
-        ModuleRow { module, route_count, roles }
+    let mut of_module = MODULES.of(tx, rows.iter().map(|row| row.module.id.0)).await?;
+    let row = |Row { module, deleted_at, route_count }| {
+        let roles = of_module.remove(&module.id.0).unwrap_or_default();
+        ModuleRow { module, deleted_at, route_count, roles }
     };
     Ok(rows.into_iter().map(row).collect())
 }
@@ -161,13 +144,14 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Module
 pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
     tx.query(
         r"SELECT COUNT(*) FROM modules
-          WHERE deleted_at IS NULL
+          WHERE ($3 OR deleted_at IS NULL)
             AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(label) LIKE $1 ESCAPE '\'
                  OR lower(route) LIKE $1 ESCAPE '\')
             AND ($2 IS NULL OR is_active = $2)",
     )
     .bind(contains_ascii(filter.search.as_deref()))
     .bind(filter.is_active)
+    .bind(filter.include_deleted)
     .fetch_value()
     .await
 }
@@ -187,6 +171,21 @@ pub async fn find(tx: &mut Tx, name: &str) -> Result<Option<ModuleId>> {
 /// What the database refuses.
 pub async fn route_count(tx: &mut Tx, id: ModuleId) -> Result<i64> {
     tx.query("SELECT COUNT(*) FROM routes WHERE module_id = $1 AND deleted_at IS NULL").bind(id).fetch_value().await
+}
+
+/// Returns those of these modules that have undeleted routes, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn occupied(tx: &mut Tx, ids: &[ModuleId]) -> Result<Vec<ModuleId>> {
+    tx.query(
+        "SELECT DISTINCT module_id FROM routes
+         WHERE module_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND deleted_at IS NULL
+         ORDER BY module_id",
+    )
+    .bind(set(ids))
+    .fetch_values()
+    .await
 }
 
 /// Changes an undeleted module; false when there is none.
@@ -214,10 +213,42 @@ pub async fn update(tx: &mut Tx, id: ModuleId, patch: &ModulePatch, now: Timesta
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {
-        tx.query("DELETE FROM module_roles WHERE module_id = $1").bind(id).execute().await?;
-        show_to(tx, id, roles).await?;
+        MODULES.replace(tx, id.0, roles).await?;
     }
     Ok(changed > 0)
+}
+
+/// Switches undeleted modules on or off; returns how many that changed.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn set_active(tx: &mut Tx, ids: &[ModuleId], is_active: bool, now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE modules SET is_active = $2, updated_at = $3
+         WHERE id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND is_active <> $2 AND deleted_at IS NULL",
+    )
+    .bind(set(ids))
+    .bind(is_active)
+    .bind(now)
+    .execute()
+    .await
+}
+
+/// Gives undeleted modules their places; returns how many there are.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn reorder(tx: &mut Tx, places: &[(ModuleId, i64)], now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE modules SET priority = place.priority, updated_at = $2
+         FROM (SELECT CAST(key AS BIGINT) AS id, CAST(CAST(value AS TEXT) AS BIGINT) AS priority
+               FROM json_each($1)) AS place
+         WHERE modules.id = place.id AND modules.deleted_at IS NULL",
+    )
+    .bind(Ids::with_numbers(places.iter().map(|(id, priority)| (id.0, *priority))))
+    .bind(now)
+    .execute()
+    .await
 }
 
 /// Marks a module as deleted, which frees its name; false when there is none.
@@ -225,6 +256,39 @@ pub async fn update(tx: &mut Tx, id: ModuleId, patch: &ModulePatch, now: Timesta
 /// # Errors
 /// What the database refuses.
 pub async fn delete(tx: &mut Tx, id: ModuleId, now: Timestamp) -> Result<bool> {
-    let query = tx.query("UPDATE modules SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL");
+    Ok(delete_many(tx, &[id], now).await? > 0)
+}
+
+/// Marks modules as deleted, which frees their names; returns how many there were.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn delete_many(tx: &mut Tx, ids: &[ModuleId], now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE modules SET deleted_at = $2
+         WHERE id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND deleted_at IS NULL",
+    )
+    .bind(set(ids))
+    .bind(now)
+    .execute()
+    .await
+}
+
+/// Returns the name of a deleted module.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn deleted_name(tx: &mut Tx, id: ModuleId) -> Result<Option<ModuleName>> {
+    let query = tx.query("SELECT name FROM modules WHERE id = $1 AND deleted_at IS NOT NULL").bind(id);
+    Ok(query.fetch_optional::<(ModuleName,)>().await?.map(|(name,)| name))
+}
+
+/// Takes a deletion back; false when there is no deleted module of that id.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when the name was given to another meanwhile.
+pub async fn restore(tx: &mut Tx, id: ModuleId, now: Timestamp) -> Result<bool> {
+    let query =
+        tx.query("UPDATE modules SET deleted_at = NULL, updated_at = $2 WHERE id = $1 AND deleted_at IS NOT NULL");
     Ok(query.bind(id).bind(now).execute().await? > 0)
 }

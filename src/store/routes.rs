@@ -1,10 +1,9 @@
 //! Routes: the navigation tree and the gateway's route table.
 
-use std::collections::BTreeMap;
-
 use sqlx::types::Json;
 
 use super::{
+    bindings::ROUTES,
     db::Tx,
     error::Result,
     sql::{Ids, Page, contains_ascii, text},
@@ -19,6 +18,21 @@ macro_rules! columns {
     };
 }
 pub(super) use columns;
+
+/// A [`Row`] for each route that a following `WHERE` leaves.
+macro_rules! select_rows {
+    () => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            ", r.deleted_at, m.name AS module_name, p.route AS parent_route,
+               (SELECT COUNT(*) FROM routes c WHERE c.parent_id = r.id AND c.deleted_at IS NULL) AS children_count
+              FROM routes r
+              LEFT JOIN modules m ON m.id = r.module_id AND m.deleted_at IS NULL
+              LEFT JOIN routes p ON p.id = r.parent_id AND p.deleted_at IS NULL "
+        )
+    };
+}
 
 /// Which routes to list; an absent field does not filter.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +49,8 @@ pub struct Filter {
     pub is_active: Option<bool>,
     /// Whether the front end lists it.
     pub is_sidebar: Option<bool>,
+    /// Deleted ones too.
+    pub include_deleted: bool,
 }
 
 /// A route as lists show it.
@@ -42,6 +58,8 @@ pub struct Filter {
 pub struct RouteRow {
     /// The route.
     pub route: Route,
+    /// When it was deleted, if it was.
+    pub deleted_at: Option<Timestamp>,
     /// Name of its module.
     pub module_name: Option<String>,
     /// Path of its parent.
@@ -56,16 +74,10 @@ pub struct RouteRow {
 struct Row {
     #[sqlx(flatten)]
     route: Route,
+    deleted_at: Option<Timestamp>,
     module_name: Option<String>,
     parent_route: Option<String>,
     children_count: i64,
-}
-
-#[derive(sqlx::FromRow)]
-struct RoleOf {
-    route_id: RouteId,
-    #[sqlx(flatten)]
-    role: RoleInfo,
 }
 
 /// Stores a route; ids of no role are ignored.
@@ -74,7 +86,7 @@ struct RoleOf {
 /// [`Error::Conflict`](super::Error::Conflict) when the module has the path on that host,
 /// [`Error::Reference`](super::Error::Reference) when there is no such module or parent.
 pub async fn insert(tx: &mut Tx, new: &NewRoute, now: Timestamp) -> Result<RouteId> {
-    let id = tx
+    let id: RouteId = tx
         .query(
             "INSERT INTO routes (route, label, icon, is_active, is_sidebar, module_id, parent_id, priority, host,
                                  upstream, strip_prefix, forward_authorization, operations, created_at)
@@ -96,22 +108,12 @@ pub async fn insert(tx: &mut Tx, new: &NewRoute, now: Timestamp) -> Result<Route
         .bind(now)
         .fetch_value()
         .await?;
-    bind_roles(tx, id, &new.role_ids).await?;
+    ROUTES.add(tx, id.0, &new.role_ids).await?;
     Ok(id)
 }
 
-async fn bind_roles(tx: &mut Tx, id: RouteId, roles: &[RoleId]) -> Result<()> {
-    tx.query(
-        "INSERT INTO route_roles (route_id, role_id)
-         SELECT $1, id FROM roles
-         WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($2))
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(id)
-    .bind(Ids::new(roles.iter().map(|id| id.0)))
-    .execute()
-    .await
-    .map(drop)
+fn set(ids: &[RouteId]) -> Ids {
+    Ids::new(ids.iter().map(|id| id.0))
 }
 
 /// Returns an undeleted route.
@@ -125,43 +127,75 @@ pub async fn get(tx: &mut Tx, id: RouteId) -> Result<Option<Route>> {
         .await
 }
 
+/// Returns those of these routes that are not deleted, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn get_many(tx: &mut Tx, ids: &[RouteId]) -> Result<Vec<Route>> {
+    tx.query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM routes r
+         WHERE r.id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND r.deleted_at IS NULL ORDER BY r.id"
+    ))
+    .bind(set(ids))
+    .fetch_all()
+    .await
+}
+
 /// Returns the undeleted roles bound to a route, by id.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn roles(tx: &mut Tx, id: RouteId) -> Result<Vec<RoleInfo>> {
-    tx.query(
-        "SELECT roles.id, roles.name, roles.description
-         FROM route_roles JOIN roles ON roles.id = route_roles.role_id
-         WHERE route_roles.route_id = $1 AND roles.deleted_at IS NULL ORDER BY roles.id",
-    )
-    .bind(id)
-    .fetch_all()
-    .await
+    Ok(ROUTES.of(tx, [id.0]).await?.remove(&id.0).unwrap_or_default())
 }
 
-/// Lists undeleted routes by priority, then id.
+/// Adds to each route the undeleted roles bound to it, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn with_roles(tx: &mut Tx, found: Vec<Route>) -> Result<Vec<(Route, Vec<RoleInfo>)>> {
+    let mut bound = ROUTES.of(tx, found.iter().map(|route| route.id.0)).await?;
+    let with_its_own = |route: Route| {
+        let roles = bound.remove(&route.id.0).unwrap_or_default();
+        (route, roles)
+    };
+    Ok(found.into_iter().map(with_its_own).collect())
+}
+
+/// Binds an undeleted role to a route; false when it was bound already.
+///
+/// # Errors
+/// [`Error::Reference`](super::Error::Reference) when there is no such route.
+pub async fn bind(tx: &mut Tx, id: RouteId, role: RoleId) -> Result<bool> {
+    Ok(ROUTES.add(tx, id.0, &[role]).await? > 0)
+}
+
+/// Takes a role off a route; false when it was not bound.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn unbind(tx: &mut Tx, id: RouteId, role: RoleId) -> Result<bool> {
+    ROUTES.remove(tx, id.0, role).await
+}
+
+/// Lists routes by priority, then id.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<RouteRow>> {
     let rows = tx
         .query(concat!(
-            "SELECT ",
-            columns!(),
-            r", m.name AS module_name, p.route AS parent_route,
-               (SELECT COUNT(*) FROM routes c WHERE c.parent_id = r.id AND c.deleted_at IS NULL) AS children_count
-              FROM routes r
-              LEFT JOIN modules m ON m.id = r.module_id AND m.deleted_at IS NULL
-              LEFT JOIN routes p ON p.id = r.parent_id AND p.deleted_at IS NULL
-              WHERE r.deleted_at IS NULL
+            select_rows!(),
+            r"WHERE ($7 OR r.deleted_at IS NULL)
                 AND ($1 IS NULL OR r.module_id = $1)
                 AND ($2 IS NULL OR r.parent_id = $2)
                 AND (NOT $3 OR r.parent_id IS NULL)
                 AND ($4 IS NULL OR lower(r.route) LIKE $4 ESCAPE '\' OR lower(r.label) LIKE $4 ESCAPE '\')
                 AND ($5 IS NULL OR r.is_active = $5)
                 AND ($6 IS NULL OR r.is_sidebar = $6)
-              ORDER BY r.priority, r.id LIMIT $7 OFFSET $8"
+              ORDER BY r.priority, r.id LIMIT $8 OFFSET $9"
         ))
         .bind(filter.module_id)
         .bind(filter.parent_id)
@@ -169,35 +203,37 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<RouteR
         .bind(contains_ascii(filter.search.as_deref()))
         .bind(filter.is_active)
         .bind(filter.is_sidebar)
+        .bind(filter.include_deleted)
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all::<Row>()
         .await?;
-    let mut bound = roles_of(tx, Ids::new(rows.iter().map(|row| row.route.id.0))).await?;
-    let row = |Row { route, module_name, parent_route, children_count }| {
-        let roles = bound.remove(&route.id).unwrap_or_default();
-        RouteRow { route, module_name, parent_route, children_count, roles }
-    };
-    Ok(rows.into_iter().map(row).collect())
+    complete(tx, rows).await
 }
 
-async fn roles_of(tx: &mut Tx, routes: Ids) -> Result<BTreeMap<RouteId, Vec<RoleInfo>>> {
+/// Returns those of these routes that are not deleted as lists show them, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn rows(tx: &mut Tx, ids: &[RouteId]) -> Result<Vec<RouteRow>> {
     let rows = tx
-        .query(
-            "SELECT route_roles.route_id, roles.id, roles.name, roles.description
-             FROM route_roles JOIN roles ON roles.id = route_roles.role_id
-             WHERE roles.deleted_at IS NULL
-               AND route_roles.route_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
-             ORDER BY roles.id",
-        )
-        .bind(routes)
-        .fetch_all::<RoleOf>()
+        .query(concat!(
+            select_rows!(),
+            "WHERE r.id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND r.deleted_at IS NULL ORDER BY r.id"
+        ))
+        .bind(set(ids))
+        .fetch_all::<Row>()
         .await?;
-    let mut of_route: BTreeMap<RouteId, Vec<RoleInfo>> = BTreeMap::new();
-    for RoleOf { route_id, role } in rows {
-        of_route.entry(route_id).or_default().push(role);
-    }
-    Ok(of_route)
+    complete(tx, rows).await
+}
+
+async fn complete(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<RouteRow>> {
+    let mut bound = ROUTES.of(tx, rows.iter().map(|row| row.route.id.0)).await?;
+    let row = |Row { route, deleted_at, module_name, parent_route, children_count }| {
+        let roles = bound.remove(&route.id.0).unwrap_or_default();
+        RouteRow { route, deleted_at, module_name, parent_route, children_count, roles }
+    };
+    Ok(rows.into_iter().map(row).collect())
 }
 
 /// Counts what [`list`] would return without a page.
@@ -207,7 +243,7 @@ async fn roles_of(tx: &mut Tx, routes: Ids) -> Result<BTreeMap<RouteId, Vec<Role
 pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
     tx.query(
         r"SELECT COUNT(*) FROM routes r
-          WHERE r.deleted_at IS NULL
+          WHERE ($7 OR r.deleted_at IS NULL)
             AND ($1 IS NULL OR r.module_id = $1)
             AND ($2 IS NULL OR r.parent_id = $2)
             AND (NOT $3 OR r.parent_id IS NULL)
@@ -221,23 +257,28 @@ pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
     .bind(contains_ascii(filter.search.as_deref()))
     .bind(filter.is_active)
     .bind(filter.is_sidebar)
+    .bind(filter.include_deleted)
     .fetch_value()
     .await
 }
 
-/// Returns the undeleted routes of a module by priority, then id.
+/// Returns the undeleted routes of these modules with their roles, by priority, then id.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn of_module(tx: &mut Tx, module: ModuleId) -> Result<Vec<Route>> {
-    tx.query(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM routes r WHERE r.module_id = $1 AND r.deleted_at IS NULL ORDER BY r.priority, r.id"
-    ))
-    .bind(module)
-    .fetch_all()
-    .await
+pub async fn of_modules(tx: &mut Tx, modules: &[ModuleId]) -> Result<Vec<(Route, Vec<RoleInfo>)>> {
+    let found = tx
+        .query(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM routes r
+             WHERE r.module_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND r.deleted_at IS NULL
+             ORDER BY r.priority, r.id"
+        ))
+        .bind(Ids::new(modules.iter().map(|id| id.0)))
+        .fetch_all()
+        .await?;
+    with_roles(tx, found).await
 }
 
 /// Returns the undeleted children of a route by priority, then id.
@@ -251,6 +292,21 @@ pub async fn children(tx: &mut Tx, parent: RouteId) -> Result<Vec<Route>> {
         " FROM routes r WHERE r.parent_id = $1 AND r.deleted_at IS NULL ORDER BY r.priority, r.id"
     ))
     .bind(parent)
+    .fetch_all()
+    .await
+}
+
+/// Returns the undeleted children of these routes: parent and child, by parent.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn children_of(tx: &mut Tx, parents: &[RouteId]) -> Result<Vec<(RouteId, RouteId)>> {
+    tx.query(
+        "SELECT parent_id, id FROM routes
+         WHERE parent_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND deleted_at IS NULL
+         ORDER BY parent_id, id",
+    )
+    .bind(set(parents))
     .fetch_all()
     .await
 }
@@ -340,10 +396,42 @@ pub async fn update(tx: &mut Tx, id: RouteId, patch: &RoutePatch, now: Timestamp
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {
-        tx.query("DELETE FROM route_roles WHERE route_id = $1").bind(id).execute().await?;
-        bind_roles(tx, id, roles).await?;
+        ROUTES.replace(tx, id.0, roles).await?;
     }
     Ok(changed > 0)
+}
+
+/// Switches undeleted routes on or off; returns how many that changed.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn set_active(tx: &mut Tx, ids: &[RouteId], is_active: bool, now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE routes SET is_active = $2, updated_at = $3
+         WHERE id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND is_active <> $2 AND deleted_at IS NULL",
+    )
+    .bind(set(ids))
+    .bind(is_active)
+    .bind(now)
+    .execute()
+    .await
+}
+
+/// Gives undeleted routes their places; returns how many there are.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn reorder(tx: &mut Tx, places: &[(RouteId, i64)], now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE routes SET priority = place.priority, updated_at = $2
+         FROM (SELECT CAST(key AS BIGINT) AS id, CAST(CAST(value AS TEXT) AS BIGINT) AS priority
+               FROM json_each($1)) AS place
+         WHERE routes.id = place.id AND routes.deleted_at IS NULL",
+    )
+    .bind(Ids::with_numbers(places.iter().map(|(id, priority)| (id.0, *priority))))
+    .bind(now)
+    .execute()
+    .await
 }
 
 /// Marks a route as deleted, which frees its path; false when there is none.
@@ -351,6 +439,30 @@ pub async fn update(tx: &mut Tx, id: RouteId, patch: &RoutePatch, now: Timestamp
 /// # Errors
 /// What the database refuses.
 pub async fn delete(tx: &mut Tx, id: RouteId, now: Timestamp) -> Result<bool> {
-    let query = tx.query("UPDATE routes SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL");
+    Ok(delete_many(tx, &[id], now).await? > 0)
+}
+
+/// Marks routes as deleted, which frees their paths; returns how many there were.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn delete_many(tx: &mut Tx, ids: &[RouteId], now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE routes SET deleted_at = $2
+         WHERE id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND deleted_at IS NULL",
+    )
+    .bind(set(ids))
+    .bind(now)
+    .execute()
+    .await
+}
+
+/// Takes a deletion back; false when there is no deleted route of that id.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when the module has another route of that path and host by now.
+pub async fn restore(tx: &mut Tx, id: RouteId, now: Timestamp) -> Result<bool> {
+    let query =
+        tx.query("UPDATE routes SET deleted_at = NULL, updated_at = $2 WHERE id = $1 AND deleted_at IS NOT NULL");
     Ok(query.bind(id).bind(now).execute().await? > 0)
 }

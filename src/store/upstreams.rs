@@ -9,6 +9,16 @@ use super::{
 };
 use crate::model::{NewUpstream, Timestamp, Upstream, UpstreamId, UpstreamPatch};
 
+/// An upstream as lists show it.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct UpstreamRow {
+    /// The upstream.
+    #[sqlx(flatten)]
+    pub upstream: Upstream,
+    /// When it was deleted, if it was.
+    pub deleted_at: Option<Timestamp>,
+}
+
 /// Stores an upstream.
 ///
 /// # Errors
@@ -49,28 +59,30 @@ pub async fn get(tx: &mut Tx, id: UpstreamId) -> Result<Option<Upstream>> {
     .await
 }
 
-/// Lists undeleted upstreams by id.
+/// Lists upstreams by id.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn list(tx: &mut Tx, page: Page) -> Result<Vec<Upstream>> {
+pub async fn list(tx: &mut Tx, include_deleted: bool, page: Page) -> Result<Vec<UpstreamRow>> {
     tx.query(
         "SELECT id, name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries, health_check,
-                max_body_bytes
-         FROM upstreams WHERE deleted_at IS NULL ORDER BY id LIMIT $1 OFFSET $2",
+                max_body_bytes, deleted_at
+         FROM upstreams WHERE ($1 OR deleted_at IS NULL) ORDER BY id LIMIT $2 OFFSET $3",
     )
+    .bind(include_deleted)
     .bind(page.limit())
     .bind(page.offset())
     .fetch_all()
     .await
 }
 
-/// Counts the undeleted upstreams.
+/// Counts what [`list`] would return without a page.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn count(tx: &mut Tx) -> Result<i64> {
-    tx.query("SELECT COUNT(*) FROM upstreams WHERE deleted_at IS NULL").fetch_value().await
+pub async fn count(tx: &mut Tx, include_deleted: bool) -> Result<i64> {
+    let query = tx.query("SELECT COUNT(*) FROM upstreams WHERE ($1 OR deleted_at IS NULL)");
+    query.bind(include_deleted).fetch_value().await
 }
 
 /// Returns the id of the undeleted upstream of that name.
@@ -120,5 +132,15 @@ pub async fn update(tx: &mut Tx, id: UpstreamId, patch: &UpstreamPatch, now: Tim
 /// What the database refuses.
 pub async fn delete(tx: &mut Tx, id: UpstreamId, now: Timestamp) -> Result<bool> {
     let query = tx.query("UPDATE upstreams SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL");
+    Ok(query.bind(id).bind(now).execute().await? > 0)
+}
+
+/// Takes a deletion back; false when there is no deleted upstream of that id.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when the name was given to another meanwhile.
+pub async fn restore(tx: &mut Tx, id: UpstreamId, now: Timestamp) -> Result<bool> {
+    let query =
+        tx.query("UPDATE upstreams SET deleted_at = NULL, updated_at = $2 WHERE id = $1 AND deleted_at IS NOT NULL");
     Ok(query.bind(id).bind(now).execute().await? > 0)
 }

@@ -15,6 +15,7 @@
 //! Readers record what is wrong and go on, since clients get all entries in one answer. Each returns `None` only if it
 //! recorded an issue, and the closure given to [`Input::finish`] runs only if there is none: `?` inside it never fails.
 
+mod array;
 mod field;
 mod issue;
 mod json;

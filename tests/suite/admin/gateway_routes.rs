@@ -47,7 +47,7 @@ on_both!(what_the_table_cannot_hold_is_refused, |backend| async move {
         admin.delete(&format!("/routes/{entry}")).await.expect(200);
     }
     let after = app.running.control().snapshots().load().revision();
-    assert_eq!((admin.get("/routes/").await.text, after), (before, revision + 18), "9 were made and deleted");
+    assert_eq!((admin.get("/routes/").await.text, after), (before, revision), "entries of the tree are in no rule");
 });
 
 on_both!(operations_that_contradict_themselves_are_refused, |backend| async move {

@@ -6,6 +6,7 @@ mod conditional;
 mod escalation;
 mod gateway_routes;
 mod modules;
+mod navigation;
 mod outage;
 mod permissions;
 mod roles;

@@ -157,3 +157,155 @@ on_both!(lists_come_by_priority, |backend| async move {
         admin.get(&format!("/modules/?{query}")).await.expect(422);
     }
 });
+
+on_both!(a_module_is_switched_on_and_off, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let toggle = async || admin.call("PATCH", "/modules/2/toggle-status").await.expect(200);
+    let off = toggle().await;
+    let module = off.json();
+    assert_eq!(
+        (&module["is_active"], &module["route_count"], &module["name"]),
+        (&json!(false), &json!(7), &json!("administration"))
+    );
+    assert_timestamp(&module["updated_at"]);
+    let on = toggle().await;
+    assert_eq!(on.json()["is_active"], true);
+    assert!(revision(&on) > revision(&off), "the gateway's rules know whether it is on");
+    refused(admin.call("PATCH", "/modules/999/toggle-status").await, 404, "Module not found");
+});
+
+on_both!(active_ones_come_with_their_routes, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let off = json!({ "name": "off", "label": "Off", "is_active": false, "priority": 0 });
+    admin.made("/modules/", off).await;
+    let active = admin.get("/modules/active").await.expect(200);
+    assert_eq!(ids(&active), [1, 2, 3]);
+    for module in active.json().as_array().unwrap() {
+        let one = admin.get(&format!("/modules/{}", id(module))).await.expect(200).json();
+        assert_eq!(module, &one);
+    }
+    let listed = admin.get("/modules/2/routes").await.expect(200);
+    assert_eq!(listed.text, admin.get("/routes/?module_id=2").await.expect(200).text);
+    refused(admin.get("/modules/999/routes").await, 404, "Module not found");
+});
+
+on_both!(several_are_deleted_at_once, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let mut made = Vec::new();
+    for name in ["a", "b", "c"] {
+        made.push(id(&admin.made("/modules/", json!({ "name": name, "label": name })).await));
+    }
+    let delete = async |ids: Value| admin.post("/modules/bulk-delete", json!({ "module_ids": ids })).await;
+    refused(delete(json!([])).await, 400, "No module IDs provided");
+    refused(delete(json!([999, 998])).await, 404, "No modules found with the provided IDs");
+    refused(delete(json!([2, 999])).await, 400, "No valid modules to delete");
+    assert_eq!(
+        issues(admin.post("/modules/bulk-delete", json!({})).await),
+        ["missing body.module_ids: Field required"]
+    );
+    assert_eq!(
+        issues(delete((0..1001).collect()).await),
+        ["too_long body.module_ids: List should have at most 1000 items after validation, not 1001"]
+    );
+    let answer = delete(json!([made[0], 2, 999, made[1], made[0]])).await.expect(200).json();
+    assert_eq!(
+        answer,
+        json!({
+            "message": "2 module(s) deleted successfully", "success": true, "affected": 2,
+            "failed": [
+                { "id": 999, "detail": "Module not found" },
+                { "id": 2, "detail": "Cannot delete module that has associated routes" },
+            ],
+        })
+    );
+    assert_eq!(ids(&admin.get("/modules/").await), [1, made[2], 2, 3]);
+});
+
+on_both!(several_are_switched_at_once, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let set =
+        async |ids: Value, on: Value| admin.post("/modules/bulk-status", json!({ "ids": ids, "is_active": on })).await;
+    refused(set(json!([]), json!(true)).await, 400, "No module IDs provided");
+    refused(set(json!([999]), json!(true)).await, 404, "No modules found with the provided IDs");
+    assert_eq!(issues(set(json!([1]), Value::Null).await).len(), 1);
+    let off = set(json!([1, 2, 999]), json!(false)).await.expect(200);
+    let unknown = json!([{ "id": 999, "detail": "Module not found" }]);
+    assert_eq!(
+        off.json(),
+        json!({ "message": "2 module(s) deactivated successfully", "success": true, "affected": 2, "failed": unknown })
+    );
+    assert_eq!(ids(&admin.get("/modules/?is_active=false").await), [1, 2]);
+    let again = set(json!([1]), json!(false)).await.expect(200);
+    assert_eq!(revision(&again), revision(&off), "nothing changed");
+    let on = set(json!([2, 1]), json!(true)).await.expect(200);
+    assert_eq!(on.json()["message"], "2 module(s) activated successfully");
+    assert!(revision(&on) > revision(&again));
+});
+
+on_both!(they_are_put_in_order_all_or_none, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let order = async |body: Value| admin.call("PATCH", "/modules/reorder").json(body).await;
+    let before = admin.get("/modules/").await;
+    refused(order(json!([{ "id": 3, "priority": 0 }, { "id": 999, "priority": 1 }])).await, 404, "Module not found");
+    assert_eq!(admin.get("/modules/").await.text, before.text);
+    refused(order(json!([])).await, 400, "No module IDs provided");
+    let two = json!([{ "id": 3, "priority": 0 }, { "id": 3, "priority": 1 }]);
+    assert_eq!(issues(order(two).await), ["value_error body: Value error, Each id may stand there only once"]);
+    let wrong = json!([{ "id": "x", "priority": -1 }, 1, {}]);
+    assert_eq!(
+        issues(order(wrong).await),
+        [
+            "int_parsing body.0.id: Input should be a valid integer, unable to parse string as an integer",
+            "greater_than_equal body.0.priority: Input should be greater than or equal to 0",
+            "model_attributes_type body.1: Input should be a valid dictionary or object to extract fields from",
+            "missing body.2.id: Field required",
+            "missing body.2.priority: Field required",
+        ]
+    );
+    assert_eq!(issues(order(json!({ "id": 1 })).await), ["list_type body: Input should be a valid list"]);
+    let places = json!([{ "id": 3, "priority": 0 }, { "id": 2, "priority": 1 }, { "id": 1, "priority": 2 }]);
+    let answer = order(places).await.expect(200);
+    assert_eq!(answer.json(), json!({ "message": "3 module(s) reordered successfully", "success": true }));
+    assert_eq!(ids(&admin.get("/modules/").await), [3, 2, 1]);
+});
+
+on_both!(a_deleted_one_is_listed_and_restored, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let new = || json!({ "name": "shop", "label": "Shop", "role_ids": [3] });
+    let module = id(&admin.made("/modules/", new()).await);
+    let path = format!("/modules/{module}");
+    let restore = async || admin.call("POST", &format!("{path}/restore")).await;
+    refused(restore().await, 400, "Module is not deleted");
+    refused(admin.call("POST", "/modules/999/restore").await, 404, "Module not found");
+    admin.delete(&path).await.expect(200);
+    assert_eq!(admin.get("/modules/count?include_deleted=1").await.expect(200).text, "4");
+    let listed = admin.get("/modules/?include_deleted=true&search=shop").await.expect(200).json();
+    assert_timestamp(&listed[0]["deleted_at"]);
+    assert_eq!(ids(&admin.get("/modules/").await), [1, 2, 3]);
+    let restored = restore().await.expect(200).json();
+    assert_eq!((id(&restored), ids_of(&restored["roles"]), &restored["route_count"]), (module, vec![3], &json!(0)));
+    admin.delete(&path).await.expect(200);
+    admin.made("/modules/", new()).await;
+    refused(restore().await, 400, "Module name 'shop' already exists");
+});
+
+on_both!(what_only_people_see_leaves_the_rules_alone, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let before = revision(&admin.put("/modules/2", json!({ "label": "A" })).await.expect(200));
+    for body in
+        [json!({ "icon": "I", "priority": 4 }), json!({ "route": "/a", "role_ids": [3] }), json!({ "is_active": true })]
+    {
+        assert_eq!(revision(&admin.put("/modules/2", body.clone()).await.expect(200)), before, "{body}");
+    }
+    for (number, body) in [json!({ "name": "other" }), json!({ "is_active": false })].into_iter().enumerate() {
+        let after = revision(&admin.put("/modules/2", body.clone()).await.expect(200));
+        assert_eq!(after, before + 1 + i64::try_from(number).unwrap(), "{body}");
+    }
+});

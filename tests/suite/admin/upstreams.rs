@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Caller, id, ids, issues, keys, refused, revision};
+use super::{Caller, assert_timestamp, id, ids, issues, keys, refused, revision};
 use crate::support::app::App;
 use crate::support::raw::Recorder;
 
@@ -50,6 +50,28 @@ on_both!(an_upstream_is_made_read_changed_and_deleted, |backend| async move {
         refused(answer, 404, "Upstream not found");
     }
     admin.post("/upstreams/", json!({ "name": "a", "targets": [{ "address": "[::1]:9" }] })).await.expect(200);
+});
+
+on_both!(a_deleted_one_is_listed_and_restored, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let new = || json!({ "name": "a", "targets": [{ "address": "127.0.0.1:9" }] });
+    let first = admin.made("/upstreams/", new()).await;
+    let path = format!("/upstreams/{}", id(&first));
+    let restore = async || admin.call("POST", &format!("{path}/restore")).await;
+    refused(restore().await, 400, "Upstream is not deleted");
+    refused(admin.call("POST", "/upstreams/999/restore").await, 404, "Upstream not found");
+    let deleted = admin.delete(&path).await.expect(200);
+    assert_eq!(admin.get("/upstreams/count?include_deleted=true").await.expect(200).text, "2");
+    let listed = admin.get("/upstreams/?include_deleted=yes").await.expect(200).json();
+    assert_eq!((keys(&listed[0]).len(), keys(&listed[1]).last()), (12, Some(&"deleted_at")));
+    assert_timestamp(&listed[1]["deleted_at"]);
+    let restored = restore().await.expect(200);
+    assert_eq!(restored.json(), first);
+    assert!(revision(&restored) > revision(&deleted));
+    admin.delete(&path).await.expect(200);
+    admin.made("/upstreams/", new()).await;
+    refused(restore().await, 400, "Upstream name already exists");
 });
 
 on_both!(what_cannot_work_is_refused, |backend| async move {

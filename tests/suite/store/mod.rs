@@ -2,6 +2,7 @@ mod changes;
 mod database;
 mod migrations;
 mod modules;
+mod navigation;
 mod permissions;
 mod roles;
 mod routes;

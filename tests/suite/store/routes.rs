@@ -176,7 +176,66 @@ on_both!(lists_are_filtered, |backend| async move {
     assert_eq!(rows[1].roles, routes::roles(&mut tx, parent).await.unwrap());
     let ids = |found: Vec<cedargate::model::Route>| found.into_iter().map(|route| route.id).collect::<Vec<_>>();
     assert_eq!(ids(routes::children(&mut tx, parent).await.unwrap()), [one, two]);
-    assert_eq!(ids(routes::of_module(&mut tx, home).await.unwrap()), [one, two, parent]);
+    let both = routes::of_modules(&mut tx, &[home, other, ModuleId(999)]).await.unwrap();
+    assert_eq!(both.iter().map(|(route, _)| route.id).collect::<Vec<_>>(), [one, two, parent, away]);
+    assert_eq!(both.iter().map(|(_, roles)| roles.len()).collect::<Vec<_>>(), [0, 0, 1, 0]);
+    assert_eq!(routes::of_modules(&mut tx, &[other]).await.unwrap().len(), 1);
+    let wanted = [two, gone, parent, RouteId(999)];
+    assert_eq!(ids(routes::get_many(&mut tx, &wanted).await.unwrap()), [parent, two]);
+    let mut some = routes::rows(&mut tx, &wanted).await.unwrap();
+    some.sort_by_key(|row| row.route.priority);
+    assert_eq!((some.len(), &some[0], &some[1]), (2, &rows[0], &rows[1]));
+    assert_eq!(routes::children_of(&mut tx, &wanted).await.unwrap(), [(parent, one), (parent, two)]);
+    let with_deleted = Filter { parent_id: Some(parent), include_deleted: true, ..all() };
+    let shown = routes::list(&mut tx, &with_deleted, Page::ALL).await.unwrap();
+    let shown: Vec<_> = shown.into_iter().map(|row| (row.route.id, row.deleted_at)).collect();
+    assert_eq!(shown, [(one, None), (two, None), (gone, Some(at(1)))]);
+    assert_eq!(routes::count(&mut tx, &with_deleted).await.unwrap(), 3);
     let blog = UpstreamName::try_from("blog").unwrap();
     assert_eq!(ids(routes::using_upstream(&mut tx, &blog).await.unwrap()), [away]);
+});
+
+on_both!(a_deletion_can_be_taken_back, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let home = module(&mut tx, "home", &[]).await;
+    let [one, two] = [route(&mut tx, home, "/one").await, route(&mut tx, home, "/two").await];
+    assert_eq!(routes::delete_many(&mut tx, &[one, two, RouteId(999)], at(1)).await.unwrap(), 2);
+    assert_eq!(routes::delete_many(&mut tx, &[one, two], at(1)).await.unwrap(), 0);
+    assert!(routes::restore(&mut tx, one, at(2)).await.unwrap());
+    assert!(!routes::restore(&mut tx, one, at(2)).await.unwrap());
+    assert_eq!(routes::get(&mut tx, one).await.unwrap().unwrap().updated_at, Some(at(2)));
+    route(&mut tx, home, "/two").await;
+    assert_conflict(routes::restore(&mut tx, two, at(2)).await, None);
+});
+
+on_both!(several_are_switched_and_put_in_order, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let home = module(&mut tx, "home", &[]).await;
+    let [one, two, gone] =
+        [route(&mut tx, home, "/1").await, route(&mut tx, home, "/2").await, route(&mut tx, home, "/3").await];
+    routes::delete(&mut tx, gone, at(1)).await.unwrap();
+    let all = [two, gone, one, RouteId(999)];
+    assert_eq!(routes::set_active(&mut tx, &all[..1], false, at(2)).await.unwrap(), 1);
+    assert_eq!(routes::set_active(&mut tx, &all, false, at(3)).await.unwrap(), 1);
+    let places = [(two, 3), (one, 70), (gone, 1), (RouteId(999), 2)];
+    assert_eq!(routes::reorder(&mut tx, &places, at(4)).await.unwrap(), 2);
+    let found = routes::get_many(&mut tx, &all).await.unwrap();
+    let seen: Vec<_> = found.iter().map(|row| (row.id, row.is_active, row.priority, row.updated_at)).collect();
+    assert_eq!(seen, [(one, false, 70, Some(at(4))), (two, false, 3, Some(at(4)))]);
+});
+
+on_both!(roles_are_bound_one_by_one, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let admin = role(&mut tx, "admin", &[]).await;
+    let home = module(&mut tx, "home", &[]).await;
+    let id = route(&mut tx, home, "/one").await;
+    assert!(routes::bind(&mut tx, id, admin).await.unwrap());
+    assert!(!routes::bind(&mut tx, id, admin).await.unwrap());
+    assert!(!routes::bind(&mut tx, id, RoleId(999)).await.unwrap());
+    assert_eq!(routes::roles(&mut tx, id).await.unwrap().iter().map(|role| role.id).collect::<Vec<_>>(), [admin]);
+    assert!(routes::unbind(&mut tx, id, admin).await.unwrap());
+    assert!(!routes::unbind(&mut tx, id, admin).await.unwrap());
 });

@@ -52,12 +52,23 @@ on_both!(a_name_is_unique_until_deleted, |backend| async move {
     assert_conflict(upstreams::insert(&mut tx, &new_upstream("a"), at(1)).await, Some("name"));
     drop(tx);
     let mut tx = db.write().await.unwrap();
-    let ids = |found: Vec<cedargate::model::Upstream>| found.into_iter().map(|row| row.id).collect::<Vec<_>>();
-    assert_eq!(ids(upstreams::list(&mut tx, Page::ALL).await.unwrap()), [a, b]);
-    assert_eq!(ids(upstreams::list(&mut tx, Page { skip: 1, limit: 5 }).await.unwrap()), [b]);
+    let ids = |found: Vec<upstreams::UpstreamRow>| found.into_iter().map(|row| row.upstream.id).collect::<Vec<_>>();
+    assert_eq!(ids(upstreams::list(&mut tx, false, Page::ALL).await.unwrap()), [a, b]);
+    assert_eq!(ids(upstreams::list(&mut tx, false, Page { skip: 1, limit: 5 }).await.unwrap()), [b]);
     assert_eq!(upstreams::find(&mut tx, "a").await.unwrap(), Some(a));
     assert!(upstreams::delete(&mut tx, a, at(1)).await.unwrap());
     assert!(!upstreams::delete(&mut tx, a, at(1)).await.unwrap());
-    assert_eq!((upstreams::find(&mut tx, "a").await.unwrap(), upstreams::count(&mut tx).await.unwrap()), (None, 1));
+    assert_eq!(
+        (upstreams::find(&mut tx, "a").await.unwrap(), upstreams::count(&mut tx, false).await.unwrap()),
+        (None, 1)
+    );
+    let all = upstreams::list(&mut tx, true, Page::ALL).await.unwrap();
+    assert_eq!(all.iter().map(|row| row.deleted_at).collect::<Vec<_>>(), [Some(at(1)), None]);
+    assert_eq!(upstreams::count(&mut tx, true).await.unwrap(), 2);
+    assert!(upstreams::restore(&mut tx, a, at(2)).await.unwrap());
+    assert!(!upstreams::restore(&mut tx, a, at(2)).await.unwrap());
+    assert_eq!(upstreams::find(&mut tx, "a").await.unwrap(), Some(a));
+    assert!(upstreams::delete(&mut tx, a, at(3)).await.unwrap());
     assert_ne!(upstream(&mut tx, "a").await, a);
+    assert_conflict(upstreams::restore(&mut tx, a, at(4)).await, Some("name"));
 });
