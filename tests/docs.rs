@@ -91,9 +91,16 @@ fn every_setting_has_its_row() {
 /// Methods of each endpoint, as the admin service's files declare them.
 fn endpoints() -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir("src/admin").unwrap() {
-        let path = entry.unwrap().path();
-        let text = if path.is_file() { fs::read_to_string(&path).unwrap() } else { String::new() };
+    let mut directories = vec![std::path::PathBuf::from("src/admin")];
+    let mut files = Vec::new();
+    while let Some(directory) = directories.pop() {
+        let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        let (below, here): (Vec<_>, Vec<_>) = paths.partition(|path| path.is_dir());
+        directories.extend(below);
+        files.extend(here);
+    }
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
         for declaration in text.split(".at(\"").skip(1) {
             let (path, rest) = declaration.split_once('"').unwrap();
             let calls = rest.split('\n').next().unwrap();

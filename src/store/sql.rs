@@ -42,6 +42,13 @@ impl Ids {
         let members: Vec<String> = ids.into_iter().map(|id| format!("\"{id}\":0")).collect();
         Self(format!("{{{}}}", members.join(",")))
     }
+
+    /// A set of names, in the same way: `name IN (SELECT key FROM json_each($1))`.
+    pub(super) fn names<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let members: Vec<String> =
+            names.into_iter().map(|name| format!("{}:0", serde_json::Value::from(text(name)))).collect();
+        Self(format!("{{{}}}", members.join(",")))
+    }
 }
 
 impl Type<Sqlite> for Ids {

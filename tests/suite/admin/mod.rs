@@ -1,6 +1,8 @@
 //! The admin API against its contract, on both databases and over real connections.
 
 mod access;
+mod accounts;
+mod assignments;
 mod bad_input;
 mod gateway_routes;
 mod modules;
@@ -11,6 +13,7 @@ mod routes;
 mod sessions;
 mod upstreams;
 mod users;
+mod users_bulk;
 
 use serde_json::{Value, json};
 
