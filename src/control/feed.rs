@@ -171,7 +171,9 @@ impl Control {
         let now = write.now();
         let ended = users::remove_ended(write.tx(), now, ENDED_AT_ONCE).await?;
         let users: BTreeSet<UserId> = ended.iter().map(|(user, _)| *user).collect();
-        users.into_iter().for_each(|user| write.touch(Change::User(user)));
+        for user in users {
+            write.touch(Change::User(user));
+        }
         write.commit(()).await?;
         for (user, role) in &ended {
             info!(target: SECURITY, { user.id = %user, role.id = %role }, "assignment ended");
@@ -226,4 +228,19 @@ fn describe(error: &Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alarm_rings_on_time_and_no_later_than_a_poll() {
+        let now = Timestamp::now();
+        let delay = |at| Alarm { at, ..Alarm::default() }.delay(now);
+        assert_eq!(delay(None), POLL);
+        assert_eq!(delay(Some(now.plus_seconds(60))), POLL);
+        assert_eq!(delay(Some(now)), Duration::from_millis(1));
+        assert_eq!(delay(Some(now.plus_seconds(-5))), Duration::ZERO);
+    }
 }

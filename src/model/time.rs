@@ -49,7 +49,8 @@ impl TryFrom<&str> for Timestamp {
 
     /// Reads RFC 3339, such as `2030-01-01T00:00:00Z`.
     fn try_from(text: &str) -> Result<Self, Self::Error> {
-        let time = DateTime::parse_from_rfc3339(text).map_err(|_| "RFC 3339 is expected, as in 2030-01-01T00:00:00Z")?;
+        let time =
+            DateTime::parse_from_rfc3339(text).map_err(|_| "RFC 3339 is expected, as in 2030-01-01T00:00:00Z")?;
         let time = time.to_utc();
         // Databases compare as text what has four digits, and know no second of 61.
         let is_plain = (1..=9999).contains(&time.year()) && time.nanosecond() < 1_000_000_000;

@@ -195,9 +195,7 @@ pub async fn granted(tx: &mut Tx, roles: &[RoleId]) -> Result<Vec<PermissionName
 /// # Errors
 /// What the database refuses.
 pub async fn next_end(tx: &mut Tx) -> Result<Option<Timestamp>> {
-    let query = tx.query(
-        "SELECT expires_at FROM user_roles WHERE expires_at IS NOT NULL ORDER BY expires_at LIMIT 1",
-    );
+    let query = tx.query("SELECT expires_at FROM user_roles WHERE expires_at IS NOT NULL ORDER BY expires_at LIMIT 1");
     Ok(query.fetch_optional::<(Timestamp,)>().await?.map(|(end,)| end))
 }
 

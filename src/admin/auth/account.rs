@@ -123,20 +123,20 @@ impl Auth {
 
 /// What a user is, and may do by grants.
 #[derive(Debug, Serialize)]
-pub(super) struct Permissions {
+pub(super) struct Rights {
     user_id: UserId,
     username: Username,
     roles: Vec<RoleInfo>,
     permissions: Vec<PermissionName>,
 }
 
-pub(super) async fn permissions(State(auth): State<Auth>, call: Call) -> Result<Json<Permissions>, Error> {
+pub(super) async fn permissions(State(auth): State<Auth>, call: Call) -> Result<Json<Rights>, Error> {
     let (caller, _input) = call.signed_in();
     let mut tx = auth.control.read().await?;
     let roles = users::effective(&mut tx, caller.id(), Timestamp::now()).await?;
     let ids: Vec<RoleId> = roles.iter().map(|role| role.id).collect();
     let permissions = users::granted(&mut tx, &ids).await?;
-    Ok(Json(Permissions { user_id: caller.id(), username: caller.username().clone(), roles, permissions }))
+    Ok(Json(Rights { user_id: caller.id(), username: caller.username().clone(), roles, permissions }))
 }
 
 /// Whose token it is.

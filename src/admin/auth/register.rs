@@ -19,7 +19,7 @@ use crate::telemetry::logs::SECURITY;
 
 /// Whoever presents a token is held to it, as everywhere.
 pub(super) enum Visitor {
-    Anonymous(Input),
+    Anonymous(Box<Input>),
     SignedIn(Box<Call>),
 }
 
@@ -33,7 +33,7 @@ where
         if request.headers().contains_key(header::AUTHORIZATION) {
             return Call::from_request(request, state).await.map(|call| Self::SignedIn(Box::new(call)));
         }
-        Input::from_request(request, state).await.map(Self::Anonymous)
+        Input::from_request(request, state).await.map(|input| Self::Anonymous(Box::new(input)))
     }
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn register(
     visitor: Visitor,
 ) -> Result<Written<User>, Error> {
     match visitor {
-        Visitor::Anonymous(input) => auth.sign_up(input, client).await,
+        Visitor::Anonymous(input) => auth.sign_up(*input, client).await,
         Visitor::SignedIn(call) => {
             let (caller, mut input) = call.permit("user:create")?;
             let account = Account::read(&mut input.body(), auth.policy);

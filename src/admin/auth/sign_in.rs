@@ -59,8 +59,7 @@ pub(super) async fn login(
     let known = users::credentials(&mut tx, name.trim()).await?;
     drop(tx);
     // One account, one limit, however it is spelt: name, address, `Somebody <address>`.
-    let account =
-        known.as_ref().map_or_else(|| users::normal_login(name.trim()), |known| known.username.to_string());
+    let account = known.as_ref().map_or_else(|| users::normal_login(name.trim()), |known| known.username.to_string());
     let outcome = auth.sign_in(&account, known, password, client, origin).await;
     auth.metrics.login(match &outcome {
         Ok(_) => "success",

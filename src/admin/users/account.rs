@@ -68,6 +68,10 @@ impl Account {
         let hash = hasher.hash(self.password.clone()).await?;
         let mut write = control.write().await?;
         let known = known_roles(write.tx(), [&self]).await?;
+        // Where both are taken, databases name either: the contract, the name.
+        if users::credentials(write.tx(), self.username.as_str()).await?.is_some() {
+            return Err(taken(store::Error::Conflict { column: Some("username".to_owned()) }));
+        }
         let now = write.now();
         let id = users::insert(write.tx(), &self.into_new(hash, &known, granted_by), now).await.map_err(taken)?;
         changed(write, id).await

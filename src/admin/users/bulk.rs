@@ -82,7 +82,9 @@ async fn done(
     failed: Vec<Failure>,
 ) -> Result<Written<Outcome>, Error> {
     let affected = users.len();
-    users.into_iter().for_each(|user| write.touch(Change::User(user)));
+    for user in users {
+        write.touch(Change::User(user));
+    }
     let message = format!("{affected} user(s) {what} successfully");
     Ok(write.commit(Outcome { message, success: true, affected, failed }).await?.into())
 }

@@ -100,7 +100,8 @@ on_both!(effective_roles_are_inherited_by_active_ones, |backend| async move {
     let effective = users::effective(&mut tx, ann, at(9)).await.unwrap();
     assert_eq!(effective.iter().map(|role| role.id).collect::<Vec<_>>(), [base, middle, top]);
     assert!(users::effective(&mut tx, ann, at(10)).await.unwrap().is_empty());
-    let names = |names: Vec<cedargate::model::PermissionName>| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let names =
+        |names: Vec<cedargate::model::PermissionName>| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let granted = users::granted(&mut tx, &[base, middle, top]).await.unwrap();
     assert_eq!(names(granted), ["article:read", "article:write"]);
     let patch = cedargate::model::PermissionPatch { is_active: Some(false), ..Default::default() };

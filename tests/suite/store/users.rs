@@ -116,7 +116,10 @@ on_both!(a_patch_changes_what_it_names, |backend| async move {
     let after = users::credentials(&mut tx, "ANNA@example.COM").await.unwrap().unwrap();
     assert_eq!((after.id, after.username.as_str(), after.is_active), (id, "anna", false));
     assert_eq!((after.password_hash.expose().as_str(), after.token_epoch), ("new", before.token_epoch + 1));
-    assert_eq!(users::get(&mut tx, id, at(9)).await.unwrap().unwrap().email, Email::try_from("Anna@example.com").unwrap());
+    assert_eq!(
+        users::get(&mut tx, id, at(9)).await.unwrap().unwrap().email,
+        Email::try_from("Anna@example.com").unwrap()
+    );
 });
 
 on_both!(new_roles_replace_the_old_and_keep_expiry, |backend| async move {
@@ -242,7 +245,9 @@ on_both!(a_deleted_user_is_listed_on_demand_and_comes_back, |backend| async move
     let admin = role(&mut tx, "admin", &[]).await;
     let first = user(&mut tx, "ann", &[admin]).await;
     users::delete(&mut tx, first, at(1)).await.unwrap();
-    let second = user(&mut tx, "ann", &[]).await;
+    let mut namesake = new_user("ann", &[]);
+    namesake.email = "other@example.com".try_into().unwrap();
+    let second = users::insert(&mut tx, &namesake, at(1)).await.unwrap();
     let all = Filter { include_deleted: true, ..Filter::default() };
     let listed = users::list(&mut tx, &all, Page::ALL, at(9)).await.unwrap();
     let brief: Vec<_> = listed.iter().map(|user| (user.id, user.deleted_at, user.roles.len())).collect();
