@@ -58,6 +58,8 @@ pub struct Parts {
     pub hasher: Hasher,
     /// What new passwords must satisfy.
     pub password_policy: Policy,
+    /// Whether anybody may make an account of their own.
+    pub user_registration: bool,
     /// Counts failed sign-ins.
     pub failures: LoginFailures,
     /// Counted into.
@@ -113,6 +115,8 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         control: control.clone(),
         minter: parts.minter.clone(),
         hasher: parts.hasher.clone(),
+        policy: parts.password_policy,
+        registration: parts.user_registration,
         failures: parts.failures.clone(),
         metrics: Arc::clone(&parts.metrics),
     };

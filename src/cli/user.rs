@@ -126,7 +126,7 @@ async fn create(
         let role = roles::find(write.tx(), stored_role_name(name)).await?;
         role_ids.push(role.with_context(|| format!("there is no role '{name}'"))?);
     }
-    let new = NewUser { username, email, password_hash, is_active: true, role_ids };
+    let new = NewUser { username, email, password_hash, is_active: true, role_ids, granted_by: None };
     let id = users::insert(write.tx(), &new, now).await?;
     write.touch(Change::User(id));
     Ok(write.commit(id).await?.value)

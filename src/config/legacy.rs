@@ -30,6 +30,7 @@ pub(super) static ALIASES: &[Alias] = &[
     same("SECRET_KEY", "auth.secret_key"),
     same("ACCESS_TOKEN_EXPIRE_MINUTES", "auth.access_token_minutes"),
     same("REFRESH_TOKEN_EXPIRE_DAYS", "auth.refresh_token_days"),
+    same("USER_REGISTRATION_ENABLED", "auth.user_registration"),
     same("PASSWORD_MIN_LENGTH", "password_policy.min_length"),
     same("PASSWORD_REQUIRE_UPPERCASE", "password_policy.require_uppercase"),
     same("PASSWORD_REQUIRE_LOWERCASE", "password_policy.require_lowercase"),

@@ -167,6 +167,7 @@ fn auth(values: &Values) -> Result<Auth, Error> {
             iterations: values.number("auth.argon2_iterations")?,
             parallelism: values.number("auth.argon2_parallelism")?,
         },
+        user_registration: values.switch("auth.user_registration"),
         login_failures: values.number("auth.login_failures")?,
         login_window: seconds(values, "auth.login_window_seconds")?,
     })

@@ -131,6 +131,8 @@ pub struct Auth {
     pub hash_queue: usize,
     /// Cost of a password hash.
     pub argon2: Argon2,
+    /// Whether anybody may make an account of their own.
+    pub user_registration: bool,
     /// Failures within the window after which sign-in is refused.
     pub login_failures: u32,
     /// The window.

@@ -52,6 +52,7 @@ pub(super) static KEYS: &[Key] = &[
     key("auth.argon2_memory_kib", Number(1_024, 1 << 22), "19456"),
     key("auth.argon2_iterations", Number(1, 100), "2"),
     key("auth.argon2_parallelism", Number(1, 64), "1"),
+    key("auth.user_registration", Switch, "true"),
     key("auth.login_failures", Number(1, 1_000_000), "5"),
     key("auth.login_window_seconds", Number(1, 30 * DAY_S), "900"),
     key("password_policy.preset", Choice(&["", "lenient"]), ""),

@@ -1,14 +1,15 @@
-//! Following what other nodes, and the command line, write; and forgetting what has expired.
+//! Following what other nodes, and the command line, write; ending what has a term, and forgetting what has expired.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
 use super::{Control, Error, load};
 use crate::{
-    model::Timestamp,
-    store::{Bell, changes, revocations, sessions},
+    model::{Timestamp, UserId},
+    store::{Bell, changes, changes::Change, revocations, sessions, users},
+    telemetry::logs::SECURITY,
 };
 
 /// How often the feed is looked at without a bell.
@@ -22,6 +23,26 @@ const BATCHES: u32 = 100;
 /// Changes kept for nodes that were away.
 const KEPT_REVISIONS: i64 = 100_000;
 
+/// Assignments ended in one change: each of its users is read again within it.
+const ENDED_AT_ONCE: u32 = 500;
+
+/// When the next assignment ends.
+#[derive(Debug, Default)]
+struct Alarm {
+    at: Option<Timestamp>,
+    /// As of this revision: whatever gives an assignment another end moves it.
+    revision: Option<i64>,
+    failing: bool,
+}
+
+impl Alarm {
+    /// How long to sleep, at most [`POLL`].
+    fn delay(&self, now: Timestamp) -> Duration {
+        let left = self.at.map_or(i64::MAX, |at| at.unix_millis().saturating_sub(now.unix_millis()).saturating_add(1));
+        u64::try_from(left).map_or(Duration::ZERO, Duration::from_millis).min(POLL)
+    }
+}
+
 /// What one round of cleaning removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Housekeeping {
@@ -34,19 +55,21 @@ pub struct Housekeeping {
 }
 
 impl Control {
-    /// Follows the feed for ever: PostgreSQL rings a bell, and a poll every second is the belt.
+    /// Follows the feed for ever: PostgreSQL rings a bell, and a poll every second is the belt. Ends assignments when
+    /// their time has come, without waiting for a request.
     ///
     /// A failure keeps the last good snapshot, is logged and counted, and is tried again.
     pub async fn follow(&self) {
         let mut bell: Option<Bell> = None;
         let mut failing = false;
+        let mut alarm = Alarm::default();
         let mut cleaning = interval(CLEANING);
         cleaning.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if bell.is_none() {
                 bell = self.0.db.bell().await.unwrap_or_default();
             }
-            let next_poll = Instant::now() + POLL;
+            let next_poll = Instant::now() + alarm.delay(Timestamp::now());
             let rung = async {
                 match &mut bell {
                     Some(bell) => bell.wait().await,
@@ -75,6 +98,7 @@ impl Control {
                     failing = true;
                 }
             }
+            self.end_on_time(&mut alarm).await;
         }
     }
 
@@ -104,6 +128,57 @@ impl Control {
             Some(fault) => Err(fault.into()),
             None => Ok(true),
         }
+    }
+
+    async fn end_on_time(&self, alarm: &mut Alarm) {
+        let outcome = self.end_due(alarm).await;
+        if let Err(error) = &outcome {
+            // Looked up again at the next poll, not at once.
+            (alarm.at, alarm.revision) = (None, None);
+            if !alarm.failing {
+                warn!(error = %describe(error), "assignments that have ended could not be removed; they do not count");
+            }
+        }
+        alarm.failing = outcome.is_err();
+    }
+
+    /// Ends what is due, and finds out when to look again.
+    async fn end_due(&self, alarm: &mut Alarm) -> Result<(), Error> {
+        loop {
+            let revision = self.0.snapshots.load().revision();
+            if alarm.revision != Some(revision) {
+                alarm.at = users::next_end(&mut self.0.db.read().await?).await?;
+                alarm.revision = Some(revision);
+            }
+            if alarm.at.is_none_or(|at| at > Timestamp::now()) {
+                return Ok(());
+            }
+            if self.end_assignments().await? == 0 {
+                // Another node was first.
+                (alarm.at, alarm.revision) = (None, None);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends one batch of the assignments whose time is over; returns how many. Decisions leave them out in any case:
+    /// this tells everything else, and other nodes.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn end_assignments(&self) -> Result<usize, Error> {
+        let mut write = self.write().await?;
+        let now = write.now();
+        let ended = users::remove_ended(write.tx(), now, ENDED_AT_ONCE).await?;
+        let users: BTreeSet<UserId> = ended.iter().map(|(user, _)| *user).collect();
+        for user in users {
+            write.touch(Change::User(user));
+        }
+        write.commit(()).await?;
+        for (user, role) in &ended {
+            info!(target: SECURITY, { user.id = %user, role.id = %role }, "assignment ended");
+        }
+        Ok(ended.len())
     }
 
     /// Removes one batch of what has expired.
@@ -153,4 +228,19 @@ fn describe(error: &Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alarm_rings_on_time_and_no_later_than_a_poll() {
+        let now = Timestamp::now();
+        let delay = |at| Alarm { at, ..Alarm::default() }.delay(now);
+        assert_eq!(delay(None), POLL);
+        assert_eq!(delay(Some(now.plus_seconds(60))), POLL);
+        assert_eq!(delay(Some(now)), Duration::from_millis(1));
+        assert_eq!(delay(Some(now.plus_seconds(-5))), Duration::ZERO);
+    }
 }

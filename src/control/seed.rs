@@ -120,6 +120,7 @@ pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded
                 password_hash: account.password_hash,
                 is_active: true,
                 role_ids: role.into_iter().collect(),
+                granted_by: None,
             };
             let id = users::insert(write.tx(), &user, now).await?;
             write.touch(Change::User(id));

@@ -37,7 +37,7 @@ pub use route::{Access, Methods, NewRoute, Operation, Owner, Route, RoutePatch};
 pub use secret::Secret;
 pub use time::Timestamp;
 pub use upstream::{Balance, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamPatch};
-pub use user::{NewUser, User, UserPatch};
+pub use user::{AssignedRole, Expiry, NewUser, User, UserPatch};
 
 /// The role that holds every permission and cannot lose one.
 pub const SUPER_ROLE: &str = "superadmin";

@@ -1,4 +1,4 @@
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Timelike, Utc};
 use serde::{Serialize, Serializer};
 
 /// A moment in UTC with microseconds, written as `2026-11-22T15:02:48.834466Z`.
@@ -40,6 +40,21 @@ impl Timestamp {
 impl From<DateTime<Utc>> for Timestamp {
     fn from(time: DateTime<Utc>) -> Self {
         Self(time.trunc_subsecs(6))
+    }
+}
+
+impl TryFrom<&str> for Timestamp {
+    /// Why it is none.
+    type Error = &'static str;
+
+    /// Reads RFC 3339, such as `2030-01-01T00:00:00Z`.
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
+        let time =
+            DateTime::parse_from_rfc3339(text).map_err(|_| "RFC 3339 is expected, as in 2030-01-01T00:00:00Z")?;
+        let time = time.to_utc();
+        // Databases compare as text what has four digits, and know no second of 61.
+        let is_plain = (1..=9999).contains(&time.year()) && time.nanosecond() < 1_000_000_000;
+        is_plain.then(|| Self::from(time)).ok_or("it is out of range")
     }
 }
 

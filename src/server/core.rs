@@ -43,6 +43,7 @@ impl Core<'_> {
             minter: Minter::new(&auth.secret_key, auth.access_token, auth.refresh_token),
             hasher: self.hasher.clone(),
             password_policy: password_policy(settings),
+            user_registration: auth.user_registration,
             failures: LoginFailures::new(auth.login_failures, auth.login_window),
             metrics: Arc::clone(&self.metrics),
             about: About {

@@ -168,6 +168,19 @@ pub async fn find(tx: &mut Tx, name: &str) -> Result<Option<RoleId>> {
     Ok(query.fetch_optional::<(RoleId,)>().await?.map(|(id,)| id))
 }
 
+/// Returns name and id of each undeleted role that is called one of `names`.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn named(tx: &mut Tx, names: &[&str]) -> Result<Vec<(RoleName, RoleId)>> {
+    tx.query(
+        "SELECT name, id FROM roles WHERE deleted_at IS NULL AND name IN (SELECT key FROM json_each($1)) ORDER BY id",
+    )
+    .bind(Ids::names(names.iter().copied()))
+    .fetch_all()
+    .await
+}
+
 /// Lists all undeleted roles in brief, by id.
 ///
 /// # Errors

@@ -49,6 +49,13 @@ impl Ids {
         let members: Vec<String> = pairs.into_iter().map(|(id, number)| format!("\"{id}\":{number}")).collect();
         Self(format!("{{{}}}", members.join(",")))
     }
+
+    /// A set of names, in the same way: `name IN (SELECT key FROM json_each($1))`.
+    pub(super) fn names<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let members: Vec<String> =
+            names.into_iter().map(|name| format!("{}:0", serde_json::Value::from(text(name)))).collect();
+        Self(format!("{{{}}}", members.join(",")))
+    }
 }
 
 impl Type<Sqlite> for Ids {

@@ -9,9 +9,11 @@ use super::{
     roles,
     sql::{Ids, Page, contains, text},
 };
-use crate::model::{Email, NewUser, RoleId, Timestamp, User, UserId, UserPatch, Username};
+use crate::model::{Email, Expiry, NewUser, RoleId, Timestamp, User, UserId, UserPatch, Username};
 
-pub use super::assignments::{assign, state, states, unassign};
+pub use super::assignments::{
+    assign, assign_each, effective, granted, held, next_end, remove_ended, state, states, unassign, unassign_each,
+};
 pub use super::credentials::{Credentials, credentials, credentials_of, normal as normal_login, rehash, set_password};
 
 /// Which users to list; an absent field does not filter.
@@ -23,6 +25,8 @@ pub struct Filter {
     pub is_active: Option<bool>,
     /// Name of an assigned role, exactly.
     pub role: Option<String>,
+    /// Whether deleted users are listed too.
+    pub include_deleted: bool,
 }
 
 impl Filter {
@@ -39,6 +43,7 @@ struct Row {
     is_active: bool,
     created_at: Timestamp,
     updated_at: Option<Timestamp>,
+    deleted_at: Option<Timestamp>,
 }
 
 /// Stores a user with the assignments; ids of no role are ignored.
@@ -61,81 +66,104 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
         .bind(now)
         .fetch_value()
         .await?;
-    assignments::add(tx, id, &new.role_ids, now).await?;
+    assign_each(tx, &[id], &new.role_ids, new.granted_by, Expiry::Kept, now).await?;
     Ok(id)
 }
 
-/// Returns an undeleted user with roles and their permissions, by id.
+/// Returns an undeleted user with the roles of this moment and their permissions, by id.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn get(tx: &mut Tx, id: UserId) -> Result<Option<User>> {
+pub async fn get(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<Option<User>> {
     let row = tx
         .query(
-            "SELECT id, username, email, is_active, created_at, updated_at FROM users
+            "SELECT id, username, email, is_active, created_at, updated_at, deleted_at FROM users
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
         .fetch_optional::<Row>()
         .await?;
-    Ok(with_roles(tx, row.into_iter().collect()).await?.pop())
+    Ok(with_roles(tx, row.into_iter().collect(), now).await?.pop())
 }
 
-/// Lists undeleted users by id, with roles and their permissions; the number of statements does not depend on the
-/// number of users.
+/// Returns those of `ids` that are undeleted users, by id.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<User>> {
+pub async fn existing(tx: &mut Tx, ids: &[UserId]) -> Result<Vec<UserId>> {
+    tx.query(
+        "SELECT id FROM users
+         WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY id",
+    )
+    .bind(Ids::new(ids.iter().map(|id| id.0)))
+    .fetch_values()
+    .await
+}
+
+/// Lists users by id, with the roles of this moment and their permissions; the number of statements does not depend
+/// on the number of users.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<User>> {
     let rows = tx
         .query(
-            r"SELECT id, username, email, is_active, created_at, updated_at FROM users
-              WHERE deleted_at IS NULL
+            r"SELECT id, username, email, is_active, created_at, updated_at, deleted_at FROM users
+              WHERE (deleted_at IS NULL OR $4)
                 AND ($1 IS NULL OR username LIKE $1 ESCAPE '\' OR email_lower LIKE $1 ESCAPE '\')
                 AND ($2 IS NULL OR is_active = $2)
                 AND ($3 IS NULL OR EXISTS (
                     SELECT 1 FROM user_roles JOIN roles ON roles.id = user_roles.role_id
-                    WHERE user_roles.user_id = users.id AND roles.name = $3 AND roles.deleted_at IS NULL))
-              ORDER BY id LIMIT $4 OFFSET $5",
+                    WHERE user_roles.user_id = users.id AND roles.name = $3 AND roles.deleted_at IS NULL
+                      AND (user_roles.expires_at IS NULL OR user_roles.expires_at > $5)))
+              ORDER BY id LIMIT $6 OFFSET $7",
         )
         .bind(filter.pattern())
         .bind(filter.is_active)
         .bind(filter.role.as_deref().map(text))
+        .bind(filter.include_deleted)
+        .bind(now)
         .bind(page.limit())
         .bind(page.offset())
         .fetch_all::<Row>()
         .await?;
-    with_roles(tx, rows).await
+    with_roles(tx, rows, now).await
 }
 
 /// Counts what [`list`] would return without a page.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+pub async fn count(tx: &mut Tx, filter: &Filter, now: Timestamp) -> Result<i64> {
     tx.query(
         r"SELECT COUNT(*) FROM users
-          WHERE deleted_at IS NULL
+          WHERE (deleted_at IS NULL OR $4)
             AND ($1 IS NULL OR username LIKE $1 ESCAPE '\' OR email_lower LIKE $1 ESCAPE '\')
             AND ($2 IS NULL OR is_active = $2)
             AND ($3 IS NULL OR EXISTS (
                 SELECT 1 FROM user_roles JOIN roles ON roles.id = user_roles.role_id
-                WHERE user_roles.user_id = users.id AND roles.name = $3 AND roles.deleted_at IS NULL))",
+                WHERE user_roles.user_id = users.id AND roles.name = $3 AND roles.deleted_at IS NULL
+                  AND (user_roles.expires_at IS NULL OR user_roles.expires_at > $5)))",
     )
     .bind(filter.pattern())
     .bind(filter.is_active)
     .bind(filter.role.as_deref().map(text))
+    .bind(filter.include_deleted)
+    .bind(now)
     .fetch_value()
     .await
 }
 
-async fn with_roles(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<User>> {
+async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<User>> {
     let assigned = tx
         .query(
             "SELECT user_id, role_id FROM user_roles
-             WHERE user_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY user_id, role_id",
+             WHERE user_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
+               AND (expires_at IS NULL OR expires_at > $2)
+             ORDER BY user_id, role_id",
         )
         .bind(Ids::new(rows.iter().map(|row| row.id.0)))
+        .bind(now)
         .fetch_all::<(UserId, RoleId)>()
         .await?;
     let mut ids: Vec<RoleId> = assigned.iter().map(|(_, role)| *role).collect();
@@ -146,9 +174,9 @@ async fn with_roles(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<User>> {
     for (user, role) in assigned {
         of_user.entry(user).or_default().extend(roles.get(&role).cloned());
     }
-    let user = |Row { id, username, email, is_active, created_at, updated_at }| {
+    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at }| {
         let roles = of_user.remove(&id).unwrap_or_default();
-        User { id, username, email, is_active, created_at, updated_at, roles }
+        User { id, username, email, is_active, created_at, updated_at, roles, deleted_at }
     };
     Ok(rows.into_iter().map(user).collect())
 }
@@ -179,9 +207,26 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {
-        assignments::replace(tx, id, roles, now).await?;
+        assignments::replace(tx, id, roles, patch.granted_by, now).await?;
     }
     Ok(changed > 0)
+}
+
+/// Lets users act or not; returns those for whom that is a change.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn set_active(tx: &mut Tx, ids: &[UserId], is_active: bool, now: Timestamp) -> Result<Vec<UserId>> {
+    tx.query(
+        "UPDATE users SET is_active = $2, updated_at = $3
+         WHERE deleted_at IS NULL AND is_active <> $2 AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
+         RETURNING id",
+    )
+    .bind(Ids::new(ids.iter().map(|id| id.0)))
+    .bind(is_active)
+    .bind(now)
+    .fetch_values()
+    .await
 }
 
 /// Marks a user as deleted, which voids the tokens and frees name and address; false when there is none.
@@ -189,8 +234,40 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
 /// # Errors
 /// What the database refuses.
 pub async fn delete(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool> {
+    Ok(!delete_each(tx, &[id], now).await?.is_empty())
+}
+
+/// The same for several; returns those that were there.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn delete_each(tx: &mut Tx, ids: &[UserId], now: Timestamp) -> Result<Vec<UserId>> {
+    tx.query(
+        "UPDATE users SET deleted_at = $2, token_epoch = token_epoch + 1
+         WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
+         RETURNING id",
+    )
+    .bind(Ids::new(ids.iter().map(|id| id.0)))
+    .bind(now)
+    .fetch_values()
+    .await
+}
+
+/// Brings a deleted user back with the assignments that have not ended; tokens from before stay void. False when
+/// there is none that is deleted.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when the user name or the mail address is taken by now.
+pub async fn restore(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool> {
     let changed = tx
-        .query("UPDATE users SET deleted_at = $2, token_epoch = token_epoch + 1 WHERE id = $1 AND deleted_at IS NULL")
+        .query(
+            // As for a new user: tokens of a namesake that name the user only must not become this user's.
+            "UPDATE users
+             SET deleted_at = NULL, updated_at = $2,
+                 token_epoch = (SELECT MAX(namesake.token_epoch) FROM users namesake
+                                WHERE namesake.username = users.username)
+             WHERE id = $1 AND deleted_at IS NOT NULL",
+        )
         .bind(id)
         .bind(now)
         .execute()

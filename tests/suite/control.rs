@@ -52,6 +52,7 @@ async fn add_user(control: &Control, text: &str) -> Result<UserId, Error> {
         password_hash: Secret::new("x".to_owned()),
         is_active: true,
         role_ids: Vec::new(),
+        granted_by: None,
     };
     let id = users::insert(write.tx(), &new, now).await?;
     write.touch(Change::User(id));

@@ -140,6 +140,13 @@ impl<T: Number> Field<'_, T> {
     }
 }
 
+impl<T> Field<'_, Vec<T>> {
+    /// Refuses more than `max` items.
+    pub(crate) fn max_items(self, max: usize) -> Self {
+        self.check(|list| (list.len() <= max).then_some(()).ok_or_else(|| Flaw::too_many(max, list.len())))
+    }
+}
+
 impl<T: Text> Field<'_, T> {
     /// Refuses fewer than `min` characters.
     pub(crate) fn min_length(self, min: usize) -> Self {

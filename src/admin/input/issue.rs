@@ -95,6 +95,24 @@ impl Flaw {
     }
 }
 
+impl Flaw {
+    /// A list with more than `max` items.
+    pub(crate) fn too_many(max: usize, actual: usize) -> Self {
+        let msg = format!("List should have at most {max} items after validation, not {actual}");
+        Self::with("too_long", msg, json!({ "field_type": "List", "max_length": max, "actual_length": actual }))
+    }
+
+    /// What is no list.
+    pub(crate) fn no_list() -> Self {
+        Self::new("list_type", "Input should be a valid list")
+    }
+
+    /// What is none of some words, said as `'add' or 'remove'`.
+    pub(crate) fn literal(expected: &'static str) -> Self {
+        Self::with("literal_error", format!("Input should be {expected}"), json!({ "expected": expected }))
+    }
+}
+
 impl From<NameError> for Flaw {
     fn from(error: NameError) -> Self {
         match error {

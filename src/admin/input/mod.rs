@@ -89,6 +89,11 @@ impl Input {
         self.place().object()
     }
 
+    /// The body, if there is one, which must be an object then.
+    pub(crate) fn body_if_any(&mut self) -> Option<Object<'_>> {
+        (!self.value.is_null()).then(|| self.place().object())
+    }
+
     /// The body, which must be an object or an HTML form: tools send it to sign in (RFC 6749, 4.3.2).
     pub(crate) fn body_or_form(&mut self) -> Object<'_> {
         if let Body::Form(bytes) = &self.body {

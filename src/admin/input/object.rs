@@ -64,6 +64,33 @@ impl<'a> Object<'a> {
         self.field(name).nullable()
     }
 
+    /// A list of at most `max` objects, each read by `read`; absent and `null` are refused.
+    pub(crate) fn each<T>(
+        &mut self,
+        name: &'static str,
+        max: usize,
+        read: impl Fn(&mut Object<'_>) -> Valid<T>,
+    ) -> Valid<Vec<T>> {
+        self.asked.push(name);
+        let loc: Vec<Step> = self.loc.iter().cloned().chain([name.into()]).collect();
+        let (flaw, value) = match self.map?.get(name) {
+            Some(Value::Array(items)) if items.len() <= max => {
+                let object = |(index, value): (usize, &Value)| {
+                    let loc = loc.iter().cloned().chain([index.into()]).collect();
+                    read(&mut Object::new(Place { value, loc, issues: &mut *self.issues }))
+                };
+                // All are read before any is missed: every issue is to be told.
+                let read: Vec<Valid<T>> = items.iter().enumerate().map(object).collect();
+                return read.into_iter().collect();
+            }
+            Some(value @ Value::Array(items)) => (Flaw::too_many(max, items.len()), value),
+            Some(value) => (Flaw::no_list(), value),
+            None => (Flaw::missing(), self.value),
+        };
+        self.issues.push(loc, flaw, value);
+        None
+    }
+
     /// Refuses each key that was not looked up before.
     pub(crate) fn refuse_unknown(&mut self) {
         for (key, value) in self.map.into_iter().flatten() {

@@ -8,7 +8,7 @@ use super::issue::{Flaw, Issues, Step};
 use super::object::Object;
 use crate::model::{
     Category, Email, Host, Icon, Label, ModuleId, ModuleName, PathTemplate, PermissionId, PermissionName, PolicyId,
-    PolicyName, RoleId, RoleName, RouteId, Secret, UpstreamId, UpstreamName, UserId, Username,
+    PolicyName, RoleId, RoleName, RouteId, Secret, Timestamp, UpstreamId, UpstreamName, UserId, Username,
 };
 
 /// A value and where in the request it stands.
@@ -57,10 +57,23 @@ impl Read for i64 {
     }
 }
 
+impl Read for Timestamp {
+    fn read(place: Place<'_>) -> Valid<Self> {
+        let outcome = match place.value.as_str() {
+            None => Err(Flaw::new("datetime_type", "Input should be a valid datetime")),
+            Some(text) => Self::try_from(text).map_err(|reason| {
+                let ctx = serde_json::json!({ "error": reason });
+                Flaw::with("datetime_parsing", format!("Input should be a valid datetime, {reason}"), ctx)
+            }),
+        };
+        place.keep(outcome)
+    }
+}
+
 impl<T: Read> Read for Vec<T> {
     fn read(place: Place<'_>) -> Valid<Self> {
         let Value::Array(items) = place.value else {
-            return place.refuse(Flaw::new("list_type", "Input should be a valid list"));
+            return place.refuse(Flaw::no_list());
         };
         let mut read = Some(Vec::with_capacity(items.len()));
         for (index, value) in items.iter().enumerate() {

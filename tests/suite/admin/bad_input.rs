@@ -6,9 +6,18 @@ use super::{Caller, issues, refused};
 use crate::support::app::{Answer, App};
 use crate::support::raw;
 
-const WRITES: [(&str, &str); 10] = [
+const WRITES: [(&str, &str); 19] = [
+    ("POST", "/auth/register"),
+    ("POST", "/auth/public-register"),
+    ("POST", "/auth/change-password"),
+    ("PUT", "/users/me"),
     ("POST", "/users/"),
     ("PUT", "/users/4"),
+    ("PATCH", "/users/4"),
+    ("POST", "/users/bulk-create"),
+    ("POST", "/users/bulk-delete"),
+    ("POST", "/users/bulk-status"),
+    ("POST", "/users/bulk-roles"),
     ("POST", "/roles/"),
     ("POST", "/permissions/"),
     ("PUT", "/permissions/21"),

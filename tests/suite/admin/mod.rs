@@ -1,6 +1,8 @@
 //! The admin API against its contract, on both databases and over real connections.
 
 mod access;
+mod accounts;
+mod assignments;
 mod bad_input;
 mod conditional;
 mod escalation;
@@ -14,6 +16,7 @@ mod routes;
 mod sessions;
 mod upstreams;
 mod users;
+mod users_bulk;
 
 use serde_json::{Value, json};
 

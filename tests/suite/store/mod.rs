@@ -1,3 +1,4 @@
+mod assignments;
 mod changes;
 mod database;
 mod migrations;
@@ -33,6 +34,7 @@ fn new_user(name: &str, roles: &[RoleId]) -> NewUser {
         password_hash: Secret::new(format!("hash of {name}")),
         is_active: true,
         role_ids: roles.to_vec(),
+        granted_by: None,
     }
 }
 

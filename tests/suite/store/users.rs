@@ -1,5 +1,5 @@
 use cedargate::{
-    model::{Email, RoleId, Secret, UserId, UserPatch, rules::Assignment},
+    model::{Email, Expiry, RoleId, Secret, UserId, UserPatch, rules::Assignment},
     store::{Error, Page, roles, users, users::Filter},
 };
 
@@ -17,13 +17,13 @@ on_both!(a_user_round_trips, |backend| async move {
     tx.commit().await.unwrap();
 
     let mut tx = db.read().await.unwrap();
-    let ann = users::get(&mut tx, id).await.unwrap().unwrap();
+    let ann = users::get(&mut tx, id, at(9)).await.unwrap().unwrap();
     assert_eq!((ann.id, ann.username.as_str(), ann.is_active), (id, "ünïcode", true));
     assert_eq!((ann.created_at, ann.updated_at), (at(0), None));
     assert_eq!(ann.roles.iter().map(|role| role.id).collect::<Vec<_>>(), [editor, reader]);
     assert_eq!(ann.roles[0].permissions.iter().map(|p| p.id).collect::<Vec<_>>(), [read, edit]);
     assert_eq!(ann.roles[1], roles::get(&mut tx, reader).await.unwrap().unwrap());
-    assert_eq!(users::get(&mut tx, UserId(999)).await.unwrap(), None);
+    assert_eq!(users::get(&mut tx, UserId(999), at(9)).await.unwrap(), None);
 });
 
 on_both!(names_and_addresses_are_unique_until_deleted, |backend| async move {
@@ -44,7 +44,7 @@ on_both!(names_and_addresses_are_unique_until_deleted, |backend| async move {
     let mut tx = db.write().await.unwrap();
     assert!(users::delete(&mut tx, id, at(1)).await.unwrap());
     assert!(!users::delete(&mut tx, id, at(1)).await.unwrap());
-    assert_eq!(users::get(&mut tx, id).await.unwrap(), None);
+    assert_eq!(users::get(&mut tx, id, at(9)).await.unwrap(), None);
     assert_eq!(users::credentials(&mut tx, "ann").await.unwrap(), None);
     assert!(!users::update(&mut tx, id, &UserPatch::default(), at(2)).await.unwrap());
     assert_ne!(user(&mut tx, "ann", &[]).await, id);
@@ -83,16 +83,16 @@ on_both!(lists_are_filtered_and_paged, |backend| async move {
         (of_role("Admin"), vec![]),
         (of_role("a\0"), vec![]),
     ] {
-        let found = users::list(&mut tx, &filter, Page::ALL).await.unwrap();
+        let found = users::list(&mut tx, &filter, Page::ALL, at(9)).await.unwrap();
         assert_eq!(found.iter().map(|user| user.id).collect::<Vec<_>>(), expected, "{filter:?}");
-        assert_eq!(users::count(&mut tx, &filter).await.unwrap(), i64::try_from(expected.len()).unwrap());
+        assert_eq!(users::count(&mut tx, &filter, at(9)).await.unwrap(), i64::try_from(expected.len()).unwrap());
     }
     for (skip, limit, expected) in [(1, 1, vec![bob]), (0, 0, vec![]), (2, 9, vec![eva]), (-1, -1, vec![])] {
-        let found = users::list(&mut tx, &Filter::default(), Page { skip, limit }).await.unwrap();
+        let found = users::list(&mut tx, &Filter::default(), Page { skip, limit }, at(9)).await.unwrap();
         assert_eq!(found.iter().map(|user| user.id).collect::<Vec<_>>(), expected);
     }
-    let whole = users::list(&mut tx, &Filter::default(), Page::ALL).await.unwrap();
-    assert_eq!(whole[0], users::get(&mut tx, ann).await.unwrap().unwrap());
+    let whole = users::list(&mut tx, &Filter::default(), Page::ALL, at(9)).await.unwrap();
+    assert_eq!(whole[0], users::get(&mut tx, ann, at(9)).await.unwrap().unwrap());
 });
 
 on_both!(a_patch_changes_what_it_names, |backend| async move {
@@ -102,7 +102,7 @@ on_both!(a_patch_changes_what_it_names, |backend| async move {
     let before = users::credentials_of(&mut tx, id).await.unwrap().unwrap();
     assert!(users::update(&mut tx, id, &UserPatch::default(), at(5)).await.unwrap());
     assert_eq!(users::credentials_of(&mut tx, id).await.unwrap().unwrap(), before);
-    assert_eq!(users::get(&mut tx, id).await.unwrap().unwrap().updated_at, Some(at(5)));
+    assert_eq!(users::get(&mut tx, id, at(9)).await.unwrap().unwrap().updated_at, Some(at(5)));
 
     let patch = UserPatch {
         username: Some("anna".try_into().unwrap()),
@@ -110,12 +110,16 @@ on_both!(a_patch_changes_what_it_names, |backend| async move {
         password_hash: Some(Secret::new("new".to_owned())),
         is_active: Some(false),
         role_ids: None,
+        granted_by: None,
     };
     assert!(users::update(&mut tx, id, &patch, at(6)).await.unwrap());
     let after = users::credentials(&mut tx, "ANNA@example.COM").await.unwrap().unwrap();
     assert_eq!((after.id, after.username.as_str(), after.is_active), (id, "anna", false));
     assert_eq!((after.password_hash.expose().as_str(), after.token_epoch), ("new", before.token_epoch + 1));
-    assert_eq!(users::get(&mut tx, id).await.unwrap().unwrap().email, Email::try_from("Anna@example.com").unwrap());
+    assert_eq!(
+        users::get(&mut tx, id, at(9)).await.unwrap().unwrap().email,
+        Email::try_from("Anna@example.com").unwrap()
+    );
 });
 
 on_both!(new_roles_replace_the_old_and_keep_expiry, |backend| async move {
@@ -125,7 +129,7 @@ on_both!(new_roles_replace_the_old_and_keep_expiry, |backend| async move {
     let two = role(&mut tx, "two", &[]).await;
     let three = role(&mut tx, "three", &[]).await;
     let id = user(&mut tx, "ann", &[one]).await;
-    assert!(users::assign(&mut tx, id, two, None, Some(at(60)), at(1)).await.unwrap());
+    assert!(users::assign(&mut tx, id, two, None, Expiry::At(at(60)), at(1)).await.unwrap());
     let patch = UserPatch { role_ids: Some(vec![three, two, RoleId(999)]), ..UserPatch::default() };
     users::update(&mut tx, id, &patch, at(2)).await.unwrap();
     assert_eq!(
@@ -136,7 +140,7 @@ on_both!(new_roles_replace_the_old_and_keep_expiry, |backend| async move {
     assert_eq!(kept.fetch_value::<cedargate::model::Timestamp>().await.unwrap(), at(1));
     let patch = UserPatch { role_ids: Some(Vec::new()), ..UserPatch::default() };
     users::update(&mut tx, id, &patch, at(3)).await.unwrap();
-    assert!(users::get(&mut tx, id).await.unwrap().unwrap().roles.is_empty());
+    assert!(users::get(&mut tx, id, at(9)).await.unwrap().unwrap().roles.is_empty());
 });
 
 on_both!(assignments_are_idempotent, |backend| async move {
@@ -144,18 +148,23 @@ on_both!(assignments_are_idempotent, |backend| async move {
     let mut tx = db.write().await.unwrap();
     let admin = role(&mut tx, "admin", &[]).await;
     let ann = user(&mut tx, "ann", &[]).await;
-    assert!(users::assign(&mut tx, ann, admin, Some(ann), None, at(1)).await.unwrap());
-    assert!(!users::assign(&mut tx, ann, admin, None, None, at(2)).await.unwrap());
-    assert!(users::assign(&mut tx, ann, admin, None, Some(at(9)), at(3)).await.unwrap());
-    assert!(!users::assign(&mut tx, ann, RoleId(999), None, None, at(3)).await.unwrap());
-    assert!(!users::assign(&mut tx, UserId(999), admin, None, None, at(3)).await.unwrap());
+    assert!(users::assign(&mut tx, ann, admin, Some(ann), Expiry::Kept, at(1)).await.unwrap());
+    for expiry in [Expiry::Kept, Expiry::Never] {
+        assert!(!users::assign(&mut tx, ann, admin, None, expiry, at(2)).await.unwrap());
+    }
+    assert!(users::assign(&mut tx, ann, admin, None, Expiry::At(at(9)), at(3)).await.unwrap());
+    for expiry in [Expiry::Kept, Expiry::At(at(9))] {
+        assert!(!users::assign(&mut tx, ann, admin, Some(ann), expiry, at(4)).await.unwrap());
+    }
+    assert!(!users::assign(&mut tx, ann, RoleId(999), None, Expiry::Kept, at(3)).await.unwrap());
+    assert!(!users::assign(&mut tx, UserId(999), admin, None, Expiry::Kept, at(3)).await.unwrap());
     assert_eq!(roles::assigned_users(&mut tx, admin).await.unwrap(), 1);
     let state = users::state(&mut tx, ann).await.unwrap().unwrap();
     assert_eq!(state.roles, [Assignment { role_id: admin, expires_at: Some(at(9)) }]);
     assert!(users::unassign(&mut tx, ann, admin).await.unwrap());
     assert!(!users::unassign(&mut tx, ann, admin).await.unwrap());
     assert_eq!(roles::assigned_users(&mut tx, admin).await.unwrap(), 0);
-    let refused = users::assign(&mut tx, ann, admin, Some(UserId(999)), None, at(4)).await;
+    let refused = users::assign(&mut tx, ann, admin, Some(UserId(999)), Expiry::Kept, at(4)).await;
     assert!(matches!(refused, Err(Error::Reference)), "{refused:?}");
 });
 
@@ -208,5 +217,58 @@ on_both!(states_hold_undeleted_users_and_roles, |backend| async move {
     assert_eq!(states[0].roles, [Assignment { role_id: kept, expires_at: None }]);
     assert_eq!(users::state(&mut tx, ann).await.unwrap().as_ref(), Some(&states[0]));
     assert_eq!(users::state(&mut tx, gone).await.unwrap(), None);
-    assert_eq!(users::get(&mut tx, ann).await.unwrap().unwrap().roles.len(), 1);
+    assert_eq!(users::get(&mut tx, ann, at(9)).await.unwrap().unwrap().roles.len(), 1);
+});
+
+on_both!(many_are_found_deactivated_and_deleted_at_once, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let ann = user(&mut tx, "ann", &[]).await;
+    let bob = user(&mut tx, "bob", &[]).await;
+    let all = [bob, UserId(999), ann];
+    assert_eq!(users::existing(&mut tx, &all).await.unwrap(), [ann, bob]);
+    assert_eq!(users::set_active(&mut tx, &[bob], false, at(1)).await.unwrap(), [bob]);
+    assert_eq!(users::set_active(&mut tx, &all, false, at(2)).await.unwrap(), [ann]);
+    let found = users::get(&mut tx, bob, at(9)).await.unwrap().unwrap();
+    assert_eq!((found.is_active, found.updated_at), (false, Some(at(1))));
+    let mut deleted = users::delete_each(&mut tx, &all, at(3)).await.unwrap();
+    deleted.sort_unstable();
+    assert_eq!(deleted, [ann, bob]);
+    assert!(users::delete_each(&mut tx, &all, at(4)).await.unwrap().is_empty());
+    assert!(users::existing(&mut tx, &all).await.unwrap().is_empty());
+    assert!(users::set_active(&mut tx, &all, true, at(5)).await.unwrap().is_empty());
+});
+
+on_both!(a_deleted_user_is_listed_on_demand_and_comes_back, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let admin = role(&mut tx, "admin", &[]).await;
+    let first = user(&mut tx, "ann", &[admin]).await;
+    users::delete(&mut tx, first, at(1)).await.unwrap();
+    let mut namesake = new_user("ann", &[]);
+    namesake.email = "other@example.com".try_into().unwrap();
+    let second = users::insert(&mut tx, &namesake, at(1)).await.unwrap();
+    let all = Filter { include_deleted: true, ..Filter::default() };
+    let listed = users::list(&mut tx, &all, Page::ALL, at(9)).await.unwrap();
+    let brief: Vec<_> = listed.iter().map(|user| (user.id, user.deleted_at, user.roles.len())).collect();
+    assert_eq!(brief, [(first, Some(at(1)), 1), (second, None, 0)]);
+    assert_eq!(users::count(&mut tx, &all, at(9)).await.unwrap(), 2);
+    tx.commit().await.unwrap();
+
+    let mut tx = db.write().await.unwrap();
+    assert_conflict(users::restore(&mut tx, first, at(2)).await, Some("username"));
+    drop(tx);
+    let mut tx = db.write().await.unwrap();
+    assert!(!users::restore(&mut tx, second, at(2)).await.unwrap());
+    for _ in 0..2 {
+        users::set_password(&mut tx, second, &Secret::new("new".to_owned()), at(3)).await.unwrap();
+    }
+    let epoch = users::credentials_of(&mut tx, second).await.unwrap().unwrap().token_epoch;
+    users::delete(&mut tx, second, at(4)).await.unwrap();
+    assert!(users::restore(&mut tx, first, at(5)).await.unwrap());
+    assert!(!users::restore(&mut tx, UserId(999), at(5)).await.unwrap());
+    let back = users::get(&mut tx, first, at(9)).await.unwrap().unwrap();
+    assert_eq!((back.deleted_at, back.updated_at, back.roles.len()), (None, Some(at(5)), 1));
+    let credentials = users::credentials(&mut tx, "ann").await.unwrap().unwrap();
+    assert_eq!((credentials.id, credentials.token_epoch), (first, epoch + 1));
 });

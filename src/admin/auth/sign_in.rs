@@ -3,54 +3,28 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::{header, request::Parts};
-use axum::routing::{get, post};
 use axum::{Extension, Json};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::client::ClientAddress;
-use super::endpoints::Endpoints;
-use super::error::Error;
-use super::gate::{Call, Gate};
-use super::input::Input;
-use super::reply::{Message, Written};
-use super::users;
-use crate::control::Control;
-use crate::http::{LoginFailures, Refusal};
-use crate::jwt::{self, Kind, Minter};
-use crate::model::{Claims, Reason, Secret, Timestamp, User, UserId, Username, rules::Revocation};
-use crate::password::{self, Hasher, Verdict};
-use crate::store::{
-    changes::Change, revocations, sessions, sessions::NewSession, users as user_rows, users::Credentials,
-};
-use crate::telemetry::Metrics;
+use super::Auth;
+use crate::admin::client::ClientAddress;
+use crate::admin::error::Error;
+use crate::admin::gate::Call;
+use crate::admin::input::Input;
+use crate::admin::reply::{Message, Written};
+use crate::http::Refusal;
+use crate::jwt::{self, Kind};
+use crate::model::{Claims, Reason, Secret, Timestamp, UserId, Username, rules::Revocation};
+use crate::password::{self, Verdict};
+use crate::store::{changes::Change, revocations, sessions, sessions::NewSession, users, users::Credentials};
 use crate::telemetry::logs::SECURITY;
-
-/// What the endpoints of this file use.
-#[derive(Clone, Debug, FromRef)]
-pub(super) struct Auth {
-    pub(super) gate: Gate,
-    pub(super) control: Control,
-    pub(super) minter: Minter,
-    pub(super) hasher: Hasher,
-    pub(super) failures: LoginFailures,
-    pub(super) metrics: Arc<Metrics>,
-}
-
-pub(super) fn endpoints() -> Endpoints<Auth> {
-    Endpoints::new()
-        .at("/auth/login", post(login))
-        .at("/auth/refresh", post(refresh))
-        .at("/auth/logout", post(logout))
-        .at("/auth/me", get(me))
-        .at("/users/me", get(me))
-}
 
 /// An access token, and with a new session its refresh token.
 #[derive(Serialize)]
-struct Pair {
+pub(super) struct Pair {
     access_token: String,
     refresh_token: Option<String>,
     token_type: &'static str,
@@ -58,7 +32,7 @@ struct Pair {
 }
 
 /// Where a sign-in comes from, for the list of sessions.
-struct Origin {
+pub(super) struct Origin {
     user_agent: Option<String>,
 }
 
@@ -71,7 +45,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     }
 }
 
-async fn login(
+pub(super) async fn login(
     State(auth): State<Auth>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     origin: Origin,
@@ -82,11 +56,10 @@ async fn login(
     let password = body.required::<Secret<String>>("password");
     let (name, password) = input.finish(|| Some((name?, password?)))?;
     let mut tx = auth.control.read().await?;
-    let known = user_rows::credentials(&mut tx, name.trim()).await?;
+    let known = users::credentials(&mut tx, name.trim()).await?;
     drop(tx);
     // One account, one limit, however it is spelt: name, address, `Somebody <address>`.
-    let account =
-        known.as_ref().map_or_else(|| user_rows::normal_login(name.trim()), |known| known.username.to_string());
+    let account = known.as_ref().map_or_else(|| users::normal_login(name.trim()), |known| known.username.to_string());
     let outcome = auth.sign_in(&account, known, password, client, origin).await;
     auth.metrics.login(match &outcome {
         Ok(_) => "success",
@@ -139,7 +112,7 @@ impl Auth {
         if verdict == Verdict::MatchOutdated {
             let hash = self.hasher.hash(password).await?;
             let mut tx = self.control.plain_write().await?;
-            user_rows::rehash(&mut tx, known.id, &hash).await?;
+            users::rehash(&mut tx, known.id, &hash).await?;
             tx.commit().await?;
         }
         tracing::info!(target: SECURITY, client = %client, user.id = %known.id, "signed in");
@@ -214,7 +187,8 @@ impl Auth {
     }
 }
 
-fn limited(refusal: Refusal) -> Error {
+/// The answer to one try too many.
+pub(super) fn limited(refusal: Refusal) -> Error {
     let detail = format!("Rate limit exceeded. Max {} requests per {} seconds.", refusal.max, refusal.window.as_secs());
     Error::TooManyRequests { detail: detail.into(), retry_after: refusal.retry_after }
 }
@@ -223,7 +197,7 @@ fn wrong_credentials() -> Error {
     Error::Unauthorized { detail: "Invalid username or password".into(), presented: false }
 }
 
-async fn refresh(
+pub(super) async fn refresh(
     State(auth): State<Auth>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     origin: Origin,
@@ -263,14 +237,8 @@ async fn refresh(
     Ok(Json(auth.pair(&access.token, None)))
 }
 
-async fn logout(State(auth): State<Auth>, call: Call) -> Result<Written<Message>, Error> {
+pub(super) async fn logout(State(auth): State<Auth>, call: Call) -> Result<Written<Message>, Error> {
     let (caller, _input) = call.signed_in();
     tracing::info!(target: SECURITY, { user.id = %caller.id() }, "signed out");
     auth.end(&caller.claims).await
-}
-
-async fn me(State(auth): State<Auth>, call: Call) -> Result<Json<User>, Error> {
-    let (caller, _input) = call.signed_in();
-    let mut tx = auth.control.read().await?;
-    users::existing(&mut tx, caller.id()).await.map(Json)
 }

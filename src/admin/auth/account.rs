@@ -1,0 +1,210 @@
+//! The caller's own account, and what the caller may do.
+
+use std::net::IpAddr;
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::{Extension, Json};
+use serde::Serialize;
+
+use super::Auth;
+use super::sign_in::limited;
+use crate::admin::client::ClientAddress;
+use crate::admin::error::Error;
+use crate::admin::gate::{Call, Gate};
+use crate::admin::reply::{Message, Written};
+use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, taken};
+use crate::control::Write;
+use crate::model::{
+    Email, PermissionName, Reason, RoleId, RoleInfo, Secret, Timestamp, User, UserId, UserPatch, Username,
+};
+use crate::password::{self, Verdict};
+use crate::policy::{Ask, Caller, Facts, Snapshot, Subject};
+use crate::store::{changes::Change, users};
+use crate::telemetry::logs::SECURITY;
+
+pub(super) async fn me(State(auth): State<Auth>, call: Call) -> Result<Json<User>, Error> {
+    let (caller, _input) = call.signed_in();
+    let mut tx = auth.control.read().await?;
+    existing(&mut tx, caller.id(), Timestamp::now()).await.map(Json)
+}
+
+pub(super) async fn update(
+    State(auth): State<Auth>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    call: Call,
+) -> Result<Written<User>, Error> {
+    let (caller, mut input) = call.signed_in();
+    let mut body = input.body();
+    let username = body.optional::<Username>("username");
+    let email = body.optional::<Email>("email");
+    let password = new_password(&mut body, "password", auth.policy);
+    let current = body.optional::<Secret<String>>("current_password");
+    let is_active = body.optional::<bool>("is_active");
+    let role_ids = body.optional::<Vec<RoleId>>("role_ids");
+    let read = || Some((username?, email?, password?, current?, is_active?, role_ids?));
+    let (username, email, password, current, is_active, role_ids) = input.finish(read)?;
+    if role_ids.is_some() {
+        return Err(Error::Forbidden("Cannot modify your own roles".into()));
+    }
+    keeps_himself(&caller, caller.id(), is_active.unwrap_or(true))?;
+    let password_hash = match password {
+        Some(password) => {
+            auth.confirm(&caller, current.unwrap_or_else(|| Secret::new(String::new())), client).await?;
+            Some(auth.hasher.hash(password).await?)
+        }
+        None => None,
+    };
+    let patch = UserPatch { username, email, password_hash, ..UserPatch::default() };
+    let mut write = auth.control.write().await?;
+    still_valid(&write, &caller)?;
+    let now = write.now();
+    users::update(write.tx(), caller.id(), &patch, now).await.map_err(taken)?;
+    changed(write, caller.id()).await
+}
+
+pub(super) async fn change_password(
+    State(auth): State<Auth>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    call: Call,
+) -> Result<Written<Message>, Error> {
+    let (caller, mut input) = call.signed_in();
+    let mut body = input.body();
+    let old = body.optional::<Secret<String>>("old_password");
+    let current = match old {
+        Some(Some(old)) => body.optional("current_password").map(|current| current.unwrap_or(old)),
+        _ => body.required("current_password"),
+    };
+    let new = body.field::<Secret<String>>("new_password").check(|secret| flaw(auth.policy, secret)).required();
+    let (current, new) = input.finish(|| Some((current?, new?)))?;
+    auth.confirm(&caller, current, client).await?;
+    let hash = auth.hasher.hash(new).await?;
+    let mut write = auth.control.write().await?;
+    still_valid(&write, &caller)?;
+    let now = write.now();
+    users::set_password(write.tx(), caller.id(), &hash, now).await?;
+    write.touch(Change::User(caller.id()));
+    let changed = write.commit(Message::new("Password changed successfully")).await?;
+    tracing::info!(target: SECURITY, client = %client, user.id = %caller.id(), "password changed");
+    Ok(changed.into())
+}
+
+/// Asked under the writers' lock: since the request was let in, the password may have been set anew by somebody else.
+fn still_valid(write: &Write, caller: &Caller) -> Result<(), Error> {
+    present(write.base(), caller).map(drop)
+}
+
+/// The caller as `snapshot` knows him.
+fn present(snapshot: &Snapshot, caller: &Caller) -> Result<Caller, Error> {
+    let found = snapshot.caller(&caller.claims, Timestamp::now());
+    found.map_err(|_| Error::invalid_token("Invalid authentication token"))
+}
+
+impl Auth {
+    /// Asks for the caller's password. Failures count as those of signing in: a stolen token must be no way to guess.
+    async fn confirm(&self, caller: &Caller, given: Secret<String>, client: IpAddr) -> Result<(), Error> {
+        let account = caller.username().as_str();
+        self.failures.check(account, client).map_err(limited)?;
+        let mut tx = self.control.read().await?;
+        let known = users::credentials_of(&mut tx, caller.id()).await?;
+        drop(tx);
+        let right = given.expose().len() <= password::MAX_PASSWORD_BYTES
+            && self.hasher.verify(given, known.map(|known| known.password_hash)).await? != Verdict::Mismatch;
+        // Again: guesses that were verified at the same time may have used up the limit.
+        self.failures.check(account, client).map_err(limited)?;
+        if right {
+            return Ok(());
+        }
+        self.failures.record(account, client);
+        tracing::info!(target: SECURITY, client = %client, user.id = %caller.id(), "own password not confirmed");
+        Err(Error::BadRequest("Current password is incorrect".into()))
+    }
+}
+
+/// What a user is, and may do by grants.
+#[derive(Debug, Serialize)]
+pub(super) struct Rights {
+    user_id: UserId,
+    username: Username,
+    roles: Vec<RoleInfo>,
+    permissions: Vec<PermissionName>,
+}
+
+pub(super) async fn permissions(State(auth): State<Auth>, call: Call) -> Result<Json<Rights>, Error> {
+    let (caller, _input) = call.signed_in();
+    let mut tx = auth.control.read().await?;
+    let roles = users::effective(&mut tx, caller.id(), Timestamp::now()).await?;
+    let ids: Vec<RoleId> = roles.iter().map(|role| role.id).collect();
+    let permissions = users::granted(&mut tx, &ids).await?;
+    Ok(Json(Rights { user_id: caller.id(), username: caller.username().clone(), roles, permissions }))
+}
+
+/// Whose token it is.
+#[derive(Debug, Serialize)]
+pub(super) struct Verified {
+    valid: bool,
+    user_id: UserId,
+    username: Username,
+    is_active: bool,
+}
+
+pub(super) async fn verify_token(call: Call) -> Json<Verified> {
+    let (caller, _input) = call.signed_in();
+    let (user_id, username) = (caller.id(), caller.username().clone());
+    Json(Verified { valid: true, user_id, username, is_active: caller.is_active() })
+}
+
+/// What the engine says about a permission.
+#[derive(Debug, Serialize)]
+pub(super) struct Checked {
+    allowed: bool,
+    permission: PermissionName,
+    reason: &'static str,
+}
+
+pub(super) async fn check_permission(
+    State(auth): State<Auth>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    uri: Uri,
+    call: Call,
+) -> Result<Json<Checked>, Error> {
+    let (caller, mut input) = call.signed_in();
+    let mut body = input.body();
+    let permission = body.required::<PermissionName>("permission");
+    let owner = body.optional::<UserId>("owner_id");
+    let (permission, owner) = input.finish(|| Some((permission?, owner?)))?;
+    let owner = owner.map(|owner| owner.to_string());
+    let scene = Scene { client, method: "POST", path: uri.path(), owner: owner.as_deref() };
+    let refused = ask(&auth.gate, &caller, permission.as_str(), &scene)?;
+    Ok(Json(Checked { allowed: refused.is_none(), permission, reason: refused.unwrap_or(Reason::Allowed).code() }))
+}
+
+/// What policies may look at beside the permission.
+#[derive(Debug)]
+pub(in crate::admin) struct Scene<'a> {
+    pub(in crate::admin) client: IpAddr,
+    pub(in crate::admin) method: &'a str,
+    pub(in crate::admin) path: &'a str,
+    /// Whose thing it is about, if that is known.
+    pub(in crate::admin) owner: Option<&'a str>,
+}
+
+/// Asks the engine about a permission; returns why not, if not.
+///
+/// # Errors
+/// The caller's token has become void since it was verified.
+pub(in crate::admin) fn ask(
+    gate: &Gate,
+    caller: &Caller,
+    permission: &str,
+    scene: &Scene<'_>,
+) -> Result<Option<Reason>, Error> {
+    let snapshot = gate.snapshots.load();
+    // Roles are prepared for the snapshot they were found in, and mean nothing to another.
+    let caller = present(&snapshot, caller)?;
+    let now = Timestamp::now();
+    let &Scene { client: client_ip, method, path, owner } = scene;
+    let facts = Facts { method, path, host: "", params: &[], client_ip, now, owner };
+    let subject = Subject::Permission(permission);
+    Ok(snapshot.decide(&Ask { caller: Some(&caller), subject, facts }).outcome.err())
+}
