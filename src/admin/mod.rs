@@ -3,6 +3,7 @@
 //! Every endpoint that is not public asks the same engine as the gateway, about its permission.
 
 mod auth;
+mod bulk;
 mod client;
 mod endpoints;
 pub(crate) mod error;

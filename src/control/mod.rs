@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 pub use demo::{DEMO_ACCOUNTS, seed_demo};
 pub use feed::Housekeeping;
-pub use seed::{NewAccount, Seeded, is_system_permission, seed};
+pub use seed::{NewAccount, ROLE_TEMPLATES, RoleTemplate, Seeded, is_system_permission, seed};
 pub use write::{Write, Written};
 
 use crate::{

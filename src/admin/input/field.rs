@@ -104,6 +104,13 @@ impl<'f, T> Field<'f, T> {
     }
 }
 
+impl<T> Field<'_, Vec<T>> {
+    /// Refuses more than `max` entries.
+    pub(crate) fn max_items(self, max: usize) -> Self {
+        self.check(|list| if list.len() > max { Err(Flaw::too_many(max, list.len())) } else { Ok(()) })
+    }
+}
+
 impl<T: Number> Field<'_, T> {
     /// Refuses less than `bound`.
     pub(crate) fn at_least(self, bound: i64) -> Self {

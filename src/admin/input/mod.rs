@@ -21,6 +21,8 @@ mod json;
 mod object;
 mod read;
 
+use std::sync::LazyLock;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::{Method, StatusCode, header};
@@ -35,6 +37,8 @@ pub(crate) use read::{Place, Read};
 
 use super::error::Error;
 use issue::Issues;
+
+static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
 
 /// A value that was read; `None` only if an issue was recorded.
 pub(crate) type Valid<T> = Option<T>;
@@ -86,6 +90,20 @@ impl Input {
             return Object::refused(&mut self.issues);
         }
         self.place().object()
+    }
+
+    /// The body, which may be left out: then it is an object without fields.
+    pub(crate) fn optional_body(&mut self) -> Object<'_> {
+        if self.value.is_null() {
+            return Place { value: &EMPTY, loc: vec!["body".into()], issues: &mut self.issues }.object();
+        }
+        self.place().object()
+    }
+
+    /// The body, which must be a list.
+    pub(crate) fn list<T: Read>(&mut self) -> Field<'_, Vec<T>> {
+        let found = Some(&self.value).filter(|value| !value.is_null());
+        Field::new(&mut self.issues, vec!["body".into()], &field::NULL, found, Vec::read)
     }
 
     /// The body, which must be an object or an HTML form: tools send it to sign in (RFC 6749, 4.3.2).

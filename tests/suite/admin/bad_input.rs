@@ -6,10 +6,15 @@ use super::{Caller, issues, refused};
 use crate::support::app::{Answer, App};
 use crate::support::raw;
 
-const WRITES: [(&str, &str); 10] = [
+const WRITES: [(&str, &str); 15] = [
     ("POST", "/users/"),
     ("PUT", "/users/4"),
     ("POST", "/roles/"),
+    ("POST", "/roles/create-minimal"),
+    ("POST", "/roles/from-template/guest"),
+    ("POST", "/roles/bulk-delete"),
+    ("POST", "/permissions/bulk-delete"),
+    ("POST", "/permissions/bulk-status"),
     ("POST", "/permissions/"),
     ("PUT", "/permissions/21"),
     ("POST", "/modules/"),

@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod gateway_routes;
+mod hierarchy;
 mod modules;
 mod outage;
 mod permissions;

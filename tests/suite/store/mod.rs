@@ -1,5 +1,6 @@
 mod changes;
 mod database;
+mod hierarchy;
 mod migrations;
 mod modules;
 mod permissions;

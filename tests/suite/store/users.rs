@@ -149,12 +149,13 @@ on_both!(assignments_are_idempotent, |backend| async move {
     assert!(users::assign(&mut tx, ann, admin, None, Some(at(9)), at(3)).await.unwrap());
     assert!(!users::assign(&mut tx, ann, RoleId(999), None, None, at(3)).await.unwrap());
     assert!(!users::assign(&mut tx, UserId(999), admin, None, None, at(3)).await.unwrap());
-    assert_eq!(roles::assigned_users(&mut tx, admin).await.unwrap(), 1);
+    assert_eq!(roles::assigned(&mut tx, &[admin], at(8)).await.unwrap().len(), 1);
+    assert_eq!(roles::assigned(&mut tx, &[admin], at(9)).await.unwrap().len(), 0);
     let state = users::state(&mut tx, ann).await.unwrap().unwrap();
     assert_eq!(state.roles, [Assignment { role_id: admin, expires_at: Some(at(9)) }]);
     assert!(users::unassign(&mut tx, ann, admin).await.unwrap());
     assert!(!users::unassign(&mut tx, ann, admin).await.unwrap());
-    assert_eq!(roles::assigned_users(&mut tx, admin).await.unwrap(), 0);
+    assert_eq!(roles::assigned(&mut tx, &[admin], at(8)).await.unwrap().len(), 0);
     let refused = users::assign(&mut tx, ann, admin, Some(UserId(999)), None, at(4)).await;
     assert!(matches!(refused, Err(Error::Reference)), "{refused:?}");
 });
