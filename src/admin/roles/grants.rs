@@ -24,7 +24,7 @@ pub(super) struct Held {
 
 /// What a role could be granted.
 #[derive(Debug, Serialize)]
-pub(super) struct Available {
+pub(super) struct Free {
     role_id: RoleId,
     role_name: RoleName,
     available_permissions: Vec<Permission>,
@@ -44,14 +44,14 @@ pub(super) async fn held(State(state): State<Roles>, call: Call) -> Result<Json<
     Ok(Json(Held { role_id: id, role_name: name, permissions_count: permissions.len(), permissions }))
 }
 
-pub(super) async fn available(State(state): State<Roles>, call: Call) -> Result<Json<Available>, Error> {
+pub(super) async fn available(State(state): State<Roles>, call: Call) -> Result<Json<Free>, Error> {
     let (_, mut input) = call.permit("role:read")?;
     let id = input.path("role_id");
     let id = input.finish(|| id)?;
     let mut tx = state.control.read().await?;
     let Role { id, name, .. } = existing(&mut tx, id).await?;
     let free = permissions::not_granted(&mut tx, id).await?;
-    Ok(Json(Available { role_id: id, role_name: name, available_count: free.len(), available_permissions: free }))
+    Ok(Json(Free { role_id: id, role_name: name, available_count: free.len(), available_permissions: free }))
 }
 
 pub(super) async fn grant(State(state): State<Roles>, call: Call) -> Result<Written<Message>, Error> {

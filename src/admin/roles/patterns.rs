@@ -95,9 +95,9 @@ fn title_case(text: &str) -> String {
     let mut inside = false;
     for c in text.chars() {
         if inside {
-            titled.extend(c.to_lowercase())
+            titled.extend(c.to_lowercase());
         } else {
-            titled.extend(c.to_uppercase())
+            titled.extend(c.to_uppercase());
         }
         inside = c.is_alphabetic();
     }

@@ -102,7 +102,8 @@ on_both!(headings_are_exact, |backend| async move {
         assert_eq!(found.iter().map(|p| p.id).collect::<Vec<_>>(), expected, "{resource}");
     }
     let categories = permissions::categories(&mut tx).await.unwrap();
-    assert_eq!(categories.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["article", "articles"]);
+    let names: Vec<String> = categories.into_iter().map(String::from).collect();
+    assert_eq!(names, ["article", "articles"]);
     let holder = role(&mut tx, "holder", &[read, bare]).await;
     let free_for = permissions::not_granted(&mut tx, holder).await.unwrap();
     assert_eq!(free_for.iter().map(|p| p.id).collect::<Vec<_>>(), [similar, free]);
