@@ -4,6 +4,7 @@
 
 mod audit;
 mod auth;
+mod batch;
 mod bulk;
 mod client;
 mod conditional;

@@ -193,10 +193,10 @@ fn read_create(input: &mut Input) -> Valid<NewUpstream> {
 }
 
 async fn create(State(state): State<Upstreams>, call: Call) -> Result<Written<Upstream>, Error> {
-    let (_, mut input) = call.permit("upstream:create")?;
+    let (caller, mut input) = call.permit("upstream:create")?;
     let new = read_create(&mut input);
     let new = input.finish(|| new)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let id = upstreams::insert(write.tx(), &new, now).await.map_err(taken)?;
     changed(write, id).await
@@ -229,10 +229,10 @@ fn read_update(input: &mut Input) -> Valid<(UpstreamId, UpstreamPatch)> {
 }
 
 async fn update(State(state): State<Upstreams>, call: Call) -> Result<Written<Upstream>, Error> {
-    let (_, mut input) = call.permit("upstream:update")?;
+    let (caller, mut input) = call.permit("upstream:update")?;
     let read = read_update(&mut input);
     let (id, patch) = input.finish(|| read)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let current = existing(write.tx(), id).await?;
     // Routes name their upstream; a new name would leave them pointing nowhere.
@@ -254,10 +254,10 @@ async fn refuse_if_used(tx: &mut Tx, upstream: &Upstream) -> Result<(), Error> {
 }
 
 async fn delete(State(state): State<Upstreams>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, mut input) = call.permit("upstream:delete")?;
+    let (caller, mut input) = call.permit("upstream:delete")?;
     let id = input.path::<UpstreamId>("upstream_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let upstream = existing(write.tx(), id).await?;
     refuse_if_used(write.tx(), &upstream).await?;
@@ -267,10 +267,10 @@ async fn delete(State(state): State<Upstreams>, call: Call) -> Result<Written<Me
 }
 
 async fn restore(State(state): State<Upstreams>, call: Call) -> Result<Written<Upstream>, Error> {
-    let (_, mut input) = call.permit("upstream:update")?;
+    let (caller, mut input) = call.permit("upstream:update")?;
     let id = input.path::<UpstreamId>("upstream_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     if upstreams::get(write.tx(), id).await?.is_some() {
         return Err(Error::BadRequest("Upstream is not deleted".into()));

@@ -21,7 +21,7 @@ pub use demo::{DEMO_ACCOUNTS, seed_demo};
 pub use feed::Housekeeping;
 pub use guard::ESCALATE;
 pub use origin::Origin;
-pub use seed::{NewAccount, Seeded, is_system_permission, seed};
+pub use seed::{NewAccount, ROLE_TEMPLATES, RoleTemplate, Seeded, is_system_permission, seed};
 pub use write::{Write, Written};
 
 use crate::{

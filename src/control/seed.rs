@@ -11,11 +11,13 @@ use crate::{
 
 /// Resources whose four CRUD permissions every installation has, in the order of the predecessor's ids.
 const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
-const VERBS: [(&str, &str); 4] = [("create", "Create"), ("read", "Read"), ("update", "Update"), ("delete", "Delete")];
+const VERBS: [(&str, &str); 4] = [("read", "Read"), ("create", "Create"), ("update", "Update"), ("delete", "Delete")];
 /// Permissions beyond those: name, description and category.
-const OTHERS: [(&str, &str, &str); 2] = [
+const OTHERS: [(&str, &str, &str); 4] = [
     ("system:read", "Read the state of the running process", "system"),
     ("system:manage", "Change the running process", "system"),
+    ("role:escalate", "Give others what one does not hold oneself", "role"),
+    ("audit:read", "Read who changed what", "audit"),
 ];
 
 /// Name, description and category of every permission that the admin API asks for.
@@ -35,15 +37,42 @@ pub fn is_system_permission(name: &PermissionName) -> bool {
     system_permissions().any(|(system, _, _)| system == name.as_str())
 }
 
-/// A system role: name, description, and which permissions it holds.
-const ROLES: [(&str, &str, Holds); 4] = [
-    (SUPER_ROLE, "Super Administrator with all permissions", Holds::All),
-    ("admin", "Administrator with all user permissions", Holds::Resource("user")),
-    ("user", "Basic user with read-only access", Holds::One("user:read")),
-    ("guest", "Guest without permissions", Holds::Nothing),
+/// A system role, and the pattern for further roles like it.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleTemplate {
+    /// What clients call the pattern.
+    pub title: &'static str,
+    /// The system role's name.
+    pub name: &'static str,
+    /// For people.
+    pub description: &'static str,
+    holds: Holds,
+}
+
+/// The system roles.
+pub const ROLE_TEMPLATES: [RoleTemplate; 4] = [
+    RoleTemplate {
+        title: "SuperAdmin",
+        name: SUPER_ROLE,
+        description: "Super Administrator with all permissions",
+        holds: Holds::All,
+    },
+    RoleTemplate {
+        title: "Admin",
+        name: "admin",
+        description: "Administrator with all user permissions",
+        holds: Holds::Resource("user"),
+    },
+    RoleTemplate {
+        title: "User",
+        name: "user",
+        description: "Basic user with read-only access",
+        holds: Holds::One("user:read"),
+    },
+    RoleTemplate { title: "Guest", name: "guest", description: "Guest without permissions", holds: Holds::Nothing },
 ];
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Holds {
     All,
     Resource(&'static str),
@@ -51,13 +80,20 @@ enum Holds {
     Nothing,
 }
 
-impl Holds {
-    fn permits(self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Resource(resource) => name.split_once(':').is_some_and(|(of, _)| of == resource),
-            Self::One(one) => name == one,
-            Self::Nothing => false,
+impl RoleTemplate {
+    /// The pattern that clients call so: by title or name, in any case, `super_admin` too.
+    pub fn find(name: &str) -> Option<Self> {
+        let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
+        ROLE_TEMPLATES.into_iter().find(|template| plain(template.title) == plain(name))
+    }
+
+    /// Whether such a role holds this permission.
+    pub fn holds(&self, permission: &PermissionName) -> bool {
+        match self.holds {
+            Holds::All => true,
+            Holds::Resource(resource) => permission.as_str().split_once(':').is_some_and(|(of, _)| of == resource),
+            Holds::One(one) => permission.as_str() == one,
+            Holds::Nothing => false,
         }
     }
 }
@@ -92,7 +128,7 @@ impl Control {
     pub async fn lacks_administrator(&self) -> Result<bool, Error> {
         let mut tx = self.read().await?;
         match roles::find(&mut tx, SUPER_ROLE).await? {
-            Some(role) => Ok(roles::assigned_users(&mut tx, role).await? == 0),
+            Some(role) => Ok(roles::assigned(&mut tx, &[role], Timestamp::now()).await?.is_empty()),
             None => Ok(true),
         }
     }
@@ -169,7 +205,7 @@ pub(super) async fn ensure_permission(
 
 async fn seed_roles(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
     let mut changed = false;
-    for (name, description, _) in ROLES {
+    for RoleTemplate { name, description, .. } in ROLE_TEMPLATES {
         if roles::find(tx, name).await?.is_none() {
             let name = RoleName::try_from(name).expect("a seeded name is valid");
             let new = NewRole { name, description: Some(description.to_owned()), permission_ids: Vec::new() };
@@ -186,11 +222,11 @@ async fn grant_missing(tx: &mut Tx, now: Timestamp) -> Result<bool, Error> {
     let mut changed = false;
     let permissions = permissions::list(tx, &permissions::Filter::default(), Page::ALL).await?;
     let roles = roles::list(tx, &roles::Filter::default(), Page::ALL).await?;
-    for (name, _, holds) in ROLES {
-        let Some(role) = roles.iter().find(|role| role.name.as_str() == name) else { continue };
+    for template in ROLE_TEMPLATES {
+        let Some(role) = roles.iter().find(|role| role.name.as_str() == template.name) else { continue };
         let held = |id: PermissionId| role.permissions.iter().any(|permission| permission.id == id);
         let due = permissions.iter().filter(|permission| is_system_permission(&permission.name));
-        for permission in due.filter(|permission| holds.permits(permission.name.as_str()) && !held(permission.id)) {
+        for permission in due.filter(|permission| template.holds(&permission.name) && !held(permission.id)) {
             changed |= roles::grant(tx, role.id, permission.id, now).await?;
         }
     }
@@ -214,8 +250,8 @@ const NAVIGATION: [Navigation; 7] = [
 /// The navigation tree that the predecessor's front end has built in.
 async fn seed_navigation(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
     let mut all_roles = Vec::new();
-    for (name, _, _) in ROLES {
-        all_roles.extend(roles::find(tx, name).await?);
+    for template in ROLE_TEMPLATES {
+        all_roles.extend(roles::find(tx, template.name).await?);
     }
     let superadmin: Vec<RoleId> = all_roles.first().copied().into_iter().collect();
     module(tx, ("dashboard", "Dashboard", "LayoutDashboard", "/infinity/dashboard", 0), all_roles, now).await?;

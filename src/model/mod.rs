@@ -30,9 +30,9 @@ pub use name::{
     UpstreamName, Username,
 };
 pub use path::{PathTemplate, Segment};
-pub use permission::{NewPermission, Permission, PermissionPatch};
+pub use permission::{EffectivePermission, NewPermission, Permission, PermissionPatch};
 pub use reason::Reason;
-pub use role::{NewRole, Role, RoleInfo, RolePatch};
+pub use role::{MAX_INHERITANCE, NewRole, Role, RoleHead, RoleInfo, RolePatch};
 pub use route::{Access, Methods, NewRoute, Operation, Owner, Route, RoutePatch};
 pub use secret::Secret;
 pub use time::Timestamp;

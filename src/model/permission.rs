@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use super::{Category, PermissionId, PermissionName};
+use super::{Category, PermissionId, PermissionName, RoleName, Timestamp};
 
 /// A permission: row and answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -15,6 +15,21 @@ pub struct Permission {
     pub id: PermissionId,
     /// An inactive permission grants nothing.
     pub is_active: bool,
+    /// When it was deleted; shown only where deleted ones were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[sqlx(default)]
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// A permission that a role has, and from where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct EffectivePermission {
+    /// What it has.
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub permission: Permission,
+    /// The role it is granted to: itself, or the nearest one it inherits from.
+    pub source_role: RoleName,
 }
 
 /// A permission to be stored.

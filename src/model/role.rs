@@ -1,6 +1,9 @@
 use serde::Serialize;
 
-use super::{Permission, PermissionId, RoleId, RoleName};
+use super::{Permission, PermissionId, RoleId, RoleName, Timestamp};
+
+/// The longest chain of inheritance, in steps from a role to the farthest one it inherits from.
+pub const MAX_INHERITANCE: i64 = 32;
 
 /// A role with the permissions granted to it directly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,6 +18,24 @@ pub struct Role {
     pub is_system_role: bool,
     /// Direct grants, by id.
     pub permissions: Vec<Permission>,
+    /// An inactive role grants nothing.
+    pub is_active: bool,
+    /// When it was deleted; shown only where deleted ones were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+}
+
+/// A role without its grants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub struct RoleHead {
+    /// Identity.
+    pub id: RoleId,
+    /// Unique among undeleted roles.
+    pub name: RoleName,
+    /// For people.
+    pub description: Option<String>,
+    /// System roles cannot be changed or deleted.
+    pub is_system_role: bool,
     /// An inactive role grants nothing.
     pub is_active: bool,
 }

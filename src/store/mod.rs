@@ -20,6 +20,7 @@ pub mod changes;
 mod credentials;
 mod db;
 mod error;
+pub mod hierarchy;
 pub mod migrate;
 pub mod modules;
 pub mod navigation;

@@ -1,11 +1,13 @@
 //! Permissions.
 
+use std::collections::BTreeMap;
+
 use super::{
     db::Tx,
     error::Result,
-    sql::{Page, contains_ascii, text},
+    sql::{Ids, Page, contains_ascii, text},
 };
-use crate::model::{NewPermission, Permission, PermissionId, PermissionPatch, Timestamp};
+use crate::model::{Category, NewPermission, Permission, PermissionId, PermissionPatch, RoleId, Timestamp};
 
 /// Which permissions to list; an absent field does not filter.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +16,10 @@ pub struct Filter {
     pub search: Option<String>,
     /// The category, exactly.
     pub category: Option<String>,
+    /// Whether it grants anything.
+    pub is_active: Option<bool>,
+    /// Deleted ones too.
+    pub include_deleted: bool,
 }
 
 /// Stores a permission.
@@ -47,14 +53,17 @@ pub async fn get(tx: &mut Tx, id: PermissionId) -> Result<Option<Permission>> {
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Permission>> {
     tx.query(
-        r"SELECT id, name, description, category, is_active FROM permissions
-          WHERE deleted_at IS NULL
+        r"SELECT id, name, description, category, is_active, deleted_at FROM permissions
+          WHERE ($4 OR deleted_at IS NULL)
             AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
             AND ($2 IS NULL OR category = $2)
-          ORDER BY id LIMIT $3 OFFSET $4",
+            AND ($3 IS NULL OR is_active = $3)
+          ORDER BY id LIMIT $5 OFFSET $6",
     )
     .bind(contains_ascii(filter.search.as_deref()))
     .bind(filter.category.as_deref().map(text))
+    .bind(filter.is_active)
+    .bind(filter.include_deleted)
     .bind(page.limit())
     .bind(page.offset())
     .fetch_all()
@@ -68,12 +77,15 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Permis
 pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
     tx.query(
         r"SELECT COUNT(*) FROM permissions
-          WHERE deleted_at IS NULL
+          WHERE ($4 OR deleted_at IS NULL)
             AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
-            AND ($2 IS NULL OR category = $2)",
+            AND ($2 IS NULL OR category = $2)
+            AND ($3 IS NULL OR is_active = $3)",
     )
     .bind(contains_ascii(filter.search.as_deref()))
     .bind(filter.category.as_deref().map(text))
+    .bind(filter.is_active)
+    .bind(filter.include_deleted)
     .fetch_value()
     .await
 }
@@ -130,5 +142,116 @@ pub async fn holders(tx: &mut Tx, id: PermissionId) -> Result<i64> {
     )
     .bind(id)
     .fetch_value()
+    .await
+}
+
+/// Lists the undeleted permissions on a resource: those of its category, and those named after it, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn of_resource(tx: &mut Tx, resource: &str) -> Result<Vec<Permission>> {
+    let resource = text(resource);
+    // All names that begin with `resource:`, as a range that the index on names serves; `;` follows `:` in ASCII.
+    tx.query(
+        "SELECT id, name, description, category, is_active FROM permissions
+         WHERE deleted_at IS NULL AND (category = $1 OR (name >= $2 AND name < $3)) ORDER BY id",
+    )
+    .bind(resource.clone())
+    .bind(format!("{resource}:"))
+    .bind(format!("{resource};"))
+    .fetch_all()
+    .await
+}
+
+/// Lists the categories of undeleted permissions, in order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn categories(tx: &mut Tx) -> Result<Vec<Category>> {
+    tx.query(
+        "SELECT DISTINCT category FROM permissions
+         WHERE deleted_at IS NULL AND category IS NOT NULL ORDER BY category",
+    )
+    .fetch_values()
+    .await
+}
+
+/// Lists the undeleted permissions that are not granted to a role directly, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn not_granted(tx: &mut Tx, role: RoleId) -> Result<Vec<Permission>> {
+    tx.query(
+        "SELECT id, name, description, category, is_active FROM permissions
+         WHERE deleted_at IS NULL AND id NOT IN (SELECT permission_id FROM role_permissions WHERE role_id = $1)
+         ORDER BY id",
+    )
+    .bind(role)
+    .fetch_all()
+    .await
+}
+
+/// Those of `ids` that are undeleted permissions, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn of(tx: &mut Tx, ids: &[PermissionId]) -> Result<BTreeMap<PermissionId, Permission>> {
+    let found = tx
+        .query(
+            "SELECT id, name, description, category, is_active FROM permissions
+             WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY id",
+        )
+        .bind(Ids::new(ids.iter().map(|id| id.0)))
+        .fetch_all::<Permission>()
+        .await?;
+    Ok(found.into_iter().map(|permission| (permission.id, permission)).collect())
+}
+
+/// Takes permissions from all roles, marks them as deleted and returns how many were not.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn delete_all(tx: &mut Tx, ids: &[PermissionId], now: Timestamp) -> Result<u64> {
+    let ids = Ids::new(ids.iter().map(|id| id.0));
+    tx.query(
+        "DELETE FROM role_permissions
+         WHERE permission_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))",
+    )
+    .bind(ids.clone())
+    .execute()
+    .await?;
+    tx.query(
+        "UPDATE permissions SET deleted_at = $2
+         WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))",
+    )
+    .bind(ids)
+    .bind(now)
+    .execute()
+    .await
+}
+
+/// Takes back the deletion of a permission; false when it is not deleted.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when another permission has its name now.
+pub async fn restore(tx: &mut Tx, id: PermissionId, now: Timestamp) -> Result<bool> {
+    let query =
+        tx.query("UPDATE permissions SET deleted_at = NULL, updated_at = $2 WHERE id = $1 AND deleted_at IS NOT NULL");
+    Ok(query.bind(id).bind(now).execute().await? > 0)
+}
+
+/// Activates or deactivates undeleted permissions, and returns how many of them that changes.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn activate(tx: &mut Tx, ids: &[PermissionId], is_active: bool, now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE permissions SET is_active = $2, updated_at = $3
+         WHERE deleted_at IS NULL AND is_active <> $2 AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))",
+    )
+    .bind(Ids::new(ids.iter().map(|id| id.0)))
+    .bind(is_active)
+    .bind(now)
+    .execute()
     .await
 }

@@ -1,13 +1,15 @@
 //! Roles, what they inherit and the permissions granted to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     db::Tx,
     error::Result,
     sql::{Ids, Page, contains_ascii, text},
 };
-use crate::model::{NewRole, Permission, PermissionId, Role, RoleId, RoleInfo, RoleName, RolePatch, Timestamp};
+use crate::model::{
+    NewRole, Permission, PermissionId, Role, RoleHead, RoleId, RoleInfo, RoleName, RolePatch, Timestamp, UserId,
+};
 
 /// Which roles to list; an absent field does not filter.
 #[derive(Clone, Debug, Default)]
@@ -16,15 +18,17 @@ pub struct Filter {
     pub search: Option<String>,
     /// Whether it is one of the system's.
     pub is_system_role: Option<bool>,
+    /// Whether it grants anything.
+    pub is_active: Option<bool>,
+    /// Deleted ones too.
+    pub include_deleted: bool,
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
-    id: RoleId,
-    name: RoleName,
-    description: Option<String>,
-    is_system_role: bool,
-    is_active: bool,
+    #[sqlx(flatten)]
+    head: RoleHead,
+    deleted_at: Option<Timestamp>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -50,7 +54,11 @@ pub async fn insert(tx: &mut Tx, new: &NewRole, now: Timestamp) -> Result<RoleId
     Ok(id)
 }
 
-async fn grant_all(tx: &mut Tx, role: RoleId, permissions: &[PermissionId], now: Timestamp) -> Result<()> {
+/// Grants permissions to a role that exists, and returns how many it did not have; ids of no permission are ignored.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn grant_all(tx: &mut Tx, role: RoleId, permissions: &[PermissionId], now: Timestamp) -> Result<u64> {
     tx.query(
         "INSERT INTO role_permissions (role_id, permission_id, granted_at)
          SELECT $1, id, $3 FROM permissions
@@ -62,7 +70,21 @@ async fn grant_all(tx: &mut Tx, role: RoleId, permissions: &[PermissionId], now:
     .bind(now)
     .execute()
     .await
-    .map(drop)
+}
+
+/// Takes from a role every permission but these, and returns how many it had.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn retain(tx: &mut Tx, role: RoleId, permissions: &[PermissionId]) -> Result<u64> {
+    tx.query(
+        "DELETE FROM role_permissions
+         WHERE role_id = $1 AND permission_id NOT IN (SELECT CAST(key AS BIGINT) FROM json_each($2))",
+    )
+    .bind(role)
+    .bind(Ids::new(permissions.iter().map(|id| id.0)))
+    .execute()
+    .await
 }
 
 /// Makes a role one of those that cannot be changed or deleted.
@@ -90,18 +112,21 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Role>>
     let ids = tx
         .query(
             r"SELECT id FROM roles
-              WHERE deleted_at IS NULL
+              WHERE ($4 OR deleted_at IS NULL)
                 AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
                 AND ($2 IS NULL OR is_system_role = $2)
-              ORDER BY id LIMIT $3 OFFSET $4",
+                AND ($3 IS NULL OR is_active = $3)
+              ORDER BY id LIMIT $5 OFFSET $6",
         )
         .bind(contains_ascii(filter.search.as_deref()))
         .bind(filter.is_system_role)
+        .bind(filter.is_active)
+        .bind(filter.include_deleted)
         .bind(page.limit())
         .bind(page.offset())
         .fetch_values::<RoleId>()
         .await?;
-    Ok(of(tx, &ids).await?.into_values().collect())
+    Ok(load(tx, &ids, filter.include_deleted).await?.into_values().collect())
 }
 
 /// Counts what [`list`] would return without a page.
@@ -111,25 +136,33 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Role>>
 pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
     tx.query(
         r"SELECT COUNT(*) FROM roles
-          WHERE deleted_at IS NULL
+          WHERE ($4 OR deleted_at IS NULL)
             AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
-            AND ($2 IS NULL OR is_system_role = $2)",
+            AND ($2 IS NULL OR is_system_role = $2)
+            AND ($3 IS NULL OR is_active = $3)",
     )
     .bind(contains_ascii(filter.search.as_deref()))
     .bind(filter.is_system_role)
+    .bind(filter.is_active)
+    .bind(filter.include_deleted)
     .fetch_value()
     .await
 }
 
 /// The undeleted ones of these roles, with their permissions.
 pub(super) async fn of(tx: &mut Tx, ids: &[RoleId]) -> Result<BTreeMap<RoleId, Role>> {
+    load(tx, ids, false).await
+}
+
+async fn load(tx: &mut Tx, ids: &[RoleId], include_deleted: bool) -> Result<BTreeMap<RoleId, Role>> {
     let ids = Ids::new(ids.iter().map(|id| id.0));
     let rows = tx
         .query(
-            "SELECT id, name, description, is_system_role, is_active FROM roles
-             WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY id",
+            "SELECT id, name, description, is_system_role, is_active, deleted_at FROM roles
+             WHERE ($2 OR deleted_at IS NULL) AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY id",
         )
         .bind(ids.clone())
+        .bind(include_deleted)
         .fetch_all::<Row>()
         .await?;
     let grants = tx
@@ -147,8 +180,9 @@ pub(super) async fn of(tx: &mut Tx, ids: &[RoleId]) -> Result<BTreeMap<RoleId, R
 }
 
 fn assemble(rows: Vec<Row>, grants: Vec<Grant>) -> BTreeMap<RoleId, Role> {
-    let empty = |Row { id, name, description, is_system_role, is_active }| {
-        (id, Role { name, description, id, is_system_role, is_active, permissions: Vec::new() })
+    let empty = |Row { head, deleted_at }| {
+        let RoleHead { id, name, description, is_system_role, is_active } = head;
+        (id, Role { name, description, id, is_system_role, permissions: Vec::new(), is_active, deleted_at })
     };
     let mut roles: BTreeMap<RoleId, Role> = rows.into_iter().map(empty).collect();
     for Grant { role_id, permission } in grants {
@@ -223,14 +257,7 @@ pub async fn update(tx: &mut Tx, id: RoleId, patch: &RolePatch, now: Timestamp) 
         .execute()
         .await?;
     let Some(permissions) = patch.permission_ids.as_deref().filter(|_| changed > 0) else { return Ok(changed > 0) };
-    tx.query(
-        "DELETE FROM role_permissions
-         WHERE role_id = $1 AND permission_id NOT IN (SELECT CAST(key AS BIGINT) FROM json_each($2))",
-    )
-    .bind(id)
-    .bind(Ids::new(permissions.iter().map(|id| id.0)))
-    .execute()
-    .await?;
+    retain(tx, id, permissions).await?;
     grant_all(tx, id, permissions, now).await?;
     Ok(true)
 }
@@ -302,16 +329,100 @@ pub async fn disinherit(tx: &mut Tx, role: RoleId, parent: RoleId) -> Result<boo
     Ok(query.bind(role).bind(parent).execute().await? > 0)
 }
 
-/// Counts the undeleted users to whom a role is assigned.
+/// Those of `ids` that are undeleted roles, without their grants, by id.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn assigned_users(tx: &mut Tx, role: RoleId) -> Result<i64> {
+pub async fn heads(tx: &mut Tx, ids: &[RoleId]) -> Result<BTreeMap<RoleId, RoleHead>> {
+    let heads = tx
+        .query(
+            "SELECT id, name, description, is_system_role, is_active FROM roles
+             WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY id",
+        )
+        .bind(Ids::new(ids.iter().map(|id| id.0)))
+        .fetch_all::<RoleHead>()
+        .await?;
+    Ok(heads.into_iter().map(|head| (head.id, head)).collect())
+}
+
+/// Those of `ids` that an undeleted user holds at `now`, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn assigned(tx: &mut Tx, ids: &[RoleId], now: Timestamp) -> Result<BTreeSet<RoleId>> {
+    let assigned = tx
+        .query(
+            "SELECT DISTINCT a.role_id FROM user_roles a JOIN users ON users.id = a.user_id
+             WHERE users.deleted_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > $2)
+               AND a.role_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))",
+        )
+        .bind(Ids::new(ids.iter().map(|id| id.0)))
+        .bind(now)
+        .fetch_values::<RoleId>()
+        .await?;
+    Ok(assigned.into_iter().collect())
+}
+
+/// Lists the undeleted users to whom a role is assigned, expired assignments included, by id.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn holders(tx: &mut Tx, id: RoleId) -> Result<Vec<UserId>> {
     tx.query(
-        "SELECT COUNT(*) FROM user_roles JOIN users ON users.id = user_roles.user_id
-         WHERE user_roles.role_id = $1 AND users.deleted_at IS NULL",
+        "SELECT users.id FROM user_roles a JOIN users ON users.id = a.user_id
+         WHERE a.role_id = $1 AND users.deleted_at IS NULL ORDER BY users.id",
     )
-    .bind(role)
-    .fetch_value()
+    .bind(id)
+    .fetch_values()
+    .await
+}
+
+/// Marks roles as deleted and returns how many were not.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn delete_all(tx: &mut Tx, ids: &[RoleId], now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE roles SET deleted_at = $2
+         WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))",
+    )
+    .bind(Ids::new(ids.iter().map(|id| id.0)))
+    .bind(now)
+    .execute()
+    .await
+}
+
+/// Returns the name of a role that is deleted.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn deleted(tx: &mut Tx, id: RoleId) -> Result<Option<RoleName>> {
+    let query = tx.query("SELECT name FROM roles WHERE id = $1 AND deleted_at IS NOT NULL").bind(id);
+    Ok(query.fetch_optional::<(RoleName,)>().await?.map(|(name,)| name))
+}
+
+/// Takes back the deletion of a role, with its grants, parents and assignments; false when it is not deleted.
+///
+/// # Errors
+/// [`Error::Conflict`](super::Error::Conflict) when another role has its name now.
+pub async fn restore(tx: &mut Tx, id: RoleId, now: Timestamp) -> Result<bool> {
+    let query =
+        tx.query("UPDATE roles SET deleted_at = NULL, updated_at = $2 WHERE id = $1 AND deleted_at IS NOT NULL");
+    Ok(query.bind(id).bind(now).execute().await? > 0)
+}
+
+/// Activates or deactivates undeleted roles, and returns how many of them that changes.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn activate(tx: &mut Tx, ids: &[RoleId], is_active: bool, now: Timestamp) -> Result<u64> {
+    tx.query(
+        "UPDATE roles SET is_active = $2, updated_at = $3
+         WHERE deleted_at IS NULL AND is_active <> $2 AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))",
+    )
+    .bind(Ids::new(ids.iter().map(|id| id.0)))
+    .bind(is_active)
+    .bind(now)
+    .execute()
     .await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{db::Tx, error::Result, routes::columns};
+use super::{db::Tx, error::Result, hierarchy, routes::columns};
 use crate::model::{
     RoleId, RoleName, RouteId,
     rules::{RoleRule, Rules},
@@ -69,16 +69,8 @@ async fn roles(tx: &mut Tx) -> Result<Vec<RoleRule>> {
         .query("SELECT id, name, is_active FROM roles WHERE deleted_at IS NULL ORDER BY id")
         .fetch_all::<Role>()
         .await?;
-    let inherited = tx
-        .query(
-            "SELECT i.role_id, i.parent_id
-             FROM role_parents i JOIN roles r ON r.id = i.role_id JOIN roles p ON p.id = i.parent_id
-             WHERE r.deleted_at IS NULL AND p.deleted_at IS NULL ORDER BY i.role_id, i.parent_id",
-        )
-        .fetch_all::<(RoleId, RoleId)>()
-        .await?;
     let mut parents: BTreeMap<RoleId, Vec<RoleId>> = BTreeMap::new();
-    for (role, parent) in inherited {
+    for (role, parent) in hierarchy::links(tx).await? {
         parents.entry(role).or_default().push(parent);
     }
     let rule = |Role { id, name, is_active }| {

@@ -56,7 +56,7 @@ pub(super) async fn update(
         None => None,
     };
     let patch = UserPatch { username, email, password_hash, ..UserPatch::default() };
-    let mut write = auth.control.write().await?;
+    let mut write = auth.control.write_as(caller.origin()).await?;
     still_valid(&write, &caller)?;
     let now = write.now();
     users::update(write.tx(), caller.id(), &patch, now).await.map_err(taken)?;
@@ -79,7 +79,7 @@ pub(super) async fn change_password(
     let (current, new) = input.finish(|| Some((current?, new?)))?;
     auth.confirm(&caller, current, client).await?;
     let hash = auth.hasher.hash(new).await?;
-    let mut write = auth.control.write().await?;
+    let mut write = auth.control.write_as(caller.origin()).await?;
     still_valid(&write, &caller)?;
     let now = write.now();
     users::set_password(write.tx(), caller.id(), &hash, now).await?;

@@ -49,7 +49,7 @@ pub(super) async fn register(
             let (caller, mut input) = call.permit("user:create")?;
             let account = Account::read(&mut input.body(), auth.policy);
             let account = input.finish(|| account)?;
-            account.make((&auth.control, &auth.hasher), Some(caller.id()), taken).await
+            account.make((&auth.control, &auth.hasher), Some(caller.origin()), taken).await
         }
     }
 }

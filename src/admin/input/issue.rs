@@ -93,15 +93,16 @@ impl Flaw {
     pub(crate) fn too_long(max: usize) -> Self {
         Self::with("string_too_long", NameError::TooLong { max }.to_string(), json!({ "max_length": max }))
     }
+
+    /// A list with more than `max` entries, namely `given`.
+    pub(crate) fn too_many(max: usize, given: usize) -> Self {
+        let msg = format!("List should have at most {max} items after validation, not {given}");
+        let ctx = json!({ "field_type": "List", "max_length": max, "actual_length": given });
+        Self::with("too_long", msg, ctx)
+    }
 }
 
 impl Flaw {
-    /// A list with more than `max` items.
-    pub(crate) fn too_many(max: usize, actual: usize) -> Self {
-        let msg = format!("List should have at most {max} items after validation, not {actual}");
-        Self::with("too_long", msg, json!({ "field_type": "List", "max_length": max, "actual_length": actual }))
-    }
-
     /// What is no list.
     pub(crate) fn no_list() -> Self {
         Self::new("list_type", "Input should be a valid list")

@@ -15,12 +15,13 @@
 //! Readers record what is wrong and go on, since clients get all entries in one answer. Each returns `None` only if it
 //! recorded an issue, and the closure given to [`Input::finish`] runs only if there is none: `?` inside it never fails.
 
-mod array;
 mod field;
 mod issue;
 mod json;
 mod object;
 mod read;
+
+use std::sync::LazyLock;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
@@ -36,6 +37,8 @@ pub(crate) use read::{Place, Read};
 
 use super::error::Error;
 use issue::Issues;
+
+static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
 
 /// A value that was read; `None` only if an issue was recorded.
 pub(crate) type Valid<T> = Option<T>;
@@ -92,6 +95,20 @@ impl Input {
     /// The body, if there is one, which must be an object then.
     pub(crate) fn body_if_any(&mut self) -> Option<Object<'_>> {
         (!self.value.is_null()).then(|| self.place().object())
+    }
+
+    /// The body, which may be left out: then it is an object without fields.
+    pub(crate) fn optional_body(&mut self) -> Object<'_> {
+        if self.value.is_null() {
+            return Place { value: &EMPTY, loc: vec!["body".into()], issues: &mut self.issues }.object();
+        }
+        self.place().object()
+    }
+
+    /// The body, which must be a list.
+    pub(crate) fn list<T: Read>(&mut self) -> Field<'_, Vec<T>> {
+        let found = Some(&self.value).filter(|value| !value.is_null());
+        Field::new(&mut self.issues, vec!["body".into()], &field::NULL, found, Vec::read)
     }
 
     /// The body, which must be an object or an HTML form: tools send it to sign in (RFC 6749, 4.3.2).

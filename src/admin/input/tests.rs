@@ -101,6 +101,44 @@ fn bodies_that_are_no_object() {
 }
 
 #[test]
+fn a_list_is_read_as_a_body() {
+    let read = |body: Body| {
+        let mut input = Input::new(Vec::new(), "", body);
+        let list = input.list::<PermissionId>().max_items(3).required();
+        input.finish(|| list)
+    };
+    assert_eq!(read(Body::Json(json!([1, "2", 3.0]))).unwrap(), [PermissionId(1), PermissionId(2), PermissionId(3)]);
+    assert_eq!(read(Body::Json(json!([]))).unwrap(), []);
+    let missing = r#"{"type":"missing","loc":["body"],"msg":"Field required","input":null}"#;
+    assert_eq!(issues(read(Body::Empty)), missing);
+    assert_eq!(issues(read(Body::Json(Value::Null))), missing);
+    insta::assert_snapshot!(issues(read(Body::Json(json!({"a": 1})))), @r#"{"type":"list_type","loc":["body"],"msg":"Input should be a valid list","input":{"a":1}}"#);
+    insta::assert_snapshot!(issues(read(Body::Other)), @r#"{"type":"list_type","loc":["body"],"msg":"Input should be a valid list","input":"***"}"#);
+    insta::assert_snapshot!(issues(read(Body::Json(json!([1, "x", null])))), @r#"
+    {"type":"int_parsing","loc":["body",1],"msg":"Input should be a valid integer, unable to parse string as an integer","input":"x"}
+    {"type":"int_type","loc":["body",2],"msg":"Input should be a valid integer","input":null}
+    "#);
+    insta::assert_snapshot!(issues(read(Body::Json(json!([1, 2, 3, 4])))), @r#"{"type":"too_long","loc":["body"],"msg":"List should have at most 3 items after validation, not 4","input":[1,2,3,4],"ctx":{"field_type":"List","max_length":3,"actual_length":4}}"#);
+}
+
+#[test]
+fn a_body_may_be_optional() {
+    let read = |body: Body| {
+        let mut input = Input::new(Vec::new(), "", body);
+        let name = input.optional_body().optional::<String>("name");
+        input.finish(|| name)
+    };
+    assert_eq!(read(Body::Empty).unwrap(), None);
+    assert_eq!(read(Body::Json(Value::Null)).unwrap(), None);
+    assert_eq!(read(Body::Json(json!({"name": "x"}))).unwrap(), Some("x".to_owned()));
+    insta::assert_snapshot!(issues(read(Body::Json(json!([1])))), @r#"{"type":"model_attributes_type","loc":["body"],"msg":"Input should be a valid dictionary or object to extract fields from","input":[1]}"#);
+    insta::assert_snapshot!(issues(read(Body::Other)), @r#"{"type":"model_attributes_type","loc":["body"],"msg":"Input should be a valid dictionary or object to extract fields from","input":"***"}"#);
+    let mut input = Input::new(Vec::new(), "", Body::Empty);
+    let name: Valid<String> = input.optional_body().required("name");
+    insta::assert_snapshot!(issues(input.finish(|| name)), @r#"{"type":"missing","loc":["body","name"],"msg":"Field required","input":{}}"#);
+}
+
+#[test]
 fn path_comes_before_query_before_body() {
     let path = vec![("user_id".to_owned(), "x".to_owned()), ("name".to_owned(), "a\0".to_owned())];
     let mut input = Input::new(path, "skip=-1&skip=+1&flag=maybe", Body::Json(json!({"username": null})));

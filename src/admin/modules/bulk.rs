@@ -25,10 +25,10 @@ async fn found(tx: &mut Tx, ids: &[ModuleId], failed: &mut Vec<Failed>) -> Resul
 }
 
 pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<Written<Outcome>, Error> {
-    let (_, mut input) = call.permit("module:delete")?;
+    let (caller, mut input) = call.permit("module:delete")?;
     let ids = bulk::ids(&mut input.body(), "module_ids");
     let ids = input.finish(|| ids)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let mut failed = Vec::new();
     let mut found = found(write.tx(), &ids, &mut failed).await?;
@@ -44,10 +44,10 @@ pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<W
 }
 
 pub(super) async fn set_status(State(state): State<Modules>, call: Call) -> Result<Written<Outcome>, Error> {
-    let (_, mut input) = call.permit("module:update")?;
+    let (caller, mut input) = call.permit("module:update")?;
     let read = bulk::status::<ModuleId>(&mut input);
     let (ids, is_active) = input.finish(|| read)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let mut failed = Vec::new();
     let found = found(write.tx(), &ids, &mut failed).await?;
@@ -58,11 +58,11 @@ pub(super) async fn set_status(State(state): State<Modules>, call: Call) -> Resu
 }
 
 pub(super) async fn reorder(State(state): State<Modules>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, mut input) = call.permit("module:update")?;
+    let (caller, mut input) = call.permit("module:update")?;
     let places = bulk::places::<ModuleId>(&mut input);
     let places = input.finish(|| places)?;
     bulk::refuse_none(&places, KIND)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let placed = modules::reorder(write.tx(), &places, now).await?;
     if placed < places.len() as u64 {

@@ -51,10 +51,10 @@ fn read_create(input: &mut Input) -> Valid<NewModule> {
 }
 
 pub(super) async fn create(State(state): State<Modules>, call: Call) -> Result<Written<ModuleView>, Error> {
-    let (_, mut input) = call.permit("module:create")?;
+    let (caller, mut input) = call.permit("module:create")?;
     let new = read_create(&mut input);
     let new = input.finish(|| new)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     refuse_unknown_roles(write.tx(), &new.role_ids).await?;
     let id = modules::insert(write.tx(), &new, now).await.map_err(|error| Error::taken(error, exists(&new.name)))?;
@@ -82,20 +82,20 @@ fn read_update(input: &mut Input) -> Valid<(ModuleId, ModulePatch)> {
 }
 
 pub(super) async fn update(State(state): State<Modules>, call: Call) -> Result<Written<ModuleView>, Error> {
-    let (_, mut input) = call.permit("module:update")?;
+    let (caller, mut input) = call.permit("module:update")?;
     let read = read_update(&mut input);
     let (id, patch) = input.finish(|| read)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let current = existing(write.tx(), id).await?;
     refuse_unknown_roles(write.tx(), patch.role_ids.as_deref().unwrap_or_default()).await?;
     change(write, &current, &patch).await
 }
 
 pub(super) async fn toggle_status(State(state): State<Modules>, call: Call) -> Result<Written<ModuleView>, Error> {
-    let (_, mut input) = call.permit("module:update")?;
+    let (caller, mut input) = call.permit("module:update")?;
     let id = input.path("module_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let current = existing(write.tx(), id).await?;
     change(write, &current, &ModulePatch { is_active: Some(!current.is_active), ..ModulePatch::default() }).await
 }
@@ -111,10 +111,10 @@ async fn change(mut write: Write, current: &Module, patch: &ModulePatch) -> Resu
 }
 
 pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, mut input) = call.permit("module:delete")?;
+    let (caller, mut input) = call.permit("module:delete")?;
     let id = input.path::<ModuleId>("module_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     existing(write.tx(), id).await?;
     if modules::route_count(write.tx(), id).await? > 0 {
@@ -126,10 +126,10 @@ pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<W
 }
 
 pub(super) async fn restore(State(state): State<Modules>, call: Call) -> Result<Written<ModuleView>, Error> {
-    let (_, mut input) = call.permit("module:update")?;
+    let (caller, mut input) = call.permit("module:update")?;
     let id = input.path::<ModuleId>("module_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     if modules::get(write.tx(), id).await?.is_some() {
         return Err(Error::BadRequest("Module is not deleted".into()));

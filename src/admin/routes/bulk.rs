@@ -51,10 +51,10 @@ fn remaining_children(ids: &[RouteId], children: &[(RouteId, RouteId)]) -> HashM
 }
 
 pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Written<Outcome>, Error> {
-    let (_, mut input) = call.permit("route:delete")?;
+    let (caller, mut input) = call.permit("route:delete")?;
     let ids = bulk::ids(&mut input.body(), "route_ids");
     let ids = input.finish(|| ids)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let mut failed = Vec::new();
     let found = found(write.tx(), &ids, &mut failed).await?;
@@ -75,10 +75,10 @@ pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Wr
 }
 
 pub(super) async fn set_status(State(state): State<Routes>, call: Call) -> Result<Written<Outcome>, Error> {
-    let (_, mut input) = call.permit("route:update")?;
+    let (caller, mut input) = call.permit("route:update")?;
     let read = bulk::status::<RouteId>(&mut input);
     let (ids, is_active) = input.finish(|| read)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let mut failed = Vec::new();
     let found = found(write.tx(), &ids, &mut failed).await?;
@@ -91,11 +91,11 @@ pub(super) async fn set_status(State(state): State<Routes>, call: Call) -> Resul
 }
 
 pub(super) async fn reorder(State(state): State<Routes>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, mut input) = call.permit("route:update")?;
+    let (caller, mut input) = call.permit("route:update")?;
     let places = bulk::places::<RouteId>(&mut input);
     let places = input.finish(|| places)?;
     bulk::refuse_none(&places, KIND)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let ids: Vec<RouteId> = places.iter().map(|(id, _)| *id).collect();
     let known: HashSet<RouteId> = routes::get_many(write.tx(), &ids).await?.iter().map(|route| route.id).collect();

@@ -88,10 +88,10 @@ async fn finish(mut write: Write, id: RouteId, before: Option<Before>) -> Result
 }
 
 pub(super) async fn create(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
-    let (_, mut input) = call.permit("route:create")?;
+    let (caller, mut input) = call.permit("route:create")?;
     let new = body::create(&mut input);
     let new = input.finish(|| new)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     check_references(write.tx(), Some(new.module_id), &new.role_ids).await?;
     let host = new.host.as_ref().map(Host::as_str);
@@ -108,10 +108,10 @@ pub(super) async fn create(State(state): State<Routes>, call: Call) -> Result<Wr
 }
 
 pub(super) async fn update(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
-    let (_, mut input) = call.permit("route:update")?;
+    let (caller, mut input) = call.permit("route:update")?;
     let read = body::update(&mut input);
     let (id, patch) = input.finish(|| read)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let before = Before::load(write.tx(), id).await?;
     let current = &before.route;
@@ -151,10 +151,10 @@ async fn flip(
     call: Call,
     patch: impl FnOnce(&Route) -> RoutePatch,
 ) -> Result<Written<RouteView>, Error> {
-    let (_, mut input) = call.permit("route:update")?;
+    let (caller, mut input) = call.permit("route:update")?;
     let id = input.path::<RouteId>("route_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let before = Before::load(write.tx(), id).await?;
     routes::update(write.tx(), id, &patch(&before.route), now).await?;
@@ -162,10 +162,10 @@ async fn flip(
 }
 
 pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, mut input) = call.permit("route:delete")?;
+    let (caller, mut input) = call.permit("route:delete")?;
     let id = input.path::<RouteId>("route_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let route = existing(write.tx(), id).await?;
     let children = routes::children_of(write.tx(), &[id]).await?.len();
@@ -180,10 +180,10 @@ pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Wr
 }
 
 pub(super) async fn restore(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
-    let (_, mut input) = call.permit("route:update")?;
+    let (caller, mut input) = call.permit("route:update")?;
     let id = input.path::<RouteId>("route_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     if routes::get(write.tx(), id).await?.is_some() {
         return Err(bad("Route is not deleted"));
@@ -210,9 +210,9 @@ async fn find_both(tx: &mut Tx, route: RouteId, role: RoleId) -> Result<Route, E
 }
 
 pub(super) async fn bind(State(state): State<Routes>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, input) = call.permit("route:update")?;
+    let (caller, input) = call.permit("route:update")?;
     let (id, role) = read_binding(input)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let route = find_both(write.tx(), id, role).await?;
     if routes::bind(write.tx(), id, role).await? && route.is_in_rules() {
         write.touch(Change::Rules);
@@ -221,9 +221,9 @@ pub(super) async fn bind(State(state): State<Routes>, call: Call) -> Result<Writ
 }
 
 pub(super) async fn unbind(State(state): State<Routes>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, input) = call.permit("route:update")?;
+    let (caller, input) = call.permit("route:update")?;
     let (id, role) = read_binding(input)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let route = find_both(write.tx(), id, role).await?;
     if routes::unbind(write.tx(), id, role).await? && route.is_in_rules() {
         write.touch(Change::Rules);

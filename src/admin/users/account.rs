@@ -6,7 +6,7 @@ use super::changed;
 use crate::admin::error::Error;
 use crate::admin::input::{Flaw, Object, Valid};
 use crate::admin::reply::Written;
-use crate::control::Control;
+use crate::control::{Control, Origin};
 use crate::model::{DEFAULT_ROLE, Email, NewUser, RoleId, Secret, User, UserId, Username, stored_role_name};
 use crate::password::{Hasher, Policy};
 use crate::store::{self, Tx, roles, users};
@@ -62,11 +62,16 @@ impl Account {
     pub(crate) async fn make(
         self,
         (control, hasher): (&Control, &Hasher),
-        granted_by: Option<UserId>,
+        origin: Option<Origin>,
         taken: fn(store::Error) -> Error,
     ) -> Result<Written<User>, Error> {
         let hash = hasher.hash(self.password.clone()).await?;
-        let mut write = control.write().await?;
+        let granted_by = origin.as_ref().map(|origin| origin.actor);
+        let mut write = match origin {
+            Some(origin) => control.write_as(origin).await?,
+            // Nobody asks but whoever registers, who is given the default role.
+            None => control.write().await?,
+        };
         let known = known_roles(write.tx(), [&self]).await?;
         // Where both are taken, databases name either: the contract, the name.
         if users::credentials(write.tx(), self.username.as_str()).await?.is_some() {

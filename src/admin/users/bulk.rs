@@ -105,7 +105,7 @@ pub(super) async fn create(State(state): State<Users>, call: Call) -> Result<Wri
     for account in &accounts {
         hashes.push(state.hasher.hash(account.password.clone()).await?);
     }
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let known = known_roles(write.tx(), &accounts).await?;
     let mut made = Vec::with_capacity(accounts.len());
@@ -128,7 +128,7 @@ pub(super) async fn delete(State(state): State<Users>, call: Call) -> Result<Wri
     let ids = ids(&mut input.body(), "user_ids");
     let ids = input.finish(|| ids)?;
     let mut named = Named::new(ids, Some((caller.id(), "Cannot delete your own account")))?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let deleted = users::delete_each(write.tx(), &named.others, now).await?;
     named.keep(&deleted, "No valid users to delete")?;
@@ -143,7 +143,7 @@ pub(super) async fn status(State(state): State<Users>, call: Call) -> Result<Wri
     let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
     let own = "You cannot deactivate your own account";
     let mut named = Named::new(ids, (!is_active).then_some((caller.id(), own)))?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let found = users::existing(write.tx(), &named.others).await?;
     named.keep(&found, own)?;
@@ -172,7 +172,7 @@ pub(super) async fn roles(State(state): State<Users>, call: Call) -> Result<Writ
     if role_ids.is_empty() {
         return Err(Error::BadRequest("No role IDs provided".into()));
     }
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let found = users::existing(write.tx(), &named.others).await?;
     named.keep(&found, "No users found with the provided IDs")?;
     let wanted: BTreeSet<RoleId> = role_ids.iter().copied().collect();

@@ -145,7 +145,7 @@ async fn create(State(state): State<Users>, call: Call) -> Result<Written<User>,
     let (caller, mut input) = call.permit("user:create")?;
     let account = Account::read(&mut input.body(), state.policy);
     let account = input.finish(|| account)?;
-    account.make((&state.control, &state.hasher), Some(caller.id()), taken).await
+    account.make((&state.control, &state.hasher), Some(caller.origin()), taken).await
 }
 
 async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
@@ -165,7 +165,7 @@ async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>,
         None => None,
     };
     let patch = UserPatch { username, email, password_hash, is_active, role_ids, granted_by: Some(caller.id()) };
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     if !users::update(write.tx(), id, &patch, now).await.map_err(taken)? {
         return Err(not_found());
@@ -180,7 +180,7 @@ async fn delete(State(state): State<Users>, call: Call) -> Result<Written<Messag
     if caller.id() == id {
         return Err(Error::BadRequest("You cannot delete your own account".into()));
     }
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     if !users::delete(write.tx(), id, now).await? {
         return Err(not_found());

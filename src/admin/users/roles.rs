@@ -9,7 +9,7 @@ use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::{Object, Valid};
 use crate::admin::reply::{Message, Written};
-use crate::control::Write;
+use crate::control::{Origin, Write};
 use crate::model::{AssignedRole, Expiry, RoleId, Timestamp, UserId};
 use crate::store::{changes::Change, roles, users};
 
@@ -41,24 +41,23 @@ pub(super) fn expiry(body: &mut Object<'_>, now: Timestamp) -> Valid<Expiry> {
 }
 
 pub(super) async fn assign(State(state): State<Users>, call: Call) -> Result<Written<Message>, Error> {
-    let granted_by = call.caller_id();
-    let (_, mut input) = call.permit("user:update")?;
+    let (caller, mut input) = call.permit("user:update")?;
     let (user, role) = (input.path::<UserId>("user_id"), input.path::<RoleId>("role_id"));
     let expiry = input.body_if_any().map_or(Some(Expiry::Kept), |mut body| expiry(&mut body, Timestamp::now()));
     let (user, role, expiry) = input.finish(|| Some((user?, role?, expiry?)))?;
-    let mut write = between(&state, user, role).await?;
+    let mut write = between(&state, caller.origin(), user, role).await?;
     let now = write.now();
-    if users::assign(write.tx(), user, role, Some(granted_by), expiry, now).await? {
+    if users::assign(write.tx(), user, role, Some(caller.id()), expiry, now).await? {
         write.touch(Change::User(user));
     }
     Ok(write.commit(Message::new("Role assigned to user successfully")).await?.into())
 }
 
 pub(super) async fn unassign(State(state): State<Users>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, mut input) = call.permit("user:update")?;
+    let (caller, mut input) = call.permit("user:update")?;
     let (user, role) = (input.path::<UserId>("user_id"), input.path::<RoleId>("role_id"));
     let (user, role) = input.finish(|| Some((user?, role?)))?;
-    let mut write = between(&state, user, role).await?;
+    let mut write = between(&state, caller.origin(), user, role).await?;
     if users::unassign(write.tx(), user, role).await? {
         write.touch(Change::User(user));
     }
@@ -66,8 +65,8 @@ pub(super) async fn unassign(State(state): State<Users>, call: Call) -> Result<W
 }
 
 /// A write in which both user and role exist.
-async fn between(state: &Users, user: UserId, role: RoleId) -> Result<Write, Error> {
-    let mut write = state.control.write().await?;
+async fn between(state: &Users, origin: Origin, user: UserId, role: RoleId) -> Result<Write, Error> {
+    let mut write = state.control.write_as(origin).await?;
     let known = !users::existing(write.tx(), &[user]).await?.is_empty()
         && !roles::existing(write.tx(), &[role]).await?.is_empty();
     if known { Ok(write) } else { Err(Error::NotFound("User or role not found".into())) }

@@ -4,11 +4,10 @@ use axum::extract::State;
 
 use super::{Users, changed, existing, keeps_himself, taken};
 use crate::admin::error::Error;
-use crate::admin::gate::Call;
+use crate::admin::gate::{Authorized, Call};
 use crate::admin::reply::Written;
 use crate::control::Write;
 use crate::model::{User, UserId};
-use crate::policy::Caller;
 use crate::store::users;
 
 pub(super) async fn toggle(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
@@ -32,7 +31,7 @@ pub(super) async fn set(State(state): State<Users>, call: Call) -> Result<Writte
     let id = input.path::<UserId>("user_id");
     let is_active = input.body().required::<bool>("is_active");
     let (id, is_active) = input.finish(|| Some((id?, is_active?)))?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let user = existing(write.tx(), id, now).await?;
     switch(write, &caller, user, is_active).await
@@ -40,10 +39,10 @@ pub(super) async fn set(State(state): State<Users>, call: Call) -> Result<Writte
 
 /// Brings a deleted user back; one that is not deleted stays as it is.
 pub(super) async fn restore(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
-    let (_, mut input) = call.permit("user:update")?;
+    let (caller, mut input) = call.permit("user:update")?;
     let id = input.path::<UserId>("user_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     if users::restore(write.tx(), id, now).await.map_err(taken)? {
         return changed(write, id).await;
@@ -52,18 +51,18 @@ pub(super) async fn restore(State(state): State<Users>, call: Call) -> Result<Wr
     Ok(write.commit(user).await?.into())
 }
 
-async fn of_path(state: &Users, call: Call) -> Result<(Write, Caller, User), Error> {
+async fn of_path(state: &Users, call: Call) -> Result<(Write, Authorized, User), Error> {
     let (caller, mut input) = call.permit("user:update")?;
     let id = input.path::<UserId>("user_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let user = existing(write.tx(), id, now).await?;
     Ok((write, caller, user))
 }
 
 /// Lets a user act or not; what is so already is not written again.
-async fn switch(mut write: Write, caller: &Caller, user: User, is_active: bool) -> Result<Written<User>, Error> {
+async fn switch(mut write: Write, caller: &Authorized, user: User, is_active: bool) -> Result<Written<User>, Error> {
     keeps_himself(caller, user.id, is_active)?;
     let now = write.now();
     if users::set_active(write.tx(), &[user.id], is_active, now).await?.is_empty() {

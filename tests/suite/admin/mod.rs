@@ -7,6 +7,7 @@ mod bad_input;
 mod conditional;
 mod escalation;
 mod gateway_routes;
+mod hierarchy;
 mod modules;
 mod navigation;
 mod outage;

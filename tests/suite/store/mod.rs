@@ -1,6 +1,7 @@
 mod assignments;
 mod changes;
 mod database;
+mod hierarchy;
 mod migrations;
 mod modules;
 mod navigation;

@@ -44,9 +44,13 @@ on_both!(lists_are_filtered_and_paged, |backend| async move {
     let read = permission(&mut tx, "article:read").await;
     let odd = permission(&mut tx, r"o_d%\:Äx").await;
     let plain = permission(&mut tx, "free text").await;
+    let gone = permission(&mut tx, "gone").await;
+    permissions::delete(&mut tx, gone, at(1)).await.unwrap();
+    assert_eq!(permissions::activate(&mut tx, &[odd, odd, gone], false, at(2)).await.unwrap(), 1);
+    assert_eq!(permissions::activate(&mut tx, &[odd], false, at(2)).await.unwrap(), 0);
     role(&mut tx, "holder", &[read]).await;
-    let search = |text: &str| Filter { search: Some(text.to_owned()), category: None };
-    let category = |text: &str| Filter { search: None, category: Some(text.to_owned()) };
+    let search = |text: &str| Filter { search: Some(text.to_owned()), ..Filter::default() };
+    let category = |text: &str| Filter { category: Some(text.to_owned()), ..Filter::default() };
     for (filter, expected) in [
         (Filter::default(), vec![read, odd, plain]),
         (search("MAY ART"), vec![read]),
@@ -57,6 +61,9 @@ on_both!(lists_are_filtered_and_paged, |backend| async move {
         (category("article"), vec![read]),
         (category("art"), vec![]),
         (category("\0"), vec![]),
+        (Filter { is_active: Some(false), ..Filter::default() }, vec![odd]),
+        (Filter { is_active: Some(true), ..Filter::default() }, vec![read, plain]),
+        (Filter { include_deleted: true, ..Filter::default() }, vec![read, odd, plain, gone]),
     ] {
         let found = permissions::list(&mut tx, &filter, Page::ALL).await.unwrap();
         assert_eq!(found.iter().map(|p| p.id).collect::<Vec<_>>(), expected, "{filter:?}");
@@ -67,4 +74,59 @@ on_both!(lists_are_filtered_and_paged, |backend| async move {
     assert_eq!(permissions::holders(&mut tx, read).await.unwrap(), 1);
     assert_eq!(permissions::holders(&mut tx, odd).await.unwrap(), 0);
     assert_eq!(roles::list(&mut tx, &roles::Filter::default(), Page::ALL).await.unwrap().len(), 1);
+});
+
+on_both!(headings_are_exact, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let read = permission(&mut tx, "article:read").await;
+    let similar = permission(&mut tx, "articles:read").await;
+    let mut new = new_permission("free text");
+    new.category = Some("article".try_into().unwrap());
+    let free = permissions::insert(&mut tx, &new, at(0)).await.unwrap();
+    new = new_permission("bare");
+    new.category = None;
+    let bare = permissions::insert(&mut tx, &new, at(0)).await.unwrap();
+    let gone = permission(&mut tx, "gone:read").await;
+    permissions::delete(&mut tx, gone, at(1)).await.unwrap();
+    for (resource, expected) in [
+        ("article", vec![read, free]),
+        ("articles", vec![similar]),
+        ("Article", vec![]),
+        ("gone", vec![]),
+        ("%", vec![]),
+        ("", vec![]),
+        ("\0", vec![]),
+    ] {
+        let found = permissions::of_resource(&mut tx, resource).await.unwrap();
+        assert_eq!(found.iter().map(|p| p.id).collect::<Vec<_>>(), expected, "{resource}");
+    }
+    let categories = permissions::categories(&mut tx).await.unwrap();
+    let names: Vec<String> = categories.into_iter().map(String::from).collect();
+    assert_eq!(names, ["article", "articles"]);
+    let holder = role(&mut tx, "holder", &[read, bare]).await;
+    let free_for = permissions::not_granted(&mut tx, holder).await.unwrap();
+    assert_eq!(free_for.iter().map(|p| p.id).collect::<Vec<_>>(), [similar, free]);
+    let known = permissions::of(&mut tx, &[bare, gone, read, bare, PermissionId(999)]).await.unwrap();
+    assert_eq!(known.into_keys().collect::<Vec<_>>(), [read, bare]);
+});
+
+on_both!(a_deletion_is_taken_back, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let read = permission(&mut tx, "a:read").await;
+    let edit = permission(&mut tx, "a:edit").await;
+    let holder = role(&mut tx, "holder", &[read, edit]).await;
+    assert_eq!(permissions::delete_all(&mut tx, &[read, PermissionId(999)], at(1)).await.unwrap(), 1);
+    assert_eq!(permissions::delete_all(&mut tx, &[read], at(1)).await.unwrap(), 0);
+    assert_eq!(permissions::get(&mut tx, read).await.unwrap(), None);
+    assert!(permissions::restore(&mut tx, read, at(2)).await.unwrap());
+    assert!(!permissions::restore(&mut tx, read, at(2)).await.unwrap());
+    assert!(!permissions::restore(&mut tx, PermissionId(999), at(2)).await.unwrap());
+    assert_eq!(permissions::get(&mut tx, read).await.unwrap().unwrap().deleted_at, None);
+    let held = roles::get(&mut tx, holder).await.unwrap().unwrap().permissions;
+    assert_eq!(held.iter().map(|p| p.id).collect::<Vec<_>>(), [edit], "the grants are gone");
+    permissions::delete(&mut tx, read, at(3)).await.unwrap();
+    permission(&mut tx, "a:read").await;
+    assert_conflict(permissions::restore(&mut tx, read, at(4)).await, Some("name"));
 });

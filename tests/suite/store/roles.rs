@@ -1,9 +1,9 @@
 use cedargate::{
     model::{PermissionId, RoleId, RolePatch},
-    store::{Page, permissions, roles},
+    store::{Page, permissions, roles, users},
 };
 
-use super::{assert_conflict, at, new_role, permission, role};
+use super::{assert_conflict, at, new_role, permission, role, user};
 use crate::support::migrated;
 
 on_both!(a_role_round_trips, |backend| async move {
@@ -87,4 +87,74 @@ on_both!(grants_are_idempotent, |backend| async move {
     roles::delete(&mut tx, id, at(5)).await.unwrap();
     assert_eq!(permissions::holders(&mut tx, read).await.unwrap(), 0);
     assert!(!roles::grant(&mut tx, id, read, at(6)).await.unwrap());
+});
+
+on_both!(lists_are_filtered, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let a = role(&mut tx, "a", &[]).await;
+    let b = role(&mut tx, "b", &[]).await;
+    let gone = role(&mut tx, "gone", &[]).await;
+    roles::delete(&mut tx, gone, at(1)).await.unwrap();
+    assert_eq!(roles::activate(&mut tx, &[b, b, gone, RoleId(999)], false, at(2)).await.unwrap(), 1);
+    assert_eq!(roles::activate(&mut tx, &[b], false, at(2)).await.unwrap(), 0);
+    for (filter, expected) in [
+        (roles::Filter { is_active: Some(true), ..roles::Filter::default() }, vec![a]),
+        (roles::Filter { is_active: Some(false), ..roles::Filter::default() }, vec![b]),
+        (roles::Filter { include_deleted: true, ..roles::Filter::default() }, vec![a, b, gone]),
+    ] {
+        let found = roles::list(&mut tx, &filter, Page::ALL).await.unwrap();
+        assert_eq!(found.iter().map(|role| role.id).collect::<Vec<_>>(), expected, "{filter:?}");
+        assert_eq!(found.iter().filter(|role| role.deleted_at == Some(at(1))).count(), expected.len() / 3);
+        assert_eq!(roles::count(&mut tx, &filter).await.unwrap(), i64::try_from(expected.len()).unwrap());
+    }
+    let heads = roles::heads(&mut tx, &[gone, b, a, b]).await.unwrap();
+    assert_eq!(heads.keys().copied().collect::<Vec<_>>(), [a, b]);
+    assert_eq!((heads[&b].name.as_str(), heads[&b].is_active), ("b", false));
+});
+
+on_both!(grants_are_added_and_replaced_as_lists, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let read = permission(&mut tx, "a:read").await;
+    let edit = permission(&mut tx, "a:edit").await;
+    let id = role(&mut tx, "editor", &[read]).await;
+    let other = role(&mut tx, "other", &[read]).await;
+    assert_eq!(roles::grant_all(&mut tx, id, &[read, edit, edit, PermissionId(999)], at(1)).await.unwrap(), 1);
+    assert_eq!(roles::retain(&mut tx, id, &[edit]).await.unwrap(), 1);
+    assert_eq!(roles::retain(&mut tx, id, &[edit]).await.unwrap(), 0);
+    let held = roles::get(&mut tx, id).await.unwrap().unwrap().permissions;
+    assert_eq!(held.iter().map(|permission| permission.id).collect::<Vec<_>>(), [edit]);
+    assert_eq!(roles::get(&mut tx, other).await.unwrap().unwrap().permissions.len(), 1);
+});
+
+on_both!(a_deletion_is_taken_back, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let read = permission(&mut tx, "a:read").await;
+    let editor = role(&mut tx, "editor", &[read]).await;
+    let other = role(&mut tx, "other", &[]).await;
+    let ann = user(&mut tx, "ann", &[editor]).await;
+    let bob = user(&mut tx, "bob", &[editor]).await;
+    users::assign(&mut tx, bob, other, None, Some(at(5)), at(0)).await.unwrap();
+    users::delete(&mut tx, ann, at(1)).await.unwrap();
+    let assigned = roles::assigned(&mut tx, &[editor, other, RoleId(999)], at(4)).await.unwrap();
+    assert_eq!(assigned.into_iter().collect::<Vec<_>>(), [editor, other]);
+    let assigned = roles::assigned(&mut tx, &[editor, other], at(5)).await.unwrap();
+    assert_eq!(assigned.into_iter().collect::<Vec<_>>(), [editor], "the other one has expired");
+    assert_eq!(roles::holders(&mut tx, editor).await.unwrap(), [bob]);
+    assert_eq!(roles::holders(&mut tx, other).await.unwrap(), [bob]);
+
+    assert_eq!(roles::deleted(&mut tx, editor).await.unwrap(), None);
+    let before = roles::get(&mut tx, editor).await.unwrap();
+    assert_eq!(roles::delete_all(&mut tx, &[editor, editor, RoleId(999)], at(2)).await.unwrap(), 1);
+    assert_eq!(roles::delete_all(&mut tx, &[editor], at(2)).await.unwrap(), 0);
+    assert_eq!(roles::get(&mut tx, editor).await.unwrap(), None);
+    assert_eq!(roles::deleted(&mut tx, editor).await.unwrap().unwrap().as_str(), "editor");
+    assert!(roles::restore(&mut tx, editor, at(3)).await.unwrap());
+    assert!(!roles::restore(&mut tx, editor, at(3)).await.unwrap());
+    assert_eq!(roles::get(&mut tx, editor).await.unwrap(), before);
+    roles::delete(&mut tx, editor, at(4)).await.unwrap();
+    role(&mut tx, "editor", &[]).await;
+    assert_conflict(roles::restore(&mut tx, editor, at(5)).await, Some("name"));
 });

@@ -1,8 +1,11 @@
 //! Permissions.
 
+mod bulk;
+mod headings;
+
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::get;
+use axum::routing::{get, patch, post};
 
 use super::endpoints::Endpoints;
 use super::error::Error;
@@ -10,11 +13,14 @@ use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, page, search};
 use super::reply::{Message, Written};
-use crate::control::{Control, is_system_permission};
-use crate::model::{Category, NewPermission, Permission, PermissionId, PermissionName, PermissionPatch, SUPER_ROLE};
+use crate::control::{self, Control, Write, is_system_permission};
+use crate::model::{
+    Category, NewPermission, Permission, PermissionId, PermissionName, PermissionPatch, SUPER_ROLE, Timestamp,
+};
+use crate::policy::CompileError;
 use crate::store::{self, Tx, changes::Change, permissions, permissions::Filter, roles};
 
-/// What the endpoints of this file use.
+/// What the endpoints of permissions use.
 #[derive(Clone, Debug, FromRef)]
 pub(super) struct Permissions {
     pub(super) gate: Gate,
@@ -25,11 +31,22 @@ pub(super) fn endpoints() -> Endpoints<Permissions> {
     Endpoints::new()
         .at("/permissions/", get(list).post(create))
         .at("/permissions/count", get(count))
+        .at("/permissions/categories", get(headings::categories))
+        .at("/permissions/category/{category}", get(headings::of_category))
+        .at("/permissions/by-category/{category}", get(headings::of_category))
+        .at("/permissions/by-resource/{resource}", get(headings::of_resource))
+        .at("/permissions/grouped", get(headings::grouped))
+        .at("/permissions/my-permissions", get(headings::mine))
+        .at("/permissions/bulk-delete", post(bulk::delete))
+        .at("/permissions/bulk-status", post(bulk::set_status))
         .at("/permissions/{permission_id}", get(one).put(update).delete(delete))
         .at("/permissions/get-one/{permission_id}", get(one).put(update))
+        .at("/permissions/{permission_id}/toggle-status", patch(toggle_status))
+        .at("/permissions/{permission_id}/restore", post(restore))
 }
 
 const DEFAULT_CATEGORY: &str = "general";
+const SYSTEM_STAYS: &str = "System permissions cannot be modified";
 
 fn not_found() -> Error {
     Error::NotFound("Permission not found".into())
@@ -39,6 +56,26 @@ fn taken(error: store::Error) -> Error {
     Error::taken(error, "Permission name already exists")
 }
 
+/// Commits a change to permissions. A verb goes away with the last permission that names it, and a hand-written policy
+/// that uses the verb is then no longer valid.
+async fn commit<T>(mut write: Write, value: T) -> Result<Written<T>, Error> {
+    write.touch(Change::Rules);
+    match write.commit(value).await {
+        Err(control::Error::Rejected(CompileError::Policy { policy, .. })) => {
+            Err(Error::BadRequest(format!("Policy '{policy}' uses this permission's verb").into()))
+        }
+        outcome => Ok(outcome?.into()),
+    }
+}
+
+/// The super role holds every permission, from its first moment on.
+async fn grant_to_super_role(tx: &mut Tx, id: PermissionId, now: Timestamp) -> Result<(), Error> {
+    if let Some(role) = roles::find(tx, SUPER_ROLE).await? {
+        roles::grant(tx, role, id, now).await?;
+    }
+    Ok(())
+}
+
 async fn existing(tx: &mut Tx, id: PermissionId) -> Result<Permission, Error> {
     permissions::get(tx, id).await?.ok_or_else(not_found)
 }
@@ -46,7 +83,10 @@ async fn existing(tx: &mut Tx, id: PermissionId) -> Result<Permission, Error> {
 fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let category = input.query::<String>("category").max_length(50).optional();
-    Some(Filter { search: search?, category: category?.filter(|name| !name.is_empty()) })
+    let is_active = input.query::<bool>("is_active").optional();
+    let include_deleted = input.query::<bool>("include_deleted").or(false);
+    let category = category?.filter(|name| !name.is_empty());
+    Some(Filter { search: search?, category, is_active: is_active?, include_deleted: include_deleted? })
 }
 
 async fn list(State(state): State<Permissions>, call: Call) -> Result<Json<Vec<Permission>>, Error> {
@@ -74,7 +114,7 @@ async fn one(State(state): State<Permissions>, call: Call) -> Result<Json<Permis
 }
 
 async fn create(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
-    let (_, mut input) = call.permit("permission:create")?;
+    let (caller, mut input) = call.permit("permission:create")?;
     let mut body = input.body();
     let name = body.required::<PermissionName>("name");
     let description = body.optional::<String>("description");
@@ -82,20 +122,16 @@ async fn create(State(state): State<Permissions>, call: Call) -> Result<Written<
     let read = || Some(NewPermission { name: name?, description: description?, category: category? });
     let mut new = input.finish(read)?;
     new.category = new.category.or_else(|| Category::try_from(DEFAULT_CATEGORY).ok());
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let id = permissions::insert(write.tx(), &new, now).await.map_err(taken)?;
-    // The super role holds every permission, from its first moment on.
-    if let Some(role) = roles::find(write.tx(), SUPER_ROLE).await? {
-        roles::grant(write.tx(), role, id, now).await?;
-    }
+    grant_to_super_role(write.tx(), id, now).await?;
     let permission = existing(write.tx(), id).await?;
-    write.touch(Change::Rules);
-    Ok(write.commit(permission).await?.into())
+    commit(write, permission).await
 }
 
 async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
-    let (_, mut input) = call.permit("permission:update")?;
+    let (caller, mut input) = call.permit("permission:update")?;
     let id = input.path::<PermissionId>("permission_id");
     let mut body = input.body();
     let name = body.optional::<PermissionName>("name");
@@ -108,24 +144,38 @@ async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<
         Some((id?, patch))
     };
     let (id, patch) = input.finish(read)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let current = existing(write.tx(), id).await?;
     let renamed = patch.name.as_ref().is_some_and(|name| *name != current.name);
     if is_system_permission(&current.name) && (renamed || patch.is_active == Some(false)) {
-        return Err(Error::BadRequest("System permissions cannot be modified".into()));
+        return Err(Error::BadRequest(SYSTEM_STAYS.into()));
     }
     permissions::update(write.tx(), id, &patch, now).await.map_err(taken)?;
     let permission = existing(write.tx(), id).await?;
-    write.touch(Change::Rules);
-    Ok(write.commit(permission).await?.into())
+    commit(write, permission).await
+}
+
+async fn toggle_status(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
+    let (caller, mut input) = call.permit("permission:update")?;
+    let id = input.path::<PermissionId>("permission_id");
+    let id = input.finish(|| id)?;
+    let mut write = state.control.write_as(caller.origin()).await?;
+    let now = write.now();
+    let current = existing(write.tx(), id).await?;
+    if current.is_active && is_system_permission(&current.name) {
+        return Err(Error::BadRequest(SYSTEM_STAYS.into()));
+    }
+    permissions::activate(write.tx(), &[id], !current.is_active, now).await?;
+    let permission = existing(write.tx(), id).await?;
+    commit(write, permission).await
 }
 
 async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, mut input) = call.permit("permission:delete")?;
+    let (caller, mut input) = call.permit("permission:delete")?;
     let id = input.path::<PermissionId>("permission_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let permission = existing(write.tx(), id).await?;
     // The super role holds everything and so does not count.
@@ -136,6 +186,20 @@ async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<
         return Err(Error::BadRequest("Permission cannot be deleted".into()));
     }
     permissions::delete(write.tx(), id, now).await?;
-    write.touch(Change::Rules);
-    Ok(write.commit(Message::new("Permission deleted successfully")).await?.into())
+    commit(write, Message::new("Permission deleted successfully")).await
+}
+
+async fn restore(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
+    let (caller, mut input) = call.permit("permission:update")?;
+    let id = input.path::<PermissionId>("permission_id");
+    let id = input.finish(|| id)?;
+    let mut write = state.control.write_as(caller.origin()).await?;
+    let now = write.now();
+    let restored = permissions::restore(write.tx(), id, now).await.map_err(taken)?;
+    let permission = existing(write.tx(), id).await?;
+    if !restored {
+        return Err(Error::BadRequest("Permission is not deleted".into()));
+    }
+    grant_to_super_role(write.tx(), id, now).await?;
+    commit(write, permission).await
 }

@@ -1,8 +1,13 @@
-//! Roles and their grants.
+//! Roles, their grants and what they inherit.
+
+mod bulk;
+mod grants;
+mod hierarchy;
+mod patterns;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::{get, post};
+use axum::routing::{get, patch, post};
 
 use super::endpoints::Endpoints;
 use super::error::Error;
@@ -11,12 +16,10 @@ use super::input::{Input, Valid};
 use super::page::{Limits, optional_page, search};
 use super::reply::{Message, Written};
 use crate::control::{Control, Write};
-use crate::model::{
-    NewRole, Permission, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE, SUPER_ROLE_ALIASES,
-};
-use crate::store::{Page, Tx, changes::Change, permissions, roles, roles::Filter};
+use crate::model::{NewRole, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE, SUPER_ROLE_ALIASES};
+use crate::store::{Page, Tx, changes::Change, roles, roles::Filter};
 
-/// What the endpoints of this file use.
+/// What the endpoints of roles use.
 #[derive(Clone, Debug, FromRef)]
 pub(super) struct Roles {
     pub(super) gate: Gate,
@@ -27,9 +30,25 @@ pub(super) fn endpoints() -> Endpoints<Roles> {
     Endpoints::new()
         .at("/roles/", get(list).post(create))
         .at("/roles/count", get(count))
+        .at("/roles/create-minimal", post(patterns::create_minimal))
+        .at("/roles/templates", get(patterns::list))
+        .at("/roles/from-template/{template}", post(patterns::create))
+        .at("/roles/hierarchy", get(hierarchy::tree))
+        .at("/roles/bulk-delete", post(bulk::delete))
+        .at("/roles/bulk-status", post(bulk::set_status))
         .at("/roles/{role_id}", get(one).put(update).delete(delete))
-        .at("/roles/{role_id}/permissions/{permission_id}", post(grant).delete(revoke))
+        .at("/roles/{role_id}/toggle-status", patch(toggle_status))
+        .at("/roles/{role_id}/restore", post(restore))
+        .at("/roles/{role_id}/permissions", get(grants::held).put(grants::replace))
+        .at("/roles/{role_id}/permissions/bulk", post(grants::grant_all))
+        .at("/roles/{role_id}/permissions/{permission_id}", post(grants::grant).delete(grants::revoke))
+        .at("/roles/{role_id}/available-permissions", get(grants::available))
+        .at("/roles/{role_id}/effective-permissions", get(hierarchy::effective))
+        .at("/roles/{role_id}/parents", get(hierarchy::parents))
+        .at("/roles/{role_id}/parents/{parent_id}", post(hierarchy::inherit).delete(hierarchy::disinherit))
 }
+
+const SUPER_STAYS_ACTIVE: &str = "Cannot deactivate the super role";
 
 fn not_found() -> Error {
     Error::NotFound("Role not found".into())
@@ -51,7 +70,10 @@ async fn existing(tx: &mut Tx, id: RoleId) -> Result<Role, Error> {
 fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let is_system_role = input.query::<bool>("is_system_role").optional();
-    Some(Filter { search: search?, is_system_role: is_system_role? })
+    let is_active = input.query::<bool>("is_active").optional();
+    let include_deleted = input.query::<bool>("include_deleted").or(false);
+    let (is_active, include_deleted) = (is_active?, include_deleted?);
+    Some(Filter { search: search?, is_system_role: is_system_role?, is_active, include_deleted })
 }
 
 async fn list(State(state): State<Roles>, call: Call) -> Result<Json<Vec<Role>>, Error> {
@@ -80,7 +102,7 @@ async fn one(State(state): State<Roles>, call: Call) -> Result<Json<Role>, Error
 }
 
 async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
-    let (_, mut input) = call.permit("role:create")?;
+    let (caller, mut input) = call.permit("role:create")?;
     let mut body = input.body();
     let name = body.required::<RoleName>("name");
     let description = body.optional::<String>("description");
@@ -90,7 +112,7 @@ async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
     };
     let new = input.finish(read)?;
     refuse_alias(&new.name)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let id = roles::insert(write.tx(), &new, now).await.map_err(|error| Error::taken(error, exists(&new.name)))?;
     changed(write, id).await
@@ -103,7 +125,7 @@ async fn changed(mut write: Write, id: RoleId) -> Result<Written<Role>, Error> {
 }
 
 async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
-    let (_, mut input) = call.permit("role:update")?;
+    let (caller, mut input) = call.permit("role:update")?;
     let id = input.path::<RoleId>("role_id");
     let mut body = input.body();
     let name = body.optional::<RoleName>("name");
@@ -115,7 +137,7 @@ async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
         Some((id?, RolePatch { name: name?, description, is_active: is_active?, permission_ids }))
     };
     let (id, patch) = input.finish(read)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     if existing(write.tx(), id).await?.is_system_role {
         return Err(Error::BadRequest("Cannot update system roles".into()));
@@ -126,16 +148,30 @@ async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
     changed(write, id).await
 }
 
-async fn delete(State(state): State<Roles>, call: Call) -> Result<Written<Message>, Error> {
-    let (_, mut input) = call.permit("role:delete")?;
+async fn toggle_status(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
+    let (caller, mut input) = call.permit("role:update")?;
     let id = input.path::<RoleId>("role_id");
     let id = input.finish(|| id)?;
-    let mut write = state.control.write().await?;
+    let mut write = state.control.write_as(caller.origin()).await?;
+    let now = write.now();
+    let role = existing(write.tx(), id).await?;
+    if role.is_active && role.name.as_str() == SUPER_ROLE {
+        return Err(Error::BadRequest(SUPER_STAYS_ACTIVE.into()));
+    }
+    roles::activate(write.tx(), &[id], !role.is_active, now).await?;
+    changed(write, id).await
+}
+
+async fn delete(State(state): State<Roles>, call: Call) -> Result<Written<Message>, Error> {
+    let (caller, mut input) = call.permit("role:delete")?;
+    let id = input.path::<RoleId>("role_id");
+    let id = input.finish(|| id)?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     if existing(write.tx(), id).await?.is_system_role {
         return Err(Error::BadRequest("Cannot delete system roles".into()));
     }
-    if roles::assigned_users(write.tx(), id).await? > 0 {
+    if !roles::assigned(write.tx(), &[id], now).await?.is_empty() {
         return Err(Error::BadRequest("Cannot delete role that is assigned to users".into()));
     }
     roles::delete(write.tx(), id, now).await?;
@@ -143,38 +179,23 @@ async fn delete(State(state): State<Roles>, call: Call) -> Result<Written<Messag
     Ok(write.commit(Message::new(format!("Role {id} deleted successfully"))).await?.into())
 }
 
-async fn grant(State(state): State<Roles>, call: Call) -> Result<Written<Message>, Error> {
-    let (mut write, role, permission) = pair(&state, call).await?;
+/// Brings a role back with its grants, its place among other roles and the users who still have it.
+async fn restore(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
+    let (caller, mut input) = call.permit("role:update")?;
+    let id = input.path::<RoleId>("role_id");
+    let id = input.finish(|| id)?;
+    let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
-    if roles::grant(write.tx(), role.id, permission.id, now).await? {
-        write.touch(Change::Rules);
+    let Some(name) = roles::deleted(write.tx(), id).await? else {
+        existing(write.tx(), id).await?;
+        return Err(Error::BadRequest("Role is not deleted".into()));
+    };
+    roles::restore(write.tx(), id, now).await.map_err(|error| Error::taken(error, exists(&name)))?;
+    // Others may have been linked since, without looking at this one.
+    hierarchy::refuse_tangle(write.tx(), id).await?;
+    // Users who were restored while it was deleted are known without it.
+    for user in roles::holders(write.tx(), id).await? {
+        write.touch(Change::User(user));
     }
-    let message = format!("Permission {} added to role {}", permission.id, role.id);
-    Ok(write.commit(Message::new(message)).await?.into())
-}
-
-async fn revoke(State(state): State<Roles>, call: Call) -> Result<Written<Message>, Error> {
-    let (mut write, role, permission) = pair(&state, call).await?;
-    if role.name.as_str() == SUPER_ROLE {
-        return Err(Error::BadRequest("Cannot remove permissions from the super role".into()));
-    }
-    if roles::revoke(write.tx(), role.id, permission.id).await? {
-        write.touch(Change::Rules);
-    }
-    let message = format!("Permission {} removed from role {}", permission.id, role.id);
-    Ok(write.commit(Message::new(message)).await?.into())
-}
-
-/// A write in which both the role and the permission of the path exist.
-async fn pair(state: &Roles, call: Call) -> Result<(Write, Role, Permission), Error> {
-    let (_, mut input) = call.permit("role:update")?;
-    let (role, permission) = (input.path::<RoleId>("role_id"), input.path::<PermissionId>("permission_id"));
-    let (role, permission) = input.finish(|| Some((role?, permission?)))?;
-    let mut write = state.control.write().await?;
-    let role = roles::get(write.tx(), role).await?;
-    let permission = permissions::get(write.tx(), permission).await?;
-    match role.zip(permission) {
-        Some((role, permission)) => Ok((write, role, permission)),
-        None => Err(Error::NotFound("Role or permission not found".into())),
-    }
+    changed(write, id).await
 }

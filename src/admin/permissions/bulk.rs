@@ -1,0 +1,61 @@
+//! Many permissions at once.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+
+use super::{Permissions, SYSTEM_STAYS, commit};
+use crate::admin::batch::{Batch, MOST, Outcome};
+use crate::admin::error::Error;
+use crate::admin::gate::Call;
+use crate::admin::reply::Written;
+use crate::control::{Origin, Write, is_system_permission};
+use crate::model::{Permission, PermissionId};
+use crate::store::permissions;
+
+type Known = BTreeMap<PermissionId, Permission>;
+
+/// Deletes permissions, also those that roles hold: these lose them.
+pub(super) async fn delete(
+    State(state): State<Permissions>,
+    call: Call,
+) -> Result<Written<Outcome<PermissionId>>, Error> {
+    let (caller, mut input) = call.permit("permission:delete")?;
+    let ids = input.body().field::<Vec<PermissionId>>("permission_ids").max_items(MOST).required();
+    let ids = input.finish(|| ids)?;
+    let (mut write, mut batch, known) = known(&state, caller.origin(), ids).await?;
+    batch.keep_sound("delete", |id| is_system(&known, *id).then_some("Permission cannot be deleted"))?;
+    let now = write.now();
+    permissions::delete_all(write.tx(), batch.ids(), now).await?;
+    commit(write, batch.done("deleted")).await
+}
+
+pub(super) async fn set_status(
+    State(state): State<Permissions>,
+    call: Call,
+) -> Result<Written<Outcome<PermissionId>>, Error> {
+    let (caller, mut input) = call.permit("permission:update")?;
+    let mut body = input.body();
+    let ids = body.field::<Vec<PermissionId>>("ids").max_items(MOST).required();
+    let is_active = body.required::<bool>("is_active");
+    let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
+    let (mut write, mut batch, known) = known(&state, caller.origin(), ids).await?;
+    batch.keep_sound("update", |id| (!is_active && is_system(&known, *id)).then_some(SYSTEM_STAYS))?;
+    let now = write.now();
+    let changes = permissions::activate(write.tx(), batch.ids(), is_active, now).await?;
+    let outcome = batch.done("updated");
+    if changes > 0 { commit(write, outcome).await } else { Ok(write.commit(outcome).await?.into()) }
+}
+
+fn is_system(known: &Known, id: PermissionId) -> bool {
+    known.get(&id).is_some_and(|permission| is_system_permission(&permission.name))
+}
+
+/// A write, and those of `ids` that exist.
+async fn known(state: &Permissions, origin: Origin, ids: Vec<PermissionId>) -> Result<(Write, Batch<PermissionId>, Known), Error> {
+    let mut batch = Batch::new("permission", ids)?;
+    let mut write = state.control.write_as(origin).await?;
+    let known = permissions::of(write.tx(), batch.ids()).await?;
+    batch.keep_known("Permission not found", |id| known.contains_key(id))?;
+    Ok((write, batch, known))
+}
