@@ -11,7 +11,7 @@ use super::error::{Error, RequestId};
 use super::input::Input;
 use crate::control::Origin;
 use crate::jwt::Verifier;
-use crate::model::{Claims, Etags, Reason, Timestamp, UserId};
+use crate::model::{Claims, Etags, Reason, Timestamp};
 use crate::policy::{Ask, Caller, Decision, Facts, Snapshot, SnapshotHandle, Subject};
 use crate::telemetry::logs::SECURITY;
 
@@ -84,11 +84,6 @@ impl Call {
                 Err(Error::permission(permission))
             }
         }
-    }
-
-    /// Who calls, for the records.
-    pub(crate) fn caller_id(&self) -> UserId {
-        self.caller.id()
     }
 
     /// Lets any caller with a valid token through.

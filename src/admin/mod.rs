@@ -17,6 +17,7 @@ pub(crate) mod input;
 mod modules;
 pub(crate) mod page;
 mod permissions;
+mod record;
 pub(crate) mod reply;
 mod roles;
 mod routes;

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{self, Flaw, Input, Object, Valid};
 use super::page::{Limits, page};
+use super::record;
 use super::reply::{Message, Written};
 use crate::control::{Control, Write};
 use crate::model::{
@@ -205,6 +206,7 @@ async fn create(State(state): State<Upstreams>, call: Call) -> Result<Written<Up
 async fn changed(mut write: Write, id: UpstreamId) -> Result<Written<Upstream>, Error> {
     write.touch(Change::Rules);
     let upstream = existing(write.tx(), id).await?;
+    record::after_upstream(&mut write, id).await?;
     Ok(write.commit(upstream).await?.into())
 }
 
@@ -233,6 +235,7 @@ async fn update(State(state): State<Upstreams>, call: Call) -> Result<Written<Up
     let read = read_update(&mut input);
     let (id, patch) = input.finish(|| read)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_upstream(&mut write, id).await?;
     let now = write.now();
     let current = existing(write.tx(), id).await?;
     // Routes name their upstream; a new name would leave them pointing nowhere.
@@ -258,11 +261,13 @@ async fn delete(State(state): State<Upstreams>, call: Call) -> Result<Written<Me
     let id = input.path::<UpstreamId>("upstream_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_upstream(&mut write, id).await?;
     let now = write.now();
     let upstream = existing(write.tx(), id).await?;
     refuse_if_used(write.tx(), &upstream).await?;
     upstreams::delete(write.tx(), id, now).await?;
     write.touch(Change::Rules);
+    write.gone(record::UPSTREAM, id.0);
     Ok(write.commit(Message::new("Upstream deleted successfully")).await?.into())
 }
 

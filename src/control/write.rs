@@ -36,16 +36,20 @@ struct Record {
     resource: &'static str,
     id: i64,
     before: Value,
-    after: Value,
+    /// `None` until it is told: then nothing has happened to it.
+    after: Option<Value>,
 }
 
 impl Record {
-    fn action(&self) -> &'static str {
-        match (&self.before, &self.after) {
+    /// What was done and what it has become; `None` if it is what it was.
+    fn outcome(&mut self) -> Option<(&'static str, Value)> {
+        let after = self.after.take().filter(|after| *after != self.before)?;
+        let action = match (&self.before, &after) {
             (Value::Null, _) => "create",
             (_, Value::Null) => "delete",
             _ => "update",
-        }
+        };
+        Some((action, after))
     }
 }
 
@@ -152,13 +156,22 @@ impl Write {
                 return Err(Error::Stale);
             }
         }
-        self.records.push(Record { resource, id, before: value(before), after: Value::Null });
+        self.records.push(Record { resource, id, before: value(before), after: None });
         Ok(())
     }
 
     /// Notes what the entity has become, or that it is new.
     pub fn becomes(&mut self, resource: &'static str, id: i64, after: &impl Serialize) {
-        let after = value(after);
+        self.ends_as(resource, id, value(after));
+    }
+
+    /// Notes that the entity is no more.
+    pub fn gone(&mut self, resource: &'static str, id: i64) {
+        self.ends_as(resource, id, Value::Null);
+    }
+
+    fn ends_as(&mut self, resource: &'static str, id: i64, after: Value) {
+        let after = Some(after);
         let known = self.records.iter_mut().rev().find(|record| record.resource == resource && record.id == id);
         match known {
             Some(record) => record.after = after,
@@ -167,11 +180,8 @@ impl Write {
     }
 
     async fn keep_records(&mut self, revision: i64) -> Result<(), Error> {
-        for record in std::mem::take(&mut self.records) {
-            if record.before == record.after {
-                continue;
-            }
-            let action = record.action();
+        for mut record in std::mem::take(&mut self.records) {
+            let Some((action, after)) = record.outcome() else { continue };
             let actor = self.origin.as_ref().and_then(|origin| self.base.user(origin.actor));
             let new = NewAuditRecord {
                 actor_id: actor.map(|actor| actor.id),
@@ -180,7 +190,7 @@ impl Write {
                 resource: record.resource,
                 resource_id: record.id.to_string(),
                 before: record.before,
-                after: record.after,
+                after,
                 ip: self.origin.as_ref().map(|origin| origin.client.to_string()),
                 user_agent: self.origin.as_ref().and_then(|origin| origin.user_agent.clone()),
                 request_id: self.origin.as_ref().and_then(|origin| origin.request_id.clone()),

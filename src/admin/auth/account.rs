@@ -12,6 +12,7 @@ use super::sign_in::limited;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::{Call, Gate};
+use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, taken};
 use crate::control::Write;
@@ -57,6 +58,7 @@ pub(super) async fn update(
     };
     let patch = UserPatch { username, email, password_hash, ..UserPatch::default() };
     let mut write = auth.control.write_as(caller.origin()).await?;
+    record::before_user(&mut write, caller.id()).await?;
     still_valid(&write, &caller)?;
     let now = write.now();
     users::update(write.tx(), caller.id(), &patch, now).await.map_err(taken)?;

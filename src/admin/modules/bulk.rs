@@ -6,6 +6,7 @@ use super::{Modules, NOT_FOUND, not_found};
 use crate::admin::bulk::{self, Failed, Outcome};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::model::ModuleId;
 use crate::store::{Tx, changes::Change, modules};
@@ -40,6 +41,7 @@ pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<W
     }
     modules::delete_many(write.tx(), &found, now).await?;
     write.touch(Change::Rules);
+    record::many(&mut write, record::MODULE, found.iter().map(|id| id.0), None)?;
     Ok(write.commit(Outcome::new(found.len(), KIND, "deleted", failed)).await?.into())
 }
 
@@ -54,6 +56,7 @@ pub(super) async fn set_status(State(state): State<Modules>, call: Call) -> Resu
     if modules::set_active(write.tx(), &found, is_active, now).await? > 0 {
         write.touch(Change::Rules);
     }
+    record::many(&mut write, record::MODULE, found.iter().map(|id| id.0), Some(("is_active", is_active.into())))?;
     Ok(write.commit(Outcome::new(found.len(), KIND, bulk::switched(is_active), failed)).await?.into())
 }
 

@@ -6,6 +6,7 @@ use super::{Modules, existing, not_found};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::{Input, Object, Valid};
+use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::admin::views::ModuleView;
 use crate::control::Write;
@@ -64,6 +65,7 @@ pub(super) async fn create(State(state): State<Modules>, call: Call) -> Result<W
 
 async fn finish(mut write: Write, id: ModuleId) -> Result<Written<ModuleView>, Error> {
     let view = ModuleView::load(write.tx(), id).await?.ok_or_else(not_found)?;
+    record::after_module(&mut write, id).await?;
     Ok(write.commit(view.counted()).await?.into())
 }
 
@@ -86,6 +88,7 @@ pub(super) async fn update(State(state): State<Modules>, call: Call) -> Result<W
     let read = read_update(&mut input);
     let (id, patch) = input.finish(|| read)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_module(&mut write, id).await?;
     let current = existing(write.tx(), id).await?;
     refuse_unknown_roles(write.tx(), patch.role_ids.as_deref().unwrap_or_default()).await?;
     change(write, &current, &patch).await
@@ -96,6 +99,7 @@ pub(super) async fn toggle_status(State(state): State<Modules>, call: Call) -> R
     let id = input.path("module_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_module(&mut write, id).await?;
     let current = existing(write.tx(), id).await?;
     change(write, &current, &ModulePatch { is_active: Some(!current.is_active), ..ModulePatch::default() }).await
 }
@@ -115,6 +119,7 @@ pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<W
     let id = input.path::<ModuleId>("module_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_module(&mut write, id).await?;
     let now = write.now();
     existing(write.tx(), id).await?;
     if modules::route_count(write.tx(), id).await? > 0 {
@@ -122,6 +127,7 @@ pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<W
     }
     modules::delete(write.tx(), id, now).await?;
     write.touch(Change::Rules);
+    write.gone(record::MODULE, id.0);
     Ok(write.commit(Message::new("Module deleted successfully")).await?.into())
 }
 

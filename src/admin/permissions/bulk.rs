@@ -8,6 +8,7 @@ use super::{Permissions, SYSTEM_STAYS, commit};
 use crate::admin::batch::{Batch, MOST, Outcome};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::{Origin, Write, is_system_permission};
 use crate::model::{Permission, PermissionId};
@@ -27,6 +28,7 @@ pub(super) async fn delete(
     batch.keep_sound("delete", |id| is_system(&known, *id).then_some("Permission cannot be deleted"))?;
     let now = write.now();
     permissions::delete_all(write.tx(), batch.ids(), now).await?;
+    record::many(&mut write, record::PERMISSION, batch.ids().iter().map(|id| id.0), None)?;
     commit(write, batch.done("deleted")).await
 }
 
@@ -43,6 +45,12 @@ pub(super) async fn set_status(
     batch.keep_sound("update", |id| (!is_active && is_system(&known, *id)).then_some(SYSTEM_STAYS))?;
     let now = write.now();
     let changes = permissions::activate(write.tx(), batch.ids(), is_active, now).await?;
+    record::many(
+        &mut write,
+        record::PERMISSION,
+        batch.ids().iter().map(|id| id.0),
+        Some(("is_active", is_active.into())),
+    )?;
     let outcome = batch.done("updated");
     if changes > 0 { commit(write, outcome).await } else { Ok(write.commit(outcome).await?.into()) }
 }
@@ -52,7 +60,11 @@ fn is_system(known: &Known, id: PermissionId) -> bool {
 }
 
 /// A write, and those of `ids` that exist.
-async fn known(state: &Permissions, origin: Origin, ids: Vec<PermissionId>) -> Result<(Write, Batch<PermissionId>, Known), Error> {
+async fn known(
+    state: &Permissions,
+    origin: Origin,
+    ids: Vec<PermissionId>,
+) -> Result<(Write, Batch<PermissionId>, Known), Error> {
     let mut batch = Batch::new("permission", ids)?;
     let mut write = state.control.write_as(origin).await?;
     let known = permissions::of(write.tx(), batch.ids()).await?;

@@ -13,6 +13,7 @@ use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, page, search};
 use super::reply::{Message, Written};
+use crate::admin::record;
 use crate::control::{self, Control, Write, is_system_permission};
 use crate::model::{
     Category, NewPermission, Permission, PermissionId, PermissionName, PermissionPatch, SUPER_ROLE, Timestamp,
@@ -127,6 +128,7 @@ async fn create(State(state): State<Permissions>, call: Call) -> Result<Written<
     let id = permissions::insert(write.tx(), &new, now).await.map_err(taken)?;
     grant_to_super_role(write.tx(), id, now).await?;
     let permission = existing(write.tx(), id).await?;
+    record::after_permission(&mut write, id).await?;
     commit(write, permission).await
 }
 
@@ -145,6 +147,7 @@ async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<
     };
     let (id, patch) = input.finish(read)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_permission(&mut write, id).await?;
     let now = write.now();
     let current = existing(write.tx(), id).await?;
     let renamed = patch.name.as_ref().is_some_and(|name| *name != current.name);
@@ -153,6 +156,7 @@ async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<
     }
     permissions::update(write.tx(), id, &patch, now).await.map_err(taken)?;
     let permission = existing(write.tx(), id).await?;
+    record::after_permission(&mut write, id).await?;
     commit(write, permission).await
 }
 
@@ -161,6 +165,7 @@ async fn toggle_status(State(state): State<Permissions>, call: Call) -> Result<W
     let id = input.path::<PermissionId>("permission_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_permission(&mut write, id).await?;
     let now = write.now();
     let current = existing(write.tx(), id).await?;
     if current.is_active && is_system_permission(&current.name) {
@@ -168,6 +173,7 @@ async fn toggle_status(State(state): State<Permissions>, call: Call) -> Result<W
     }
     permissions::activate(write.tx(), &[id], !current.is_active, now).await?;
     let permission = existing(write.tx(), id).await?;
+    record::after_permission(&mut write, id).await?;
     commit(write, permission).await
 }
 
@@ -176,6 +182,7 @@ async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<
     let id = input.path::<PermissionId>("permission_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_permission(&mut write, id).await?;
     let now = write.now();
     let permission = existing(write.tx(), id).await?;
     // The super role holds everything and so does not count.
@@ -186,6 +193,7 @@ async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<
         return Err(Error::BadRequest("Permission cannot be deleted".into()));
     }
     permissions::delete(write.tx(), id, now).await?;
+    write.gone(record::PERMISSION, id.0);
     commit(write, Message::new("Permission deleted successfully")).await
 }
 
@@ -201,5 +209,6 @@ async fn restore(State(state): State<Permissions>, call: Call) -> Result<Written
         return Err(Error::BadRequest("Permission is not deleted".into()));
     }
     grant_to_super_role(write.tx(), id, now).await?;
+    record::after_permission(&mut write, id).await?;
     commit(write, permission).await
 }

@@ -8,6 +8,7 @@ use super::Roles;
 use crate::admin::batch::{Batch, MOST, Outcome};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::{Origin, Write};
 use crate::model::{RoleHead, RoleId, SUPER_ROLE};
@@ -29,6 +30,7 @@ pub(super) async fn delete(State(state): State<Roles>, call: Call) -> Result<Wri
     })?;
     roles::delete_all(write.tx(), batch.ids(), now).await?;
     write.touch(Change::Rules);
+    record::many(&mut write, record::ROLE, batch.ids().iter().map(|id| id.0), None)?;
     Ok(write.commit(batch.done("deleted")).await?.into())
 }
 
@@ -47,6 +49,7 @@ pub(super) async fn set_status(State(state): State<Roles>, call: Call) -> Result
     if roles::activate(write.tx(), batch.ids(), is_active, now).await? > 0 {
         write.touch(Change::Rules);
     }
+    record::many(&mut write, record::ROLE, batch.ids().iter().map(|id| id.0), Some(("is_active", is_active.into())))?;
     Ok(write.commit(batch.done("updated")).await?.into())
 }
 

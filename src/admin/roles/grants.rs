@@ -8,6 +8,7 @@ use super::{Roles, changed, existing};
 use crate::admin::batch;
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::control::Write;
 use crate::model::{Permission, PermissionId, Role, RoleId, RoleName, SUPER_ROLE};
@@ -61,6 +62,7 @@ pub(super) async fn grant(State(state): State<Roles>, call: Call) -> Result<Writ
         write.touch(Change::Rules);
     }
     let message = format!("Permission {} added to role {}", permission.id, role.id);
+    record::after_role(&mut write, role.id).await?;
     Ok(write.commit(Message::new(message)).await?.into())
 }
 
@@ -71,6 +73,7 @@ pub(super) async fn revoke(State(state): State<Roles>, call: Call) -> Result<Wri
         write.touch(Change::Rules);
     }
     let message = format!("Permission {} removed from role {}", permission.id, role.id);
+    record::after_role(&mut write, role.id).await?;
     Ok(write.commit(Message::new(message)).await?.into())
 }
 
@@ -107,6 +110,7 @@ async fn pair(state: &Roles, call: Call) -> Result<(Write, Role, Permission), Er
     let (role, permission) = (input.path::<RoleId>("role_id"), input.path::<PermissionId>("permission_id"));
     let (role, permission) = input.finish(|| Some((role?, permission?)))?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_role(&mut write, role).await?;
     let role = roles::get(write.tx(), role).await?;
     let permission = permissions::get(write.tx(), permission).await?;
     let (role, permission) = role.zip(permission).ok_or_else(not_found)?;
@@ -120,6 +124,7 @@ async fn several(state: &Roles, call: Call) -> Result<(Write, Role, Vec<Permissi
     let ids = input.list::<PermissionId>().max_items(batch::MOST).required();
     let (role, ids) = input.finish(|| Some((role?, ids?)))?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_role(&mut write, role).await?;
     let role = roles::get(write.tx(), role).await?.ok_or_else(not_found)?;
     let known = permissions::of(write.tx(), &ids).await?;
     if ids.iter().all(|id| known.contains_key(id)) { Ok((write, role, ids)) } else { Err(not_found()) }

@@ -10,10 +10,12 @@ use std::collections::{HashMap, HashSet};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Roles, existing};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::control::Write;
 use crate::model::{EffectivePermission, MAX_INHERITANCE, RoleHead, RoleId, RoleInfo};
@@ -55,6 +57,7 @@ pub(super) async fn inherit(State(state): State<Roles>, call: Call) -> Result<Wr
     }
     if roles::inherit(write.tx(), role, parent).await? {
         refuse_tangle(write.tx(), role).await?;
+        record::many(&mut write, record::ROLE, [role.0], Some(("parent_added", json!(parent))))?;
         write.touch(Change::Rules);
     }
     Ok(write.commit(Message::new(format!("Parent role {parent} added to role {role}"))).await?.into())
@@ -63,6 +66,7 @@ pub(super) async fn inherit(State(state): State<Roles>, call: Call) -> Result<Wr
 pub(super) async fn disinherit(State(state): State<Roles>, call: Call) -> Result<Written<Message>, Error> {
     let (mut write, role, parent) = pair(&state, call).await?;
     if roles::disinherit(write.tx(), role, parent).await? {
+        record::many(&mut write, record::ROLE, [role.0], Some(("parent_removed", json!(parent))))?;
         write.touch(Change::Rules);
     }
     Ok(write.commit(Message::new(format!("Parent role {parent} removed from role {role}"))).await?.into())

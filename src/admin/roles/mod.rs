@@ -15,6 +15,7 @@ use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, optional_page, search};
 use super::reply::{Message, Written};
+use crate::admin::record;
 use crate::control::{Control, Write};
 use crate::model::{NewRole, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE, SUPER_ROLE_ALIASES};
 use crate::store::{Page, Tx, changes::Change, roles, roles::Filter};
@@ -121,6 +122,7 @@ async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
 async fn changed(mut write: Write, id: RoleId) -> Result<Written<Role>, Error> {
     write.touch(Change::Rules);
     let role = existing(write.tx(), id).await?;
+    record::after_role(&mut write, id).await?;
     Ok(write.commit(role).await?.into())
 }
 
@@ -138,6 +140,7 @@ async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
     };
     let (id, patch) = input.finish(read)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_role(&mut write, id).await?;
     let now = write.now();
     if existing(write.tx(), id).await?.is_system_role {
         return Err(Error::BadRequest("Cannot update system roles".into()));
@@ -153,6 +156,7 @@ async fn toggle_status(State(state): State<Roles>, call: Call) -> Result<Written
     let id = input.path::<RoleId>("role_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_role(&mut write, id).await?;
     let now = write.now();
     let role = existing(write.tx(), id).await?;
     if role.is_active && role.name.as_str() == SUPER_ROLE {
@@ -167,6 +171,7 @@ async fn delete(State(state): State<Roles>, call: Call) -> Result<Written<Messag
     let id = input.path::<RoleId>("role_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_role(&mut write, id).await?;
     let now = write.now();
     if existing(write.tx(), id).await?.is_system_role {
         return Err(Error::BadRequest("Cannot delete system roles".into()));
@@ -176,6 +181,7 @@ async fn delete(State(state): State<Roles>, call: Call) -> Result<Written<Messag
     }
     roles::delete(write.tx(), id, now).await?;
     write.touch(Change::Rules);
+    write.gone(record::ROLE, id.0);
     Ok(write.commit(Message::new(format!("Role {id} deleted successfully"))).await?.into())
 }
 

@@ -8,6 +8,7 @@ use super::{Routes, bad, not_found, not_found_text};
 use crate::admin::bulk::{self, Failed, Outcome};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::model::{Route, RouteId};
 use crate::store::{Tx, changes::Change, routes};
@@ -71,6 +72,7 @@ pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Wr
     if deleted.iter().any(Route::is_in_rules) {
         write.touch(Change::Rules);
     }
+    record::many(&mut write, record::ROUTE, gone.iter().map(|id| id.0), None)?;
     Ok(write.commit(Outcome::new(gone.len(), KIND, "deleted", failed)).await?.into())
 }
 
@@ -87,6 +89,7 @@ pub(super) async fn set_status(State(state): State<Routes>, call: Call) -> Resul
     if found.iter().any(|route| route.is_in_rules() && route.is_active != is_active) {
         write.touch(Change::Rules);
     }
+    record::many(&mut write, record::ROUTE, known.iter().map(|id| id.0), Some(("is_active", is_active.into())))?;
     Ok(write.commit(Outcome::new(known.len(), KIND, bulk::switched(is_active), failed)).await?.into())
 }
 

@@ -6,6 +6,7 @@ use super::{Routes, bad, body, existing, not_found};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::Input;
+use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::admin::views::RouteView;
 use crate::control::Write;
@@ -84,6 +85,7 @@ async fn finish(mut write: Write, id: RouteId, before: Option<Before>) -> Result
         write.touch(Change::Rules);
     }
     let view = RouteView::load(write.tx(), id).await?.ok_or_else(|| not_found(id))?;
+    record::after_route(&mut write, id).await?;
     Ok(write.commit(view.listed()).await?.into())
 }
 
@@ -112,6 +114,7 @@ pub(super) async fn update(State(state): State<Routes>, call: Call) -> Result<Wr
     let read = body::update(&mut input);
     let (id, patch) = input.finish(|| read)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_route(&mut write, id).await?;
     let now = write.now();
     let before = Before::load(write.tx(), id).await?;
     let current = &before.route;
@@ -155,6 +158,7 @@ async fn flip(
     let id = input.path::<RouteId>("route_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_route(&mut write, id).await?;
     let now = write.now();
     let before = Before::load(write.tx(), id).await?;
     routes::update(write.tx(), id, &patch(&before.route), now).await?;
@@ -166,6 +170,7 @@ pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Wr
     let id = input.path::<RouteId>("route_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_route(&mut write, id).await?;
     let now = write.now();
     let route = existing(write.tx(), id).await?;
     let children = routes::children_of(write.tx(), &[id]).await?.len();
@@ -176,6 +181,7 @@ pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Wr
     if route.is_in_rules() {
         write.touch(Change::Rules);
     }
+    write.gone(record::ROUTE, id.0);
     Ok(write.commit(Message::new(format!("Route '{}' deleted successfully", route.route))).await?.into())
 }
 
@@ -213,10 +219,12 @@ pub(super) async fn bind(State(state): State<Routes>, call: Call) -> Result<Writ
     let (caller, input) = call.permit("route:update")?;
     let (id, role) = read_binding(input)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_route(&mut write, id).await?;
     let route = find_both(write.tx(), id, role).await?;
     if routes::bind(write.tx(), id, role).await? && route.is_in_rules() {
         write.touch(Change::Rules);
     }
+    record::after_route(&mut write, id).await?;
     Ok(write.commit(Message::new("Role assigned to route successfully")).await?.into())
 }
 
@@ -224,9 +232,11 @@ pub(super) async fn unbind(State(state): State<Routes>, call: Call) -> Result<Wr
     let (caller, input) = call.permit("route:update")?;
     let (id, role) = read_binding(input)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_route(&mut write, id).await?;
     let route = find_both(write.tx(), id, role).await?;
     if routes::unbind(write.tx(), id, role).await? && route.is_in_rules() {
         write.touch(Change::Rules);
     }
+    record::after_route(&mut write, id).await?;
     Ok(write.commit(Message::new("Role removed from route successfully")).await?.into())
 }

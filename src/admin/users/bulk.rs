@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::account::{Account, MOST_IDS, known_roles};
 use super::roles::expiry;
@@ -13,6 +14,7 @@ use super::{Users, taken};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::{Flaw, Object, Valid};
+use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::Write;
 use crate::model::{Expiry, RoleId, Timestamp, UserId};
@@ -75,13 +77,23 @@ impl Named {
 }
 
 /// Commits what was done to `users`, and says so.
+const CREATED: &str = "created";
+
 async fn done(
     mut write: Write,
     users: Vec<UserId>,
-    what: &str,
+    (what, set): (&str, Option<(&str, Value)>),
     failed: Vec<Failure>,
 ) -> Result<Written<Outcome>, Error> {
     let affected = users.len();
+    let ids = users.iter().map(|id| id.0);
+    if what == CREATED {
+        for id in &users {
+            record::after_user(&mut write, *id).await?;
+        }
+    } else {
+        record::many(&mut write, record::USER, ids, set)?;
+    }
     for user in users {
         write.touch(Change::User(user));
     }
@@ -120,7 +132,7 @@ pub(super) async fn create(State(state): State<Users>, call: Call) -> Result<Wri
         })?;
         made.push(id);
     }
-    done(write, made, "created", Vec::new()).await
+    done(write, made, (CREATED, None), Vec::new()).await
 }
 
 pub(super) async fn delete(State(state): State<Users>, call: Call) -> Result<Written<Outcome>, Error> {
@@ -132,7 +144,7 @@ pub(super) async fn delete(State(state): State<Users>, call: Call) -> Result<Wri
     let now = write.now();
     let deleted = users::delete_each(write.tx(), &named.others, now).await?;
     named.keep(&deleted, "No valid users to delete")?;
-    done(write, deleted, "deleted", named.failed).await
+    done(write, deleted, ("deleted", None), named.failed).await
 }
 
 pub(super) async fn status(State(state): State<Users>, call: Call) -> Result<Written<Outcome>, Error> {
@@ -148,7 +160,7 @@ pub(super) async fn status(State(state): State<Users>, call: Call) -> Result<Wri
     let found = users::existing(write.tx(), &named.others).await?;
     named.keep(&found, own)?;
     let changed = users::set_active(write.tx(), &found, is_active, now).await?;
-    done(write, changed, "updated", named.failed).await
+    done(write, changed, ("updated", Some(("is_active", is_active.into()))), named.failed).await
 }
 
 /// What to do with roles.
@@ -180,7 +192,8 @@ pub(super) async fn roles(State(state): State<Users>, call: Call) -> Result<Writ
         return Err(Error::NotFound("User or role not found".into()));
     }
     let changed = change(&mut write, (&found, &role_ids), action, (caller.id(), expiry)).await?;
-    done(write, changed, "updated", named.failed).await
+    let name = if matches!(action, Action::Add) { "roles_added" } else { "roles_removed" };
+    done(write, changed, ("updated", Some((name, json!(role_ids)))), named.failed).await
 }
 
 fn action(word: &str) -> Option<Action> {

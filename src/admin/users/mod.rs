@@ -22,6 +22,7 @@ use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, page, search};
 use super::reply::{Message, Written};
+use crate::admin::record;
 use crate::control::{Control, Write};
 use crate::model::{Email, RoleId, Timestamp, User, UserId, UserPatch, Username, stored_role_name};
 use crate::password::{Hasher, Policy};
@@ -83,6 +84,7 @@ pub(super) async fn changed(mut write: Write, id: UserId) -> Result<Written<User
     write.touch(Change::User(id));
     let now = write.now();
     let user = existing(write.tx(), id, now).await?;
+    record::after_user(&mut write, id).await?;
     Ok(write.commit(user).await?.into())
 }
 
@@ -166,6 +168,7 @@ async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>,
     };
     let patch = UserPatch { username, email, password_hash, is_active, role_ids, granted_by: Some(caller.id()) };
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_user(&mut write, id).await?;
     let now = write.now();
     if !users::update(write.tx(), id, &patch, now).await.map_err(taken)? {
         return Err(not_found());
@@ -181,10 +184,12 @@ async fn delete(State(state): State<Users>, call: Call) -> Result<Written<Messag
         return Err(Error::BadRequest("You cannot delete your own account".into()));
     }
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_user(&mut write, id).await?;
     let now = write.now();
     if !users::delete(write.tx(), id, now).await? {
         return Err(not_found());
     }
     write.touch(Change::User(id));
+    write.gone(record::USER, id.0);
     Ok(write.commit(Message::new("User deleted successfully")).await?.into())
 }

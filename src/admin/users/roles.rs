@@ -8,6 +8,7 @@ use super::{Users, existing};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::{Object, Valid};
+use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::control::{Origin, Write};
 use crate::model::{AssignedRole, Expiry, RoleId, Timestamp, UserId};
@@ -50,6 +51,7 @@ pub(super) async fn assign(State(state): State<Users>, call: Call) -> Result<Wri
     if users::assign(write.tx(), user, role, Some(caller.id()), expiry, now).await? {
         write.touch(Change::User(user));
     }
+    record::after_user(&mut write, user).await?;
     Ok(write.commit(Message::new("Role assigned to user successfully")).await?.into())
 }
 
@@ -61,12 +63,14 @@ pub(super) async fn unassign(State(state): State<Users>, call: Call) -> Result<W
     if users::unassign(write.tx(), user, role).await? {
         write.touch(Change::User(user));
     }
+    record::after_user(&mut write, user).await?;
     Ok(write.commit(Message::new("Role removed from user successfully")).await?.into())
 }
 
 /// A write in which both user and role exist.
 async fn between(state: &Users, origin: Origin, user: UserId, role: RoleId) -> Result<Write, Error> {
     let mut write = state.control.write_as(origin).await?;
+    record::before_user(&mut write, user).await?;
     let known = !users::existing(write.tx(), &[user]).await?.is_empty()
         && !roles::existing(write.tx(), &[role]).await?.is_empty();
     if known { Ok(write) } else { Err(Error::NotFound("User or role not found".into())) }

@@ -5,6 +5,7 @@ use axum::extract::State;
 use super::{Users, changed, existing, keeps_himself, taken};
 use crate::admin::error::Error;
 use crate::admin::gate::{Authorized, Call};
+use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::Write;
 use crate::model::{User, UserId};
@@ -32,6 +33,7 @@ pub(super) async fn set(State(state): State<Users>, call: Call) -> Result<Writte
     let is_active = input.body().required::<bool>("is_active");
     let (id, is_active) = input.finish(|| Some((id?, is_active?)))?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_user(&mut write, id).await?;
     let now = write.now();
     let user = existing(write.tx(), id, now).await?;
     switch(write, &caller, user, is_active).await
@@ -56,6 +58,7 @@ async fn of_path(state: &Users, call: Call) -> Result<(Write, Authorized, User),
     let id = input.path::<UserId>("user_id");
     let id = input.finish(|| id)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    record::before_user(&mut write, id).await?;
     let now = write.now();
     let user = existing(write.tx(), id, now).await?;
     Ok((write, caller, user))

@@ -6,7 +6,7 @@ use super::{Caller, issues, refused};
 use crate::support::app::{Answer, App};
 use crate::support::raw;
 
-const WRITES: [(&str, &str); 19] = [
+const WRITES: [(&str, &str); 24] = [
     ("POST", "/auth/register"),
     ("POST", "/auth/public-register"),
     ("POST", "/auth/change-password"),

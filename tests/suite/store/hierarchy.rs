@@ -1,5 +1,5 @@
 use cedargate::{
-    model::{MAX_INHERITANCE, PermissionPatch, RoleId, RolePatch},
+    model::{Expiry, MAX_INHERITANCE, PermissionPatch, RoleId, RolePatch},
     store::{Tx, hierarchy, permissions, roles, users},
 };
 
@@ -93,7 +93,7 @@ on_both!(what_is_inactive_grants_nothing, |backend| async move {
     assert_eq!(names(&mut tx, 1).await, [""; 0]);
     inherit(&mut tx, low, top).await;
     assert_eq!(has(&mut tx, low).await, ["x:read of top", "x:edit of top"]);
-    users::assign(&mut tx, ann, low, None, Some(at(5)), at(1)).await.unwrap();
+    users::assign(&mut tx, ann, low, None, Expiry::At(at(5)), at(1)).await.unwrap();
     assert_eq!(names(&mut tx, 4).await, ["x:edit", "x:read"]);
     assert_eq!(names(&mut tx, 5).await, [""; 0], "the assignment has expired");
     let rename = RolePatch { name: Some("summit".try_into().unwrap()), ..RolePatch::default() };

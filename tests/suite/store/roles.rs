@@ -1,5 +1,5 @@
 use cedargate::{
-    model::{PermissionId, RoleId, RolePatch},
+    model::{Expiry, PermissionId, RoleId, RolePatch},
     store::{Page, permissions, roles, users},
 };
 
@@ -136,7 +136,7 @@ on_both!(a_deletion_is_taken_back, |backend| async move {
     let other = role(&mut tx, "other", &[]).await;
     let ann = user(&mut tx, "ann", &[editor]).await;
     let bob = user(&mut tx, "bob", &[editor]).await;
-    users::assign(&mut tx, bob, other, None, Some(at(5)), at(0)).await.unwrap();
+    users::assign(&mut tx, bob, other, None, Expiry::At(at(5)), at(0)).await.unwrap();
     users::delete(&mut tx, ann, at(1)).await.unwrap();
     let assigned = roles::assigned(&mut tx, &[editor, other, RoleId(999)], at(4)).await.unwrap();
     assert_eq!(assigned.into_iter().collect::<Vec<_>>(), [editor, other]);
