@@ -14,6 +14,7 @@ pub(crate) mod input;
 mod modules;
 pub(crate) mod page;
 mod permissions;
+mod places;
 pub(crate) mod reply;
 mod roles;
 mod routes;
