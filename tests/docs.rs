@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use cedargate::admin::mounted_paths;
@@ -92,14 +92,13 @@ fn every_setting_has_its_row() {
 /// Methods of each endpoint, as the admin service's files declare them.
 fn endpoints() -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
-    let mut open = vec![PathBuf::from("src/admin")];
+    let mut open = vec![Path::new("src/admin").to_owned()];
     while let Some(path) = open.pop() {
         if path.is_dir() {
             open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
         }
-        let text = fs::read_to_string(&path).unwrap();
-        for declaration in text.split(".at(\"").skip(1) {
+        for declaration in fs::read_to_string(&path).unwrap().split(".at(\"").skip(1) {
             let (path, rest) = declaration.split_once('"').unwrap();
             let calls = rest.split('\n').next().unwrap();
             let methods = ["get", "post", "put", "patch", "delete"].into_iter();

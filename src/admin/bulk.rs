@@ -1,96 +1,138 @@
-//! What is done to several rows of one resource at once.
-
-use std::collections::HashSet;
-use std::hash::Hash;
+//! Operations on many rows at once: which of them took place, and why the others did not.
 
 use serde::Serialize;
 
 use super::error::{Detail, Error};
-use super::input::{Input, Object, Place, Read, Valid};
 
-/// The most rows that one request may be about.
-const MOST: usize = 1_000;
+/// Most ids in one request.
+pub(super) const MOST: usize = 1_000;
 
-/// What was done to how many, and to which it was not.
-#[derive(Debug, Serialize)]
-pub(super) struct Outcome {
-    message: String,
-    success: bool,
-    affected: usize,
-    failed: Vec<Failed>,
+/// The ids of one request, of which those fall out that cannot be served.
+#[derive(Debug)]
+pub(super) struct Batch<I> {
+    noun: &'static str,
+    ids: Vec<I>,
+    failed: Vec<Failure<I>>,
 }
 
-/// A row to which it was not done, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Failed {
-    id: i64,
+/// One that was left out.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Failure<I> {
+    id: I,
     detail: Detail,
 }
 
-impl Failed {
-    pub(super) fn new(id: i64, detail: impl Into<Detail>) -> Self {
-        Self { id, detail: detail.into() }
+/// What was done, in the words of a message, and what was not.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome<I> {
+    message: String,
+    success: bool,
+    affected: usize,
+    failed: Vec<Failure<I>>,
+}
+
+impl<I: Copy + Ord> Batch<I> {
+    /// A batch of `noun`s; ids that are given twice count once.
+    ///
+    /// # Errors
+    /// 400 when there is no id.
+    pub(super) fn new(noun: &'static str, mut ids: Vec<I>) -> Result<Self, Error> {
+        ids.sort_unstable();
+        ids.dedup();
+        if ids.is_empty() {
+            return Err(Error::BadRequest(format!("No {noun} IDs provided").into()));
+        }
+        Ok(Self { noun, ids, failed: Vec::new() })
+    }
+
+    /// Those left.
+    pub(super) fn ids(&self) -> &[I] {
+        &self.ids
+    }
+
+    /// Leaves out what does not exist, with what a request about this one would hear.
+    ///
+    /// # Errors
+    /// 404 when nothing is left.
+    pub(super) fn keep_known(&mut self, unknown: &'static str, known: impl Fn(&I) -> bool) -> Result<(), Error> {
+        self.leave_out(|id| (!known(id)).then(|| unknown.into()));
+        let none = || Error::NotFound(format!("No {}s found with the provided IDs", self.noun).into());
+        if self.ids.is_empty() { Err(none()) } else { Ok(()) }
+    }
+
+    /// Leaves out what `flaw` has a reason against, which it says.
+    ///
+    /// # Errors
+    /// 400 when nothing is left to `verb`.
+    pub(super) fn keep_sound<D: Into<Detail>>(
+        &mut self,
+        verb: &str,
+        mut flaw: impl FnMut(&I) -> Option<D>,
+    ) -> Result<(), Error> {
+        self.leave_out(|id| flaw(id).map(Into::into));
+        let none = || Error::BadRequest(format!("No valid {}s to {verb}", self.noun).into());
+        if self.ids.is_empty() { Err(none()) } else { Ok(()) }
+    }
+
+    /// Says that what is left was `done`.
+    pub(super) fn done(self, done: &str) -> Outcome<I> {
+        let affected = self.ids.len();
+        let mut failed = self.failed;
+        failed.sort_unstable_by_key(|failure| failure.id);
+        Outcome { message: format!("{affected} {}(s) {done} successfully", self.noun), success: true, affected, failed }
+    }
+
+    fn leave_out(&mut self, mut flaw: impl FnMut(&I) -> Option<Detail>) {
+        let failed = &mut self.failed;
+        self.ids.retain(|id| match flaw(id) {
+            Some(detail) => {
+                failed.push(Failure { id: *id, detail });
+                false
+            }
+            None => true,
+        });
     }
 }
 
-impl Outcome {
-    /// Says that `affected` of this kind were, for example, `deleted`.
-    pub(super) fn new(affected: usize, kind: &str, done: &str, failed: Vec<Failed>) -> Self {
-        let message = format!("{affected} {kind}(s) {done} successfully");
-        Self { message, success: true, affected, failed }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
+        outcome.unwrap_err().to_string()
     }
-}
 
-/// Reads the ids that a request is about, each once.
-pub(super) fn ids<T: Read + Copy + Eq + Hash>(body: &mut Object<'_>, name: &'static str) -> Valid<Vec<T>> {
-    let ids = body.field::<Vec<T>>(name).max_items(MOST).required()?;
-    let mut seen = HashSet::new();
-    Some(ids.into_iter().filter(|id| seen.insert(*id)).collect())
-}
-
-/// Reads `{"ids", "is_active"}`.
-pub(super) fn status<T: Read + Copy + Eq + Hash>(input: &mut Input) -> Valid<(Vec<T>, bool)> {
-    let mut body = input.body();
-    let ids = ids(&mut body, "ids");
-    let is_active = body.required::<bool>("is_active");
-    Some((ids?, is_active?))
-}
-
-/// What [`status`] does, in the words of [`Outcome`].
-pub(super) fn switched(is_active: bool) -> &'static str {
-    if is_active { "activated" } else { "deactivated" }
-}
-
-/// Refuses a request that is about nothing.
-pub(super) fn refuse_none<T>(ids: &[T], kind: &str) -> Result<(), Error> {
-    if ids.is_empty() { Err(Error::BadRequest(format!("No {kind} IDs provided").into())) } else { Ok(()) }
-}
-
-/// None of the ids is known.
-pub(super) fn none_found(kind: &str) -> Error {
-    Error::NotFound(format!("No {kind}s found with the provided IDs").into())
-}
-
-struct Position<T> {
-    id: T,
-    priority: i64,
-}
-
-impl<T: Read> Read for Position<T> {
-    fn read(place: Place<'_>) -> Valid<Self> {
-        let mut body = place.object();
-        let id = body.required::<T>("id");
-        let priority = body.field::<i64>("priority").at_least(0).required();
-        Some(Self { id: id?, priority: priority? })
+    #[test]
+    fn what_cannot_be_done_is_left_out_and_said() {
+        let mut batch = Batch::new("role", vec![4, 1, 3, 2, 4]).unwrap();
+        batch.keep_known("Role not found", |id| *id < 4).unwrap();
+        batch.keep_sound("delete", |id| (*id == 1).then_some("Cannot delete system roles")).unwrap();
+        assert_eq!(batch.ids(), [2, 3]);
+        insta::assert_json_snapshot!(batch.done("deleted"), @r#"
+        {
+          "message": "2 role(s) deleted successfully",
+          "success": true,
+          "affected": 2,
+          "failed": [
+            {
+              "id": 1,
+              "detail": "Cannot delete system roles"
+            },
+            {
+              "id": 4,
+              "detail": "Role not found"
+            }
+          ]
+        }
+        "#);
     }
-}
 
-/// Reads a body of `[{"id", "priority"}]`.
-pub(super) fn places<T: Read + Copy + Eq + Hash>(input: &mut Input) -> Valid<Vec<(T, i64)>> {
-    let differ = |places: &Vec<Position<T>>| {
-        let mut seen = HashSet::new();
-        places.iter().all(|place| seen.insert(place.id))
-    };
-    let places = input.list::<Position<T>>().max_items(MOST).must(differ, "Each id may stand there only once");
-    Some(places.required()?.into_iter().map(|place| (place.id, place.priority)).collect())
+    #[test]
+    fn nothing_to_do_is_an_error() {
+        assert_eq!(detail(Batch::<i64>::new("role", Vec::new())), "No role IDs provided");
+        let mut batch = Batch::new("role", vec![1]).unwrap();
+        assert_eq!(detail(batch.keep_known("", |_| false)), "No roles found with the provided IDs");
+        let mut batch = Batch::new("role", vec![1]).unwrap();
+        assert_eq!(detail(batch.keep_sound("delete", |_| Some(""))), "No valid roles to delete");
+    }
 }

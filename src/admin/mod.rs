@@ -4,7 +4,6 @@
 
 mod audit;
 mod auth;
-mod batch;
 mod bulk;
 mod client;
 mod conditional;
@@ -17,6 +16,7 @@ pub(crate) mod input;
 mod modules;
 pub(crate) mod page;
 mod permissions;
+mod places;
 mod record;
 pub(crate) mod reply;
 mod roles;

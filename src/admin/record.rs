@@ -58,11 +58,11 @@ pub(super) fn many(
     write: &mut Write,
     kind: &'static str,
     ids: impl IntoIterator<Item = i64>,
-    set: Option<(&str, serde_json::Value)>,
+    set: Option<&(&str, serde_json::Value)>,
 ) -> Result<(), Error> {
     for id in ids {
         write.replaces(kind, id, &json!({ "id": id }))?;
-        match &set {
+        match set {
             Some((name, value)) => write.becomes(kind, id, &json!({ "id": id, *name: value })),
             None => write.gone(kind, id),
         }

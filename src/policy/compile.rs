@@ -10,7 +10,7 @@ use cedar_policy::{Entity, EntityUid, PolicyId, Schema};
 use super::{
     CompileError,
     handwritten::{self, Handwritten},
-    holdings,
+    holdings::Grants,
     index::{Index, Link},
     names, operation,
     roles::{CompiledRole, Roles},
@@ -20,7 +20,7 @@ use super::{
     template::{Kind, Templates},
 };
 use crate::model::{
-    PermissionId, PermissionName, RoleId, RouteId, Upstream, UpstreamName,
+    PermissionId, RouteId, Upstream, UpstreamName,
     rules::{GrantRule, PermissionRule, PolicyRule, Rules},
 };
 
@@ -45,11 +45,7 @@ pub struct Compiled {
     pub(super) permissions: Vec<PermissionRule>,
     pub(super) checked: Arc<Checked>,
     pub(super) sets: Sets,
-    /// What is granted to each role by itself, active or not.
-    pub(super) granted: HashMap<RoleId, Vec<PermissionId>>,
-    pub(super) permission_names: HashMap<PermissionId, PermissionName>,
-    /// Roles bound to routes, sorted.
-    pub(super) bound: Vec<RoleId>,
+    pub(super) grants: Grants,
     /// Endpoints that hand-written policies name: their place among routes and modules can be asked about.
     pub(super) named_endpoints: HashMap<EntityUid, Entity>,
 }
@@ -76,7 +72,7 @@ impl Compiled {
             None => Arc::new(check(&verbs, fixed, &rules.policies)?),
         };
         let templates = Templates::new(&verbs)?;
-        let (granted, permission_names, bound) = holdings::collect(&rules);
+        let grants = Grants::of(&rules);
         let mut index = Index::default();
         let roles = Roles::new(&rules.roles, &mut index);
         for link in grant_links(&roles, &rules.permissions, &rules.grants) {
@@ -100,9 +96,7 @@ impl Compiled {
             permissions,
             checked,
             sets: Sets::new(REMEMBERED_SETS),
-            granted,
-            permission_names,
-            bound,
+            grants,
             named_endpoints,
         })
     }

@@ -50,21 +50,49 @@ pub struct Marks<'c> {
     bound: &'c [RoleId],
 }
 
+/// Who is granted what, active or not, as rules say it.
+#[derive(Debug, Default)]
+pub(super) struct Grants {
+    /// Of each role by itself, sorted.
+    by_role: HashMap<RoleId, Vec<PermissionId>>,
+    names: HashMap<PermissionId, PermissionName>,
+    /// Roles bound to routes, sorted.
+    bound: Vec<RoleId>,
+}
+
+impl Grants {
+    pub(super) fn of(rules: &Rules) -> Self {
+        let mut by_role: HashMap<RoleId, Vec<PermissionId>> = HashMap::new();
+        for grant in &rules.grants {
+            by_role.entry(grant.role_id).or_default().push(grant.permission_id);
+        }
+        for permissions in by_role.values_mut() {
+            permissions.sort_unstable();
+        }
+        let bound: BTreeSet<RoleId> = rules.route_roles.values().flatten().copied().collect();
+        Self {
+            by_role,
+            names: rules.permissions.iter().map(|permission| (permission.id, permission.name.clone())).collect(),
+            bound: bound.into_iter().collect(),
+        }
+    }
+}
+
 impl Compiled {
     /// The roles whose mere possession opens something.
     pub fn marks(&self) -> Marks<'_> {
         let literals = self.checked.policies.iter().flat_map(|policy| &policy.literals);
         let names = literals.filter(|uid| super::names::is_role(uid)).map(|uid| uid.id().unescaped()).collect();
-        Marks { names, bound: &self.bound }
+        Marks { names, bound: &self.grants.bound }
     }
 
     /// What holding `roles` amounts to.
     pub fn holdings<'c>(&'c self, roles: &[RoleId], marks: &Marks<'_>) -> Holdings<'c> {
         let mut held = Holdings::default();
         for id in roles {
-            let granted = self.granted.get(id).into_iter().flatten();
-            held.permissions
-                .extend(granted.filter_map(|permission| self.permission_names.get(permission)).map(|n| n.as_str()));
+            let granted = self.grants.by_role.get(id).into_iter().flatten();
+            let names = granted.filter_map(|permission| self.grants.names.get(permission));
+            held.permissions.extend(names.map(PermissionName::as_str));
             let named = self.roles.get(*id).is_some_and(|role| marks.names.contains(&*role.name));
             if named || marks.bound.binary_search(id).is_ok() {
                 held.roles.insert(*id);
@@ -93,14 +121,15 @@ impl Compiled {
     /// Every role that is not what it was in `before`, by itself or through what it inherits; new ones included.
     pub fn changed_roles(&self, before: &Self) -> Vec<RoleId> {
         let renamed: HashSet<PermissionId> = self
-            .permission_names
+            .grants
+            .names
             .iter()
-            .filter(|(id, name)| before.permission_names.get(id).is_none_or(|old| old != *name))
+            .filter(|(id, name)| before.grants.names.get(id).is_none_or(|old| old != *name))
             .map(|(id, _)| *id)
             .collect();
         let differs = |id: RoleId| {
             let (Some(new), Some(old)) = (self.roles.get(id), before.roles.get(id)) else { return true };
-            let (granted, had) = (self.granted.get(&id), before.granted.get(&id));
+            let (granted, had) = (self.grants.by_role.get(&id), before.grants.by_role.get(&id));
             new.name != old.name
                 || new.is_active != old.is_active
                 || new.parents != old.parents
@@ -128,10 +157,9 @@ impl Compiled {
     pub fn keeps_super_role_of(&self, before: &Self) -> bool {
         let Some(id) = before.super_role() else { return true };
         let active = |compiled: &Self| compiled.roles.active(id).is_some_and(|role| &*role.name == SUPER_ROLE);
-        let granted = |compiled: &Self| compiled.granted.get(&id).cloned().unwrap_or_default();
+        let granted = |compiled: &Self| compiled.grants.by_role.get(&id).cloned().unwrap_or_default();
         let now: HashSet<PermissionId> = granted(self).into_iter().collect();
-        let kept =
-            |permission: &PermissionId| now.contains(permission) || !self.permission_names.contains_key(permission);
+        let kept = |permission: &PermissionId| now.contains(permission) || !self.grants.names.contains_key(permission);
         !active(before) || (active(self) && granted(before).iter().all(kept))
     }
 }
@@ -155,18 +183,4 @@ impl Snapshot {
     pub fn has_superuser(&self) -> bool {
         self.users().any(|user| self.is_superuser(user))
     }
-}
-
-/// Grants by role, names by permission, and the roles bound to routes, as [`Compiled`] keeps them.
-pub(super) fn collect(
-    rules: &Rules,
-) -> (HashMap<RoleId, Vec<PermissionId>>, HashMap<PermissionId, PermissionName>, Vec<RoleId>) {
-    let mut granted: HashMap<RoleId, Vec<PermissionId>> = HashMap::new();
-    for grant in &rules.grants {
-        granted.entry(grant.role_id).or_default().push(grant.permission_id);
-    }
-    granted.values_mut().for_each(|permissions| permissions.sort_unstable());
-    let names = rules.permissions.iter().map(|permission| (permission.id, permission.name.clone())).collect();
-    let bound: BTreeSet<RoleId> = rules.route_roles.values().flatten().copied().collect();
-    (granted, names, bound.into_iter().collect())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 
 use super::{Permissions, SYSTEM_STAYS, commit};
-use crate::admin::batch::{Batch, MOST, Outcome};
+use crate::admin::bulk::{Batch, MOST, Outcome};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::record;
@@ -49,7 +49,7 @@ pub(super) async fn set_status(
         &mut write,
         record::PERMISSION,
         batch.ids().iter().map(|id| id.0),
-        Some(("is_active", is_active.into())),
+        Some(&("is_active", is_active.into())),
     )?;
     let outcome = batch.done("updated");
     if changes > 0 { commit(write, outcome).await } else { Ok(write.commit(outcome).await?.into()) }

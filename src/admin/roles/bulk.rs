@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 
 use super::Roles;
-use crate::admin::batch::{Batch, MOST, Outcome};
+use crate::admin::bulk::{Batch, MOST, Outcome};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::record;
@@ -49,7 +49,7 @@ pub(super) async fn set_status(State(state): State<Roles>, call: Call) -> Result
     if roles::activate(write.tx(), batch.ids(), is_active, now).await? > 0 {
         write.touch(Change::Rules);
     }
-    record::many(&mut write, record::ROLE, batch.ids().iter().map(|id| id.0), Some(("is_active", is_active.into())))?;
+    record::many(&mut write, record::ROLE, batch.ids().iter().map(|id| id.0), Some(&("is_active", is_active.into())))?;
     Ok(write.commit(batch.done("updated")).await?.into())
 }
 

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::{Roles, changed, existing};
-use crate::admin::batch;
+use crate::admin::bulk;
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::record;
@@ -121,7 +121,7 @@ async fn pair(state: &Roles, call: Call) -> Result<(Write, Role, Permission), Er
 async fn several(state: &Roles, call: Call) -> Result<(Write, Role, Vec<PermissionId>), Error> {
     let (caller, mut input) = call.permit("role:update")?;
     let role = input.path::<RoleId>("role_id");
-    let ids = input.list::<PermissionId>().max_items(batch::MOST).required();
+    let ids = input.list::<PermissionId>().max_items(bulk::MOST).required();
     let (role, ids) = input.finish(|| Some((role?, ids?)))?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_role(&mut write, role).await?;

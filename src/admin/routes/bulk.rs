@@ -1,38 +1,37 @@
 //! Several routes are deleted, switched or put in order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::extract::State;
 
-use super::{Routes, bad, not_found, not_found_text};
-use crate::admin::bulk::{self, Failed, Outcome};
+use super::{Routes, bad, not_found};
+use crate::admin::bulk::{Batch, MOST, Outcome};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
-use crate::admin::record;
 use crate::admin::reply::{Message, Written};
+use crate::admin::{places, record};
+use crate::control::{Origin, Write};
 use crate::model::{Route, RouteId};
-use crate::store::{Tx, changes::Change, routes};
+use crate::store::{changes::Change, routes};
 
-const KIND: &str = "route";
+type Found = BTreeMap<RouteId, Route>;
 
 pub(super) fn has_children(route: &Route, children: usize) -> String {
     format!("Cannot delete route '{}' because it has {children} child routes", route.route)
 }
 
-/// Those of `ids` that exist; the others are put into `failed`.
-async fn found(tx: &mut Tx, ids: &[RouteId], failed: &mut Vec<Failed>) -> Result<Vec<Route>, Error> {
-    bulk::refuse_none(ids, KIND)?;
-    let found = routes::get_many(tx, ids).await?;
-    if found.is_empty() {
-        return Err(bulk::none_found(KIND));
-    }
-    let known: HashSet<RouteId> = found.iter().map(|route| route.id).collect();
-    failed.extend(ids.iter().filter(|id| !known.contains(id)).map(|id| Failed::new(id.0, not_found_text(*id))));
-    Ok(found)
+/// A write, and those of `ids` that exist.
+async fn known(state: &Routes, origin: Origin, ids: Vec<RouteId>) -> Result<(Write, Batch<RouteId>, Found), Error> {
+    let mut batch = Batch::new("route", ids)?;
+    let mut write = state.control.write_as(origin).await?;
+    let found = routes::get_many(write.tx(), batch.ids()).await?;
+    let found: Found = found.into_iter().map(|route| (route.id, route)).collect();
+    batch.keep_known("Route not found", |id| found.contains_key(id))?;
+    Ok((write, batch, found))
 }
 
-/// How many children each route would lose its place to, if it were deleted with the others of `ids`: those without
-/// any can be. `children` are parents and children.
+/// How many children would be left to each route if as many of `ids` as possible were deleted; those that are not in
+/// the answer can be. `children` are pairs of parent and child.
 fn remaining_children(ids: &[RouteId], children: &[(RouteId, RouteId)]) -> HashMap<RouteId, usize> {
     let listed: HashSet<RouteId> = ids.iter().copied().collect();
     let parent: HashMap<RouteId, RouteId> = children.iter().map(|(parent, child)| (*child, *parent)).collect();
@@ -51,53 +50,46 @@ fn remaining_children(ids: &[RouteId], children: &[(RouteId, RouteId)]) -> HashM
     kept
 }
 
-pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Written<Outcome>, Error> {
+pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Written<Outcome<RouteId>>, Error> {
     let (caller, mut input) = call.permit("route:delete")?;
-    let ids = bulk::ids(&mut input.body(), "route_ids");
+    let ids = input.body().field::<Vec<RouteId>>("route_ids").max_items(MOST).required();
     let ids = input.finish(|| ids)?;
-    let mut write = state.control.write_as(caller.origin()).await?;
+    let (mut write, mut batch, found) = known(&state, caller.origin(), ids).await?;
     let now = write.now();
-    let mut failed = Vec::new();
-    let found = found(write.tx(), &ids, &mut failed).await?;
-    let kept = remaining_children(&ids, &routes::children_of(write.tx(), &ids).await?);
-    let (kept_routes, deleted): (Vec<Route>, Vec<Route>) =
-        found.into_iter().partition(|route| kept.contains_key(&route.id));
-    let why = |route: &Route| Failed::new(route.id.0, has_children(route, kept.get(&route.id).copied().unwrap_or(0)));
-    failed.extend(kept_routes.iter().map(why));
-    if deleted.is_empty() {
-        return Err(bad("No valid routes to delete"));
-    }
-    let gone: Vec<RouteId> = deleted.iter().map(|route| route.id).collect();
-    routes::delete_many(write.tx(), &gone, now).await?;
-    if deleted.iter().any(Route::is_in_rules) {
+    let kept = remaining_children(batch.ids(), &routes::children_of(write.tx(), batch.ids()).await?);
+    batch.keep_sound("delete", |id| Some(has_children(found.get(id)?, *kept.get(id)?)))?;
+    routes::delete_many(write.tx(), batch.ids(), now).await?;
+    if batch.ids().iter().filter_map(|id| found.get(id)).any(Route::is_in_rules) {
         write.touch(Change::Rules);
     }
-    record::many(&mut write, record::ROUTE, gone.iter().map(|id| id.0), None)?;
-    Ok(write.commit(Outcome::new(gone.len(), KIND, "deleted", failed)).await?.into())
+    record::many(&mut write, record::ROUTE, batch.ids().iter().map(|id| id.0), None)?;
+    Ok(write.commit(batch.done("deleted")).await?.into())
 }
 
-pub(super) async fn set_status(State(state): State<Routes>, call: Call) -> Result<Written<Outcome>, Error> {
+pub(super) async fn set_status(State(state): State<Routes>, call: Call) -> Result<Written<Outcome<RouteId>>, Error> {
     let (caller, mut input) = call.permit("route:update")?;
-    let read = bulk::status::<RouteId>(&mut input);
-    let (ids, is_active) = input.finish(|| read)?;
-    let mut write = state.control.write_as(caller.origin()).await?;
+    let mut body = input.body();
+    let ids = body.field::<Vec<RouteId>>("ids").max_items(MOST).required();
+    let is_active = body.required::<bool>("is_active");
+    let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
+    let (mut write, batch, found) = known(&state, caller.origin(), ids).await?;
     let now = write.now();
-    let mut failed = Vec::new();
-    let found = found(write.tx(), &ids, &mut failed).await?;
-    let known: Vec<RouteId> = found.iter().map(|route| route.id).collect();
-    routes::set_active(write.tx(), &known, is_active, now).await?;
-    if found.iter().any(|route| route.is_in_rules() && route.is_active != is_active) {
+    routes::set_active(write.tx(), batch.ids(), is_active, now).await?;
+    if found.values().any(|route| route.is_in_rules() && route.is_active != is_active) {
         write.touch(Change::Rules);
     }
-    record::many(&mut write, record::ROUTE, known.iter().map(|id| id.0), Some(("is_active", is_active.into())))?;
-    Ok(write.commit(Outcome::new(known.len(), KIND, bulk::switched(is_active), failed)).await?.into())
+    let set = Some(&("is_active", is_active.into()));
+    record::many(&mut write, record::ROUTE, batch.ids().iter().map(|id| id.0), set)?;
+    Ok(write.commit(batch.done("updated")).await?.into())
 }
 
 pub(super) async fn reorder(State(state): State<Routes>, call: Call) -> Result<Written<Message>, Error> {
     let (caller, mut input) = call.permit("route:update")?;
-    let places = bulk::places::<RouteId>(&mut input);
+    let places = places::read::<RouteId>(&mut input);
     let places = input.finish(|| places)?;
-    bulk::refuse_none(&places, KIND)?;
+    if places.is_empty() {
+        return Err(bad("No route IDs provided"));
+    }
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let ids: Vec<RouteId> = places.iter().map(|(id, _)| *id).collect();
@@ -106,7 +98,7 @@ pub(super) async fn reorder(State(state): State<Routes>, call: Call) -> Result<W
         return Err(not_found(*unknown));
     }
     let placed = routes::reorder(write.tx(), &places, now).await?;
-    Ok(write.commit(Message::new(format!("{placed} {KIND}(s) reordered successfully"))).await?.into())
+    Ok(write.commit(Message::new(format!("{placed} route(s) reordered successfully"))).await?.into())
 }
 
 #[cfg(test)]

@@ -49,12 +49,8 @@ pub(super) fn endpoints() -> Endpoints<Routes> {
         .at("/routes/{route_id}/roles/{role_id}", post(write::bind).delete(write::unbind))
 }
 
-fn not_found_text(id: RouteId) -> String {
-    format!("Route with ID {id} not found")
-}
-
 fn not_found(id: RouteId) -> Error {
-    Error::NotFound(not_found_text(id).into())
+    Error::NotFound(format!("Route with ID {id} not found").into())
 }
 
 fn bad(detail: &'static str) -> Error {

@@ -92,7 +92,7 @@ async fn done(
             record::after_user(&mut write, *id).await?;
         }
     } else {
-        record::many(&mut write, record::USER, ids, set)?;
+        record::many(&mut write, record::USER, ids, set.as_ref())?;
     }
     for user in users {
         write.touch(Change::User(user));

@@ -244,6 +244,17 @@ impl World {
         String::from_utf8(answer).unwrap()
     }
 
+    /// Waits until the log has that many lines.
+    async fn lines(&self, count: usize) {
+        for _ in 0..500 {
+            if self.log.0.lock().split(|byte| *byte == b'\n').count() > count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("fewer than {count} lines");
+    }
+
     async fn get(&self, path: &str, extra: &str) -> String {
         self.raw(format!("GET {path} HTTP/1.1\r\nHost: Gw.Example:80\r\n{extra}\r\n").as_bytes()).await
     }

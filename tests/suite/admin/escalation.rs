@@ -19,7 +19,7 @@ async fn role(admin: &Caller<'_>, name: &str) -> i64 {
     id(all.as_array().unwrap().iter().find(|role| role["name"] == name).unwrap())
 }
 
-async fn revision(app: &App) -> i64 {
+fn revision(app: &App) -> i64 {
     app.running.control().snapshots().load().revision()
 }
 
@@ -52,11 +52,11 @@ impl<'a> World<'a> {
 
     /// Asserts that the deputy is refused, and that nothing was written.
     async fn refused(&self, call: crate::support::app::Call) {
-        let before = revision(self.deputy.app).await;
+        let before = revision(self.deputy.app);
         let answer: Answer = call.await;
         assert_eq!(answer.json()["detail"], ESCALATE, "{}", answer.text);
         refused(answer, 403, ESCALATE);
-        assert_eq!(revision(self.deputy.app).await, before, "something was written");
+        assert_eq!(revision(self.deputy.app), before, "something was written");
     }
 }
 

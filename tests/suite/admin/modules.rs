@@ -216,8 +216,8 @@ on_both!(several_are_deleted_at_once, |backend| async move {
         json!({
             "message": "2 module(s) deleted successfully", "success": true, "affected": 2,
             "failed": [
-                { "id": 999, "detail": "Module not found" },
                 { "id": 2, "detail": "Cannot delete module that has associated routes" },
+                { "id": 999, "detail": "Module not found" },
             ],
         })
     );
@@ -236,13 +236,13 @@ on_both!(several_are_switched_at_once, |backend| async move {
     let unknown = json!([{ "id": 999, "detail": "Module not found" }]);
     assert_eq!(
         off.json(),
-        json!({ "message": "2 module(s) deactivated successfully", "success": true, "affected": 2, "failed": unknown })
+        json!({ "message": "2 module(s) updated successfully", "success": true, "affected": 2, "failed": unknown })
     );
     assert_eq!(ids(&admin.get("/modules/?is_active=false").await), [1, 2]);
     let again = set(json!([1]), json!(false)).await.expect(200);
     assert_eq!(revision(&again), revision(&off), "nothing changed");
     let on = set(json!([2, 1]), json!(true)).await.expect(200);
-    assert_eq!(on.json()["message"], "2 module(s) activated successfully");
+    assert_eq!(on.json()["message"], "2 module(s) updated successfully");
     assert!(revision(&on) > revision(&again));
 });
 

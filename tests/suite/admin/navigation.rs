@@ -112,6 +112,25 @@ on_both!(below_what_is_hidden_nothing_is_shown, |backend| async move {
     assert_eq!(menu().await, Vec::<String>::new());
 });
 
+on_both!(inherited_roles_see_too, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let [parent, child] = [json!({ "name": "parent" }), json!({ "name": "child" })];
+    let (parent, child) = (id(&admin.made("/roles/", parent).await), id(&admin.made("/roles/", child).await));
+    let member = user(&app, &admin, "member", &[child]).await;
+    admin.put("/modules/1", json!({ "role_ids": [parent] })).await.expect(200);
+    route(&admin, "/top", None, &[parent]).await;
+    assert_eq!(member.get("/routes/sidebar").await.expect(200).text, "[]");
+    let mut write = app.running.control().write().await.unwrap();
+    let inherit = write.tx().query("INSERT INTO role_parents (role_id, parent_id) VALUES ($1, $2)");
+    inherit.bind(child).bind(parent).execute().await.unwrap();
+    write.touch(cedargate::store::changes::Change::Rules);
+    write.commit(()).await.unwrap();
+    assert_eq!(outline(&member.get("/routes/sidebar").await.expect(200)), ["dashboard", " /top"]);
+    let allowed = member.get("/routes/check?path=/top").await.expect(200).json();
+    assert_eq!(allowed, json!({ "allowed": true }));
+});
+
 on_both!(the_first_release_is_shown_a_flat_list, |backend| async move {
     let app = App::start(backend).await;
     let admin = Caller::superadmin(&app).await;
@@ -311,9 +330,9 @@ on_both!(several_are_deleted_at_once, |backend| async move {
         json!({
             "message": "1 route(s) deleted successfully", "success": true, "affected": 1,
             "failed": [
-                { "id": 999, "detail": "Route with ID 999 not found" },
                 { "id": top, "detail": "Cannot delete route '/top' because it has 1 child routes" },
                 { "id": middle, "detail": "Cannot delete route '/middle' because it has 1 child routes" },
+                { "id": 999, "detail": "Route not found" },
             ],
         })
     );
@@ -337,10 +356,10 @@ on_both!(several_are_switched_at_once, |backend| async move {
     refused(set(json!([999]), true).await, 404, "No routes found with the provided IDs");
     let gateway = ids(&admin.get("/routes/?search=/demo/public").await)[0];
     let off = set(json!([1, gateway, 999]), false).await.expect(200);
-    let unknown = json!([{ "id": 999, "detail": "Route with ID 999 not found" }]);
+    let unknown = json!([{ "id": 999, "detail": "Route not found" }]);
     assert_eq!(
         off.json(),
-        json!({ "message": "2 route(s) deactivated successfully", "success": true, "affected": 2, "failed": unknown })
+        json!({ "message": "2 route(s) updated successfully", "success": true, "affected": 2, "failed": unknown })
     );
     app.gateway("GET", "/demo/public").await.expect(404);
     let entry = set(json!([1]), true).await.expect(200);
