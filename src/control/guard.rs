@@ -76,7 +76,7 @@ impl Step<'_> {
             return false;
         }
         own.add(&before);
-        own.cover(&after)
+        own.cover(&after) && (self.next.user(user).is_none() || after.bear(&before))
     }
 
     /// No role gains what the actor does not hold; the super role holds everything as it is.
@@ -86,9 +86,10 @@ impl Step<'_> {
         let super_role = before.super_role();
         after.changed_roles(before).into_iter().filter(|id| Some(*id) != super_role).all(|id| {
             let gained = |was: &[_], is: &[_]| {
-                let mut allowed = before.holdings(was, &marks);
+                let (held, holds) = (before.holdings(was, &marks), after.holdings(is, &marks));
+                let mut allowed = held.clone();
                 allowed.add(own);
-                allowed.cover(&after.holdings(is, &marks))
+                allowed.cover(&holds) && holds.bear(&held)
             };
             // Active or not: a grant to a sleeping role must not wait for somebody else to wake it.
             gained(before.effective(id), after.effective(id)) && gained(&before.standing(id), &after.standing(id))

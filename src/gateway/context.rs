@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::target::Target;
 
 /// Which route a request belongs to, in the words of the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum RouteLabel {
     /// None matched.
     #[default]
@@ -162,13 +162,8 @@ impl Context {
         let took = self.started.elapsed();
         let method = self.method.as_ref().map(Method::as_str);
         if let Some(status) = self.status {
-            let mut id = itoa::Buffer::new();
-            let route = match self.route {
-                RouteLabel::None => "none",
-                RouteLabel::Admin => "admin",
-                RouteLabel::Route(route) => id.format(route.0),
-            };
-            self.shared.metrics.request(route, method.unwrap_or_default(), status, took);
+            let Shared { meters, metrics, .. } = &*self.shared;
+            meters.of(metrics, self.route, method.unwrap_or_default(), status).count(took);
         }
         if self.shared.access_log.is_on() {
             self.log(took, method);

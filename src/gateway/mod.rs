@@ -17,6 +17,7 @@ pub mod head;
 pub mod headers;
 pub mod host;
 mod load;
+mod meters;
 mod proxy;
 mod respond;
 mod service;

@@ -20,6 +20,7 @@ use crate::telemetry::{AccessLog, Metrics};
 use super::Gateway;
 use super::edge::Edge;
 use super::load::Load;
+use super::meters::Meters;
 use super::shared::{Mount, Shared};
 use super::tls;
 use super::upstreams::Upstreams;
@@ -175,6 +176,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         limits,
         mount,
         upstreams: Upstreams::default(),
+        meters: Meters::default(),
         load: Arc::clone(&load),
     });
     let certificate = tls.map(tls::Certificate::load).transpose()?.map(Arc::new);

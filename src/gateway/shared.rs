@@ -10,6 +10,7 @@ use crate::policy::SnapshotHandle;
 use crate::telemetry::{AccessLog, Metrics};
 
 use super::load::Load;
+use super::meters::Meters;
 use super::service::Limits;
 use super::upstreams::Upstreams;
 
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) mount: Option<Mount>,
     pub(super) upstreams: Upstreams,
     pub(super) load: Arc<Load>,
+    pub(super) meters: Meters,
     /// Looked up once: a counter for each reason, in the order of `Reason::ALL`.
     pub(super) decisions: Vec<IntCounter>,
 }

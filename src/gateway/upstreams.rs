@@ -55,6 +55,7 @@ impl Upstreams {
         let targets = &upstream.targets;
         let target = match after {
             Some(last) => (last + 1) % targets.len().max(1),
+            None if targets.len() == 1 => 0,
             None => weighted(targets.iter().map(|target| target.weight), self.turn(upstream.id)),
         };
         let address = targets.get(target).ok_or(Unresolved)?.address.as_str();

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use cedar_policy::Effect;
+
 use super::{Snapshot, compile::Compiled};
 use crate::model::{
     DEFAULT_ROLE, PermissionId, PermissionName, RoleId, SUPER_ROLE, Timestamp,
@@ -19,6 +21,8 @@ use crate::model::{
 pub struct Holdings<'c> {
     permissions: HashSet<&'c str>,
     roles: HashSet<RoleId>,
+    /// Roles that a hand-written `forbid` speaks of: to be rid of one is a gain.
+    burdens: HashSet<RoleId>,
 }
 
 impl<'c> Holdings<'c> {
@@ -29,6 +33,11 @@ impl<'c> Holdings<'c> {
                 || name.strip_suffix(":own").is_some_and(|all| self.permissions.contains(all))
         };
         other.permissions.iter().all(held) && other.roles.is_subset(&self.roles)
+    }
+
+    /// Whether whoever holds this is still in every role that a `forbid` speaks of and `before` was in.
+    pub fn bear(&self, before: &Self) -> bool {
+        before.burdens.is_subset(&self.burdens)
     }
 
     /// Adds all of `other`.
@@ -47,6 +56,7 @@ impl<'c> Holdings<'c> {
 #[derive(Clone, Debug, Default)]
 pub struct Marks<'c> {
     names: HashSet<&'c str>,
+    forbidden: HashSet<&'c str>,
     bound: &'c [RoleId],
 }
 
@@ -81,9 +91,13 @@ impl Grants {
 impl Compiled {
     /// The roles whose mere possession opens something.
     pub fn marks(&self) -> Marks<'_> {
-        let literals = self.checked.policies.iter().flat_map(|policy| &policy.literals);
-        let names = literals.filter(|uid| super::names::is_role(uid)).map(|uid| uid.id().unescaped()).collect();
-        Marks { names, bound: &self.grants.bound }
+        let named = |effect: Option<Effect>| {
+            let policies = self.checked.policies.iter();
+            let policies = policies.filter(move |policy| effect.is_none_or(|effect| policy.policy.effect() == effect));
+            let roles = policies.flat_map(|policy| &policy.literals).filter(|uid| super::names::is_role(uid));
+            roles.map(|uid| uid.id().unescaped()).collect()
+        };
+        Marks { names: named(None), forbidden: named(Some(Effect::Forbid)), bound: &self.grants.bound }
     }
 
     /// What holding `roles` amounts to.
@@ -93,7 +107,11 @@ impl Compiled {
             let granted = self.grants.by_role.get(id).into_iter().flatten();
             let names = granted.filter_map(|permission| self.grants.names.get(permission));
             held.permissions.extend(names.map(PermissionName::as_str));
-            let named = self.roles.get(*id).is_some_and(|role| marks.names.contains(&*role.name));
+            let name = self.roles.get(*id).map(|role| &*role.name);
+            let named = name.is_some_and(|name| marks.names.contains(name));
+            if name.is_some_and(|name| marks.forbidden.contains(name)) {
+                held.burdens.insert(*id);
+            }
             if named || marks.bound.binary_search(id).is_ok() {
                 held.roles.insert(*id);
             }

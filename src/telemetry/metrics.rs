@@ -47,6 +47,21 @@ pub struct Metrics {
     activated: Mutex<Option<Instant>>,
 }
 
+/// Counts answered requests of one route, method and status.
+#[derive(Clone, Debug)]
+pub struct RequestMeter {
+    requests: IntCounter,
+    seconds: Histogram,
+}
+
+impl RequestMeter {
+    /// Counts one.
+    pub fn count(&self, took: Duration) {
+        self.requests.inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+}
+
 impl Metrics {
     /// Makes the metrics of this process, with a registry of their own.
     ///
@@ -129,12 +144,19 @@ impl Metrics {
         Ok(())
     }
 
-    /// Counts one answered request; `route` is a route id, `none` or `admin`.
-    pub fn request(&self, route: &str, method: &str, status: u16, took: Duration) {
-        let method = METHODS.iter().find(|known| **known == method).copied().unwrap_or("OTHER");
+    /// What counts answered requests of one kind, to be kept by who answers; `route` is a route id, `none` or `admin`,
+    /// `method` what [`Metrics::method`] makes of one.
+    pub fn requests(&self, route: &str, method: &str, status: u16) -> RequestMeter {
         let mut digits = [b'0'; 3];
-        self.requests.with_label_values(&[route, method, status_label(status, &mut digits)]).inc();
-        self.request_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+        RequestMeter {
+            requests: self.requests.with_label_values(&[route, method, status_label(status, &mut digits)]),
+            seconds: self.request_seconds.with_label_values(&[route]),
+        }
+    }
+
+    /// The label of a method.
+    pub fn method(method: &str) -> &'static str {
+        METHODS.iter().find(|known| **known == method).copied().unwrap_or("OTHER")
     }
 
     /// The counter of one kind of decision, to be kept by who decides.
@@ -223,8 +245,8 @@ mod tests {
     #[test]
     fn every_promised_metric_is_there() {
         let metrics = Metrics::new("1.2.3").unwrap();
-        metrics.request("17", "GET", 200, Duration::from_millis(3));
-        metrics.request("none", "BREW", 404, Duration::from_millis(3));
+        metrics.requests("17", Metrics::method("GET"), 200).count(Duration::from_millis(3));
+        metrics.requests("none", Metrics::method("BREW"), 404).count(Duration::from_millis(3));
         metrics.decisions("deny", "no_grant").inc();
         metrics.decided(Duration::from_micros(7));
         metrics.upstream_error("articles", "connect_refused");

@@ -9,6 +9,6 @@ mod upstream_state;
 
 pub use access_log::AccessLog;
 pub use logs::Logs;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, RequestMeter};
 pub use security_log::Rotation;
 pub use upstream_state::{Failing, UpstreamState};

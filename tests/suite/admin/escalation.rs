@@ -122,6 +122,31 @@ on_both!(nobody_assigns_or_touches_more_than_they_hold, |backend| async move {
     deputy.delete(&format!("/users/{ordinary}")).await.expect(200);
 });
 
+/// A policy file that takes something from a role.
+const FORBID: &str = "forbid (principal in Role::\"interns\", action, resource in Resource::\"user\") \
+                      when { context.method == \"DELETE\" };";
+
+on_both!(nobody_sheds_a_role_that_is_held_against_them, |backend| async move {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("interns.cedar"), FORBID).unwrap();
+    let app = App::start_with(backend, &[("CEDARGATE_POLICY__DIR", directory.path().to_str().unwrap())]).await;
+    let world = World::new(&app).await;
+    let (deputy, me) = (&world.deputy, world.deputy_id);
+    // A role that policies speak of is more than what it grants: not even an empty one is made under such a name.
+    world.refused(deputy.post("/roles/", json!({ "name": "interns" }))).await;
+    let interns = id(&world.admin.made("/roles/", json!({ "name": "interns" })).await);
+    world.refused(deputy.call("POST", &format!("/users/{me}/roles/{interns}"))).await;
+    world.admin.call("POST", &format!("/users/{me}/roles/{interns}")).await.expect(200);
+    world.refused(deputy.delete(&format!("/users/{me}/roles/{interns}"))).await;
+    world.refused(deputy.put(&format!("/users/{me}"), json!({ "role_ids": [world.own_role] }))).await;
+    world.refused(deputy.call("PATCH", &format!("/roles/{interns}/toggle-status"))).await;
+    world.refused(deputy.put(&format!("/roles/{interns}"), json!({ "name": "freed" }))).await;
+    let ordinary = world.admin.user("ordinary", &[]).await;
+    deputy.delete(&format!("/users/{ordinary}")).await.expect(403);
+    world.admin.delete(&format!("/users/{me}/roles/{interns}")).await.expect(200);
+    deputy.delete(&format!("/users/{ordinary}")).await.expect(200);
+});
+
 on_both!(a_superuser_is_always_left, |backend| async move {
     let app = App::start(backend).await;
     let world = World::new(&app).await;

@@ -18,6 +18,7 @@ mod sessions;
 mod upstreams;
 mod users;
 mod users_bulk;
+mod wandering;
 
 use serde_json::{Value, json};
 
