@@ -137,7 +137,8 @@ on_both!(nobody_sheds_a_role_that_is_held_against_them, |backend| async move {
     let interns = id(&world.admin.made("/roles/", json!({ "name": "interns" })).await);
     world.refused(deputy.call("POST", &format!("/users/{me}/roles/{interns}"))).await;
     world.admin.call("POST", &format!("/users/{me}/roles/{interns}")).await.expect(200);
-    world.refused(deputy.delete(&format!("/users/{me}/roles/{interns}"))).await;
+    let shed = json!({ "user_ids": [me], "role_ids": [interns], "action": "remove" });
+    world.refused(deputy.post("/users/bulk-roles", shed)).await;
     world.refused(deputy.put(&format!("/users/{me}"), json!({ "role_ids": [world.own_role] }))).await;
     world.refused(deputy.call("PATCH", &format!("/roles/{interns}/toggle-status"))).await;
     world.refused(deputy.put(&format!("/roles/{interns}"), json!({ "name": "freed" }))).await;
