@@ -142,6 +142,20 @@ fn only_the_engine_makes_permits() {
     assert!(!Path::new("src/policy/engine").exists() && !tokens.iter().any(|token| token.text == "mod"));
 }
 
+/// Writes of nobody in particular are held to nothing; endpoints have two, of people who act on themselves alone: signing
+/// up, which gives the default role, and signing out.
+#[test]
+fn admin_writes_say_who_asks() {
+    let anonymous = |tokens: &[Token]| {
+        let texts: Vec<&str> = tokens.iter().map(|token| token.text.as_str()).collect();
+        texts.windows(4).any(|window| window == ["control", ".", "write", "("])
+    };
+    let admin = sources().into_iter().filter(|source| source.path.starts_with("src/admin/"));
+    let found: BTreeSet<String> = admin.filter(|source| anonymous(&source.tokens)).map(|source| source.path).collect();
+    let known = ["src/admin/auth/sign_in.rs", "src/admin/users/account.rs"];
+    assert_eq!(found, known.map(str::to_owned).into());
+}
+
 #[test]
 fn the_repository_is_tidy() {
     let ignored = fs::read_to_string(".gitignore").unwrap();
