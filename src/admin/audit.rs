@@ -7,7 +7,8 @@ use axum::routing::get;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::page::{Limits, page};
+use super::page::{Limits, page, period, sort};
+use super::reply::Listed;
 use crate::control::Control;
 use crate::model::UserId;
 use crate::store::{audit, audit::AuditRecord, audit::Filter};
@@ -26,20 +27,24 @@ pub(super) fn endpoints() -> Endpoints<Audit> {
     Endpoints::new().at("/audit-logs/", get(list)).at("/audit-logs/{record_id}", get(one))
 }
 
-async fn list(State(state): State<Audit>, call: Call) -> Result<Json<Vec<AuditRecord>>, Error> {
+async fn list(State(state): State<Audit>, call: Call) -> Result<Listed<AuditRecord>, Error> {
     let (_, mut input) = call.permit("audit:read")?;
     let page = page(&mut input, Limits::Lenient);
     let actor_id = input.query::<UserId>("actor_id").unless_absent();
     let resource = input.query::<String>("resource").max_length(LONGEST).optional();
     let resource_id = input.query::<String>("resource_id").max_length(LONGEST).optional();
     let action = input.query::<String>("action").max_length(LONGEST).optional();
+    let period = period(&mut input, "from", "to");
+    let sort = sort(&mut input, audit::SORT_KEYS);
     let read = || {
         let (resource, resource_id, action) = (resource?, resource_id?, action?);
-        Some((page?, Filter { actor_id: actor_id?, resource, resource_id, action, from: None, to: None }))
+        let (actor_id, period, sort) = (actor_id?, period?, sort?);
+        Some((page?, Filter { actor_id, resource, resource_id, action, period, sort }))
     };
     let (page, filter) = input.finish(read)?;
     let mut tx = state.control.read().await?;
-    Ok(Json(audit::list(&mut tx, &filter, page.into()).await?))
+    let rows = audit::list(&mut tx, &filter, page.into()).await?;
+    Ok(Listed { rows, total: audit::total(&mut tx, &filter).await? })
 }
 
 async fn one(State(state): State<Audit>, call: Call) -> Result<Json<AuditRecord>, Error> {

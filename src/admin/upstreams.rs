@@ -9,15 +9,15 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{self, Flaw, Input, Object, Valid};
-use super::page::{Limits, page};
+use super::page::{Limits, created, page, search, sort};
 use super::record;
-use super::reply::{Message, Written};
+use super::reply::{Listed, Message, Written};
 use crate::control::{Control, Write};
 use crate::model::{
     Balance, Host, NewUpstream, Protocol, Target, Timeouts, Timestamp, Tls, Upstream, UpstreamId, UpstreamName,
     UpstreamPatch,
 };
-use crate::store::{self, Tx, changes::Change, routes, upstreams, upstreams::UpstreamRow};
+use crate::store::{self, Tx, changes::Change, routes, upstreams, upstreams::Filter, upstreams::UpstreamRow};
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -65,22 +65,30 @@ impl From<UpstreamRow> for Item {
     }
 }
 
-async fn list(State(state): State<Upstreams>, call: Call) -> Result<Json<Vec<Item>>, Error> {
-    let (_, mut input) = call.permit("upstream:read")?;
-    let page = page(&mut input, Limits::Lenient);
+fn filter(input: &mut Input) -> Valid<Filter> {
+    let search = search(input);
+    let is_active = input.query::<bool>("is_active").optional();
+    let (created, sort) = (created(input), sort(input, upstreams::SORT_KEYS));
     let include_deleted = input.query::<bool>("include_deleted").or(false);
-    let (page, include_deleted) = input.finish(|| Some((page?, include_deleted?)))?;
+    let (search, is_active, include_deleted) = (search?, is_active?, include_deleted?);
+    Some(Filter { search, is_active, created: created?, include_deleted, sort: sort? })
+}
+
+async fn list(State(state): State<Upstreams>, call: Call) -> Result<Listed<Item>, Error> {
+    let (_, mut input) = call.permit("upstream:read")?;
+    let (page, filter) = (page(&mut input, Limits::Lenient), filter(&mut input));
+    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
     let mut tx = state.control.read().await?;
-    let rows = upstreams::list(&mut tx, include_deleted, page.into()).await?;
-    Ok(Json(rows.into_iter().map(Item::from).collect()))
+    let rows = upstreams::list(&mut tx, &filter, page.into()).await?;
+    Ok(Listed { rows, total: upstreams::total(&mut tx, &filter).await? }.map(Item::from))
 }
 
 async fn count(State(state): State<Upstreams>, call: Call) -> Result<Json<i64>, Error> {
     let (_, mut input) = call.permit("upstream:read")?;
-    let include_deleted = input.query::<bool>("include_deleted").or(false);
-    let include_deleted = input.finish(|| include_deleted)?;
+    let filter = filter(&mut input);
+    let filter = input.finish(|| filter)?;
     let mut tx = state.control.read().await?;
-    Ok(Json(upstreams::count(&mut tx, include_deleted).await?))
+    Ok(Json(upstreams::count(&mut tx, &filter).await?))
 }
 
 async fn one(State(state): State<Upstreams>, call: Call) -> Result<Json<Upstream>, Error> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sqlx::{
-    Encode, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
+    AssertSqlSafe, Encode, FromRow, PgPool, Postgres, Sqlite, SqlitePool, Transaction, Type,
     postgres::{PgArguments, PgConnectOptions, PgConnection, PgListener, PgPoolOptions, PgRow},
     sqlite::{
         SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
@@ -271,6 +271,23 @@ impl Tx {
             Inner::Sqlite(tx) => Statement::Sqlite(tx, sqlx::query(sql)),
             Inner::Postgres(tx) => Statement::Postgres(tx, sqlx::query(sql)),
         })
+    }
+
+    /// Prepares a statement that was composed of this program's own fragments, for one use.
+    pub(super) fn composed(&mut self, sql: String) -> Query<'_> {
+        // Not kept: PostgreSQL would soon plan a kept one for any values, and these decide which index serves.
+        Query(match &mut self.0 {
+            Inner::Sqlite(tx) => Statement::Sqlite(tx, sqlx::query(AssertSqlSafe(sql)).persistent(false)),
+            Inner::Postgres(tx) => Statement::Postgres(tx, sqlx::query(AssertSqlSafe(sql)).persistent(false)),
+        })
+    }
+
+    /// Which database this is.
+    pub(super) fn kind(&self) -> Kind {
+        match &self.0 {
+            Inner::Sqlite(_) => Kind::Sqlite,
+            Inner::Postgres(_) => Kind::Postgres,
+        }
     }
 
     /// Makes the writes last.

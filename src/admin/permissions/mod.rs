@@ -11,8 +11,8 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, page, search};
-use super::reply::{Message, Written};
+use super::page::{Limits, created, page, search, sort};
+use super::reply::{Listed, Message, Written};
 use crate::admin::record;
 use crate::control::{self, Control, Write, is_system_permission};
 use crate::model::{
@@ -85,17 +85,20 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let category = input.query::<String>("category").max_length(50).optional();
     let is_active = input.query::<bool>("is_active").optional();
+    let (created, sort) = (created(input), sort(input, permissions::SORT_KEYS));
     let include_deleted = input.query::<bool>("include_deleted").or(false);
     let category = category?.filter(|name| !name.is_empty());
-    Some(Filter { search: search?, category, is_active: is_active?, include_deleted: include_deleted? })
+    let (search, is_active, include_deleted) = (search?, is_active?, include_deleted?);
+    Some(Filter { search, category, is_active, created: created?, include_deleted, sort: sort? })
 }
 
-async fn list(State(state): State<Permissions>, call: Call) -> Result<Json<Vec<Permission>>, Error> {
+async fn list(State(state): State<Permissions>, call: Call) -> Result<Listed<Permission>, Error> {
     let (_, mut input) = call.permit("permission:read")?;
     let (page, filter) = (page(&mut input, Limits::Lenient), filter(&mut input));
     let (page, filter) = input.finish(|| Some((page?, filter?)))?;
     let mut tx = state.control.read().await?;
-    Ok(Json(permissions::list(&mut tx, &filter, page.into()).await?))
+    let rows = permissions::list(&mut tx, &filter, page.into()).await?;
+    Ok(Listed { rows, total: permissions::total(&mut tx, &filter).await? })
 }
 
 async fn count(State(state): State<Permissions>, call: Call) -> Result<Json<i64>, Error> {
