@@ -101,18 +101,26 @@ const COLUMNS: &str = "id, actor_id, actor, action, resource, resource_id, befor
 impl Filter {
     fn list(&self) -> List {
         let mut list = List::of("audit_records", "id", "id");
-        let in_time = || Some(Lead::Index("created_at"));
+        let by = |name| Some(Lead::Index { name, order: "created_at" });
         let text = |value: &Option<String>| value.as_deref().map(text).map(Arg::Text);
-        list.led("~actor_id = $1", self.actor_id.iter().map(|id| Arg::Number(id.0)).collect(), in_time());
+        list.led(
+            "~actor_id = $1",
+            self.actor_id.iter().map(|id| Arg::Number(id.0)).collect(),
+            by("audit_records_actor"),
+        );
         let (kind, id) = (text(&self.resource), text(&self.resource_id));
         if kind.is_some() && id.is_some() {
-            list.led("~resource = $1 AND ~resource_id = $2", kind.into_iter().chain(id).collect(), in_time());
+            list.led(
+                "~resource = $1 AND ~resource_id = $2",
+                kind.into_iter().chain(id).collect(),
+                by("audit_records_resource"),
+            );
         } else {
-            list.led("~resource = $1", kind.into_iter().collect(), in_time());
+            list.led("~resource = $1", kind.into_iter().collect(), by("audit_records_kind"));
             list.when("~resource_id = $1", id);
         }
         list.when("action = $1", text(&self.action));
-        list.within(self.period, "created_at", Some("created_at"));
+        list.within(self.period, "created_at", by("audit_records_time"));
         list
     }
 }

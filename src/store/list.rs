@@ -27,6 +27,9 @@ pub const MOST_COUNTED: i64 = 20_000;
 /// An index of SQLite that gives fewer rows than this may have them sorted.
 const NARROW: i64 = 20_000;
 
+/// How SQLite is told which index to use, rather than read all rows in an order that saves it from sorting a few.
+const INDEXED_BY: &str = " INDEXED BY ";
+
 /// A key that a list may be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SortKey {
@@ -102,8 +105,13 @@ pub(super) enum Arg {
 /// How SQLite finds the rows of a condition without looking at all.
 #[derive(Clone, Debug)]
 pub(super) enum Lead {
-    /// By an index of the listed table, within which rows come in the order of this sort key.
-    Index(&'static str),
+    /// By an index of the listed table.
+    Index {
+        /// Its name.
+        name: &'static str,
+        /// The sort key in whose order it has the rows.
+        order: &'static str,
+    },
     /// By another table, whose rows come in the order of the listed table's ids.
     Table {
         /// Its name.
@@ -164,8 +172,8 @@ impl List {
         }
     }
 
-    /// Leaves out what was made outside `period`; `key` is the sort key by whose index the column is found, if it has one.
-    pub(super) fn within(&mut self, period: Period, column: &'static str, key: Option<&'static str>) {
+    /// Leaves out what was made outside `period`; `lead` is the index on the column, if it has one.
+    pub(super) fn within(&mut self, period: Period, column: &'static str, lead: Option<Lead>) {
         let bounds = [(period.from, ">="), (period.to, "<")];
         let (mut test, mut args) = (String::new(), Vec::new());
         for (moment, comparison) in bounds {
@@ -176,7 +184,7 @@ impl List {
             }
         }
         if !args.is_empty() {
-            self.conditions.push(Condition { test, args, lead: key.map(Lead::Index) });
+            self.conditions.push(Condition { test, args, lead });
         }
     }
 
@@ -246,7 +254,7 @@ impl List {
         let by_id = sort.map_or(self.order == self.id, |sort| sort.key.column == self.id);
         let key = if by_id { "id" } else { sort.map_or("", |sort| sort.key.name) };
         let in_order = |lead: &Lead| match lead {
-            Lead::Index(order) => *order == key,
+            Lead::Index { order, .. } => *order == key,
             Lead::Table { .. } => by_id,
         };
         let mut leads: Vec<(usize, &Condition, &Lead)> = Vec::new();
@@ -269,13 +277,17 @@ impl List {
 
     /// Counts, up to a bound, what a lead would give.
     fn found_by(&self, condition: &Condition, lead: &Lead) -> Statement {
-        let (table, test, args) = match lead {
-            Lead::Index(_) => (self.table, condition.test.as_str(), &condition.args),
-            Lead::Table { name, test, args, .. } => (*name, *test, args),
+        let (table, index, test, args) = match lead {
+            Lead::Index { name, .. } => (self.table, Some(name), condition.test.as_str(), &condition.args),
+            Lead::Table { name, test, args, .. } => (*name, None, *test, args),
         };
         let mut statement = Statement::default();
         statement.push("SELECT COUNT(*) FROM (SELECT 1 FROM ");
         statement.push(table);
+        if let Some(index) = index {
+            statement.push(INDEXED_BY);
+            statement.push(index);
+        }
         statement.push(" WHERE ");
         statement.test(test, args, "");
         statement.push_number(" LIMIT ", NARROW);
@@ -345,6 +357,10 @@ impl List {
             statement.push(" CROSS JOIN ");
         }
         statement.push(self.table);
+        if let Some(Lead::Index { name, .. }) = leader {
+            statement.push(INDEXED_BY);
+            statement.push(name);
+        }
         statement.push(joins);
         if let Some(Lead::Table { id, test, args, .. }) = leader {
             for text in [and, *id, " = ", self.id, " AND "] {
@@ -442,8 +458,12 @@ mod tests {
     fn list() -> List {
         let mut list = List::of("things", "things.id", "things.id");
         list.only("gone IS NULL");
-        list.led("~a = $1 OR b = $2 OR c = $1", vec![Arg::Number(7), Arg::Flag(true)], Some(Lead::Index("a")));
-        list.within(Period { from: Some(Timestamp::now()), to: Some(Timestamp::now()) }, "made", Some("made"));
+        list.led(
+            "~a = $1 OR b = $2 OR c = $1",
+            vec![Arg::Number(7), Arg::Flag(true)],
+            Some(Lead::Index { name: "things_a", order: "id" }),
+        );
+        list.within(Period { from: Some(Timestamp::now()), to: Some(Timestamp::now()) }, "made", None);
         let lead = Lead::Table {
             name: "marks",
             id: "marks.thing",
@@ -467,7 +487,7 @@ mod tests {
     #[test]
     fn one_index_of_sqlite_leads() {
         let sort = Some(Sort { key: SortKey::nullable("a", "a"), descending: true });
-        insta::assert_snapshot!(sql(Kind::Sqlite, Some(1), sort), @"SELECT * FROM things LEFT JOIN x ON TRUE WHERE (gone IS NULL) AND (a = $1 OR b = $2 OR c = $1) AND (+made >= $3 AND +made < $4) AND (EXISTS (SELECT $5)) ORDER BY a DESC NULLS LAST, things.id DESC LIMIT $6 OFFSET $7");
+        insta::assert_snapshot!(sql(Kind::Sqlite, Some(1), sort), @"SELECT * FROM things INDEXED BY things_a LEFT JOIN x ON TRUE WHERE (gone IS NULL) AND (a = $1 OR b = $2 OR c = $1) AND (+made >= $3 AND +made < $4) AND (EXISTS (SELECT $5)) ORDER BY a DESC NULLS LAST, things.id DESC LIMIT $6 OFFSET $7");
     }
 
     #[test]

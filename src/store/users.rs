@@ -59,7 +59,11 @@ impl Filter {
             ["_users_search", "_users_search.rowid", "_users_search MATCH $1"],
         );
         if let Some(is_active) = self.is_active {
-            list.led("~users.is_active = $1", vec![Arg::Flag(is_active)], Some(Lead::Index("id")));
+            list.led(
+                "~users.is_active = $1",
+                vec![Arg::Flag(is_active)],
+                Some(Lead::Index { name: "users_active", order: "id" }),
+            );
         }
         if let Some(name) = &self.role {
             // By id, whose frequency PostgreSQL knows. No role has the id 0.
@@ -76,7 +80,8 @@ impl Filter {
                                   AND (a.expires_at IS NULL OR a.expires_at > $2))";
             list.led(test, args, Some(lead));
         }
-        list.within(self.created, "users.created_at", Some("created_at"));
+        let created = Lead::Index { name: "users_created", order: "created_at" };
+        list.within(self.created, "users.created_at", Some(created));
         Ok(list)
     }
 
