@@ -155,7 +155,7 @@ mod tests {
             assert!(read(&format!("sort={unknown}")).is_err(), "{unknown}");
         }
         let Err(Error::Validation(issues)) = read("sort=rank") else { panic!("it is no key") };
-        insta::assert_snapshot!(serde_json::to_string(&issues).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string(&issues).unwrap(), @r#"[{"type":"literal_error","loc":["query","sort"],"msg":"Input should be 'id', '-id', 'name', '-name', 'is_active', '-is_active', 'created_at' or '-created_at'","input":"rank","ctx":{"expected":"'id', '-id', 'name', '-name', 'is_active', '-is_active', 'created_at' or '-created_at'"}}]"#);
     }
 
     #[test]

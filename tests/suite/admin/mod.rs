@@ -8,6 +8,7 @@ mod conditional;
 mod escalation;
 mod gateway_routes;
 mod hierarchy;
+mod lists;
 mod modules;
 mod navigation;
 mod outage;

@@ -53,6 +53,26 @@ on_both!(a_newer_schema_is_refused, |backend| async move {
     }
 });
 
+/// Search needs an extension that not everybody may create; who migrates is told what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_extension_is_named() {
+    let (url, _guard) = fresh_database(Backend::Postgres).await;
+    let owner = Db::open(&url, &POOL).await.unwrap();
+    let mut tx = owner.write().await.unwrap();
+    let name = format!("limited_{}", url.rsplit('_').next().unwrap());
+    for command in [format!("CREATE ROLE {name} LOGIN"), format!("GRANT ALL ON SCHEMA public TO {name}")] {
+        tx.query(command.leak()).execute().await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let limited = Db::open(&url.replace("postgres@", &format!("{name}@")), &POOL).await.unwrap();
+    let error = migrate::up(&limited).await.unwrap_err().to_string();
+    assert!(error.contains("search needs the extension pg_trgm, which this role may not create"), "{error}");
+    let mut tx = owner.write().await.unwrap();
+    tx.query("CREATE EXTENSION pg_trgm").execute().await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(migrate::up(&limited).await.unwrap(), [7]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn both_databases_have_the_same_columns() {
     let (sqlite, _files) = migrated(Backend::Sqlite).await;

@@ -3,6 +3,7 @@ mod changes;
 mod database;
 mod hierarchy;
 mod lists;
+mod measure;
 mod migrations;
 mod modules;
 mod navigation;
