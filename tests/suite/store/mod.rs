@@ -3,7 +3,6 @@ mod changes;
 mod database;
 mod hierarchy;
 mod lists;
-mod measure;
 mod migrations;
 mod modules;
 mod navigation;
