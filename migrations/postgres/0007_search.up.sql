@@ -72,6 +72,7 @@ CREATE TRIGGER _user_totals_update AFTER UPDATE ON users
     REFERENCING OLD TABLE AS gone NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION _count_users();
 
 -- In the orders that large lists have, and by what they are filtered by.
+CREATE INDEX users_deleted ON users (id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX users_active ON users (is_active, id);
 CREATE INDEX users_created ON users (created_at, id);
 CREATE INDEX users_updated ON users (updated_at NULLS FIRST, id);

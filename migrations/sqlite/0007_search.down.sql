@@ -9,6 +9,7 @@ DROP INDEX permissions_category;
 DROP INDEX users_updated;
 DROP INDEX users_created;
 DROP INDEX users_active;
+DROP INDEX users_deleted;
 DROP TRIGGER _user_totals_update;
 DROP TRIGGER _user_totals_delete;
 DROP TRIGGER _user_totals_insert;

@@ -96,6 +96,7 @@ CREATE TRIGGER _user_totals_update AFTER UPDATE OF is_active, deleted_at ON user
 END;
 
 -- In the orders that large lists have, and by what they are filtered by.
+CREATE INDEX users_deleted ON users (id) WHERE deleted_at IS NOT NULL;
 CREATE INDEX users_active ON users (is_active);
 CREATE INDEX users_created ON users (created_at);
 CREATE INDEX users_updated ON users (updated_at);

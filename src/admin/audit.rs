@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::get;
 
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::page::{Limits, page, period, sort};
+use super::input::{Input, Valid};
+use super::page::{Limits, Page, page, period, sort};
 use super::reply::Listed;
 use crate::control::Control;
 use crate::model::UserId;
@@ -24,24 +25,30 @@ pub(super) struct Audit {
 }
 
 pub(super) fn endpoints() -> Endpoints<Audit> {
-    Endpoints::new().at("/audit-logs/", get(list)).at("/audit-logs/{record_id}", get(one))
+    Endpoints::new("Audit trail").get("/audit-logs/", Needs("audit:read"), "List changes", list).reads(listing).get(
+        "/audit-logs/{record_id}",
+        Needs("audit:read"),
+        "Get a change",
+        one,
+    )
 }
 
-async fn list(State(state): State<Audit>, call: Call) -> Result<Listed<AuditRecord>, Error> {
-    let (_, mut input) = call.permit("audit:read")?;
-    let page = page(&mut input, Limits::Lenient);
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let page = page(input, Limits::Lenient);
     let actor_id = input.query::<UserId>("actor_id").unless_absent();
     let resource = input.query::<String>("resource").max_length(LONGEST).optional();
     let resource_id = input.query::<String>("resource_id").max_length(LONGEST).optional();
     let action = input.query::<String>("action").max_length(LONGEST).optional();
-    let period = period(&mut input, "from", "to");
-    let sort = sort(&mut input, audit::SORT_KEYS);
-    let read = || {
-        let (resource, resource_id, action) = (resource?, resource_id?, action?);
-        let (actor_id, period, sort) = (actor_id?, period?, sort?);
-        Some((page?, Filter { actor_id, resource, resource_id, action, period, sort }))
-    };
-    let (page, filter) = input.finish(read)?;
+    let period = period(input, "from", "to");
+    let sort = sort(input, audit::SORT_KEYS);
+    let (resource, resource_id, action) = (resource?, resource_id?, action?);
+    let (actor_id, period, sort) = (actor_id?, period?, sort?);
+    Some((page?, Filter { actor_id, resource, resource_id, action, period, sort }))
+}
+
+async fn list(State(state): State<Audit>, call: Call) -> Result<Listed<AuditRecord>, Error> {
+    let (_, input) = call.permit("audit:read")?;
+    let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
     let rows = audit::list(&mut tx, &filter, page.into()).await?;
     Ok(Listed { rows, total: audit::total(&mut tx, &filter).await? })

@@ -63,20 +63,21 @@ pub(crate) fn search(input: &mut Input) -> Valid<Option<String>> {
 
 /// Reads `sort`: one of `keys`, with a minus sign before it for the greatest first; an empty one is none.
 pub(crate) fn sort(input: &mut Input, keys: &'static [SortKey]) -> Valid<Option<Sort>> {
+    let words: Vec<String> = keys.iter().flat_map(|key| [key.name.to_owned(), format!("-{}", key.name)]).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let known = |text: &String| {
+        if text.is_empty() || words.contains(&text.as_str()) {
+            return Ok(());
+        }
+        let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        let (last, others) = quoted.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
+        Err(Flaw::literal(&format!("{} or {last}", others.join(", "))))
+    };
+    let text = input.query::<String>("sort").one_of(&words).check(known).optional()?;
     let parse = |text: &str| {
         let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
         keys.iter().find(|key| key.name == name).map(|key| Sort { key: *key, descending })
     };
-    let known = |text: &String| {
-        if text.is_empty() || parse(text).is_some() {
-            return Ok(());
-        }
-        let names: Vec<String> =
-            keys.iter().flat_map(|key| [format!("'{}'", key.name), format!("'-{}'", key.name)]).collect();
-        let (last, others) = names.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
-        Err(Flaw::literal(&format!("{} or {last}", others.join(", "))))
-    };
-    let text = input.query::<String>("sort").check(known).optional()?;
     Some(text.as_deref().and_then(parse))
 }
 

@@ -1,5 +1,6 @@
 //! The audit trail: what was changed, by whom, from where, from what to what.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -13,7 +14,7 @@ use super::{
 use crate::model::{Timestamp, UserId};
 
 /// One change of one entity.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct AuditRecord {
     /// Identity; later changes have greater ones.
     pub id: i64,
@@ -173,7 +174,7 @@ pub async fn get(tx: &mut Tx, id: i64) -> Result<Option<AuditRecord>> {
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<AuditRecord>> {
-    filter.list().rows(tx, (COLUMNS, ""), Some(filter.sort.unwrap_or(NEWEST)), page).await
+    filter.list().rows(tx, (COLUMNS, ""), Some(filter.sort.unwrap_or(NEWEST)), page, None).await
 }
 
 /// Counts what [`list`] would return without a page, but not beyond [`MOST_COUNTED`](super::MOST_COUNTED).
@@ -189,5 +190,5 @@ pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
 /// # Errors
 /// What the database refuses.
 pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
-    filter.list().plan(tx, (COLUMNS, ""), Some(filter.sort.unwrap_or(NEWEST)), page).await
+    filter.list().plan(tx, (COLUMNS, ""), Some(filter.sort.unwrap_or(NEWEST)), page, None).await
 }

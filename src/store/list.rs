@@ -7,10 +7,12 @@
 //! asked. So a list is composed: every piece of text stands in this program, what a client sent is bound, and a sort key
 //! is looked up among those of its table.
 //!
-//! PostgreSQL chooses by its statistics, and plans such statements anew each time: a role that everybody has and one
-//! that nobody has want different plans. SQLite has no statistics, so there the indexes that could lead are asked how
-//! many rows they would give, up to a bound, and the narrowest leads; if none is narrow, rows are read in the order of
-//! the list until the page is full.
+//! There are two ways to a page: to find what the filters leave and sort it, or to read rows in the order of the list
+//! until the page is full. The first is better where filters leave little, the second where they leave much. PostgreSQL
+//! chooses by its statistics, and plans such statements anew each time: a role that everybody has and one that nobody
+//! has want different plans. It takes matches to be spread evenly, which the newest users are not; so where it is known
+//! how few there are, it is told to find them first. SQLite has no statistics: there the indexes that could lead are
+//! asked how many rows they would give, up to a bound.
 
 use std::fmt::Write;
 
@@ -24,8 +26,12 @@ use crate::model::Timestamp;
 /// Totals are exact up to this number.
 pub const MOST_COUNTED: i64 = 20_000;
 
-/// An index of SQLite that gives fewer rows than this may have them sorted.
-const NARROW: i64 = 20_000;
+/// So many rows are better found and sorted than met on the way through a million, in order, to the end of the page:
+/// where the number found equals the number met.
+fn narrow(page: Page) -> i64 {
+    const OF: i64 = 1_000_000;
+    page.offset().saturating_add(page.limit()).saturating_mul(OF).isqrt().min(100_000)
+}
 
 /// How SQLite is told which index to use, rather than read all rows in an order that saves it from sorting a few.
 const INDEXED_BY: &str = " INDEXED BY ";
@@ -81,6 +87,11 @@ pub struct Total {
 impl Total {
     pub(super) fn exactly(count: i64) -> Self {
         Self { count, is_capped: false }
+    }
+
+    /// Of rows that were counted as far as one beyond the bound.
+    pub(super) fn up_to_bound(count: i64) -> Self {
+        Self { count: count.min(MOST_COUNTED), is_capped: count > MOST_COUNTED }
     }
 }
 
@@ -210,9 +221,9 @@ impl List {
         (columns, joins): (&str, &str),
         sort: Option<Sort>,
         page: Page,
+        known: Option<Total>,
     ) -> Result<Vec<T>> {
-        let lead = self.lead(tx, sort).await?;
-        self.page(tx.kind(), (columns, joins), sort, lead, page).query(tx).fetch_all().await
+        self.page(tx, (columns, joins), sort, page, known).await?.query(tx).fetch_all().await
     }
 
     /// How many rows there are.
@@ -228,7 +239,7 @@ impl List {
     pub(super) async fn total(&self, tx: &mut Tx) -> Result<Total> {
         let lead = self.lead(tx, None).await?;
         let count: i64 = self.bounded_count(tx.kind(), lead).query(tx).fetch_value().await?;
-        Ok(Total { count: count.min(MOST_COUNTED), is_capped: count > MOST_COUNTED })
+        Ok(Total::up_to_bound(count))
     }
 
     /// How the database would find a page, and count up to the bound.
@@ -238,45 +249,75 @@ impl List {
         (columns, joins): (&str, &str),
         sort: Option<Sort>,
         page: Page,
+        known: Option<Total>,
     ) -> Result<Plan> {
-        let lead = self.lead(tx, sort).await?;
-        let rows = self.page(tx.kind(), (columns, joins), sort, lead, page).explain(tx).await?;
+        let rows = self.page(tx, (columns, joins), sort, page, known).await?.explain(tx).await?;
         let lead = self.lead(tx, None).await?;
         let total = self.bounded_count(tx.kind(), lead).explain(tx).await?;
         Ok(Plan { rows, total })
     }
 
-    /// The condition by which SQLite is to find the rows; none where it reads them in their order.
-    async fn lead(&self, tx: &mut Tx, sort: Option<Sort>) -> Result<Option<usize>> {
+    async fn page(
+        &self,
+        tx: &mut Tx,
+        answer: (&str, &str),
+        sort: Option<Sort>,
+        page: Page,
+        known: Option<Total>,
+    ) -> Result<Statement> {
+        let is_few = known.is_some_and(|total| !total.is_capped && total.count < narrow(page));
+        let has_leads = self.conditions.iter().any(|condition| condition.lead.is_some());
+        let sorted = sort.or(if self.order == self.id { Some(self.by_id()) } else { None });
+        if let Some(sort) = sorted
+            && tx.kind() == Kind::Postgres
+            && is_few
+            && has_leads
+        {
+            return Ok(self.found_first(answer, sort, page));
+        }
+        let lead = self.lead(tx, Some((sort, page))).await?;
+        Ok(self.in_order(tx.kind(), answer, sort, lead, page))
+    }
+
+    fn by_id(&self) -> Sort {
+        Sort { key: SortKey::new("id", self.id), descending: false }
+    }
+
+    /// The condition by which SQLite is to find rows, to count them or for a page; none where it reads them in order.
+    async fn lead(&self, tx: &mut Tx, wanted: Option<(Option<Sort>, Page)>) -> Result<Option<usize>> {
         if tx.kind() == Kind::Postgres {
             return Ok(None);
         }
-        let by_id = sort.map_or(self.order == self.id, |sort| sort.key.column == self.id);
-        let key = if by_id { "id" } else { sort.map_or("", |sort| sort.key.name) };
-        let in_order = |lead: &Lead| match lead {
-            Lead::Index { order, .. } => *order == key,
-            Lead::Table { .. } => by_id,
+        let is_in_order = |lead: &Lead| {
+            // Any order will do to count.
+            let Some((sort, _)) = wanted else { return true };
+            let by_id = sort.map_or(self.order == self.id, |sort| sort.key.column == self.id);
+            match lead {
+                Lead::Index { order: "id", .. } | Lead::Table { .. } => by_id,
+                Lead::Index { order, .. } => sort.is_some_and(|sort| sort.key.name == *order),
+            }
         };
         let mut leads: Vec<(usize, &Condition, &Lead)> = Vec::new();
         for (index, condition) in self.conditions.iter().enumerate() {
             leads.extend(condition.lead.as_ref().map(|lead| (index, condition, lead)));
         }
         if let [(index, _, lead)] = leads[..]
-            && in_order(lead)
+            && is_in_order(lead)
         {
             return Ok(Some(index));
         }
+        let bound = wanted.map_or(MOST_COUNTED, |(_, page)| narrow(page));
         let mut counted = Vec::with_capacity(leads.len());
         for (index, condition, lead) in leads {
-            let count: i64 = self.found_by(condition, lead).query(tx).fetch_value().await?;
-            counted.push((count, index, in_order(lead)));
+            let count: i64 = self.found_by(condition, lead, bound).query(tx).fetch_value().await?;
+            counted.push((count, index, is_in_order(lead)));
         }
         counted.sort_unstable();
-        Ok(counted.into_iter().find(|(count, _, in_order)| *count < NARROW || *in_order).map(|(_, index, _)| index))
+        Ok(counted.into_iter().find(|(count, _, in_order)| *count < bound || *in_order).map(|(_, index, _)| index))
     }
 
     /// Counts, up to a bound, what a lead would give.
-    fn found_by(&self, condition: &Condition, lead: &Lead) -> Statement {
+    fn found_by(&self, condition: &Condition, lead: &Lead, bound: i64) -> Statement {
         let (table, index, test, args) = match lead {
             Lead::Index { name, .. } => (self.table, Some(name), condition.test.as_str(), &condition.args),
             Lead::Table { name, test, args, .. } => (*name, None, *test, args),
@@ -290,7 +331,7 @@ impl List {
         }
         statement.push(" WHERE ");
         statement.test(test, args, "");
-        statement.push_number(" LIMIT ", NARROW);
+        statement.push_number(" LIMIT ", bound);
         statement.push(") AS bounded");
         statement
     }
@@ -304,7 +345,21 @@ impl List {
         statement
     }
 
-    fn page(
+    /// What the filters leave, found without a thought of the page, and then sorted.
+    fn found_first(&self, (columns, joins): (&str, &str), sort: Sort, page: Page) -> Statement {
+        let mut statement = Statement::default();
+        for text in ["SELECT * FROM (SELECT ", columns, ", ", sort.key.column, " AS sort_key"] {
+            statement.push(text);
+        }
+        self.source(&mut statement, Kind::Postgres, joins, None);
+        // Behind this PostgreSQL does not look for the order and the limit.
+        statement.push(" OFFSET 0) AS found");
+        statement.order(sort, "found.sort_key", "found.id");
+        statement.page(page);
+        statement
+    }
+
+    fn in_order(
         &self,
         kind: Kind,
         (columns, joins): (&str, &str),
@@ -321,28 +376,16 @@ impl List {
             Some(Lead::Table { id, .. }) => id,
             _ => self.id,
         };
-        statement.push(" ORDER BY ");
         match sort {
-            None if self.order == self.id => statement.push(id),
-            None => statement.push(self.order),
-            Some(Sort { key, descending }) => {
-                let direction = if descending { " DESC" } else { "" };
-                if key.column != self.id {
-                    statement.push(key.column);
-                    statement.push(direction);
-                    statement.push(match (key.nullable, descending) {
-                        (false, _) => "",
-                        (true, false) => " NULLS FIRST",
-                        (true, true) => " NULLS LAST",
-                    });
-                    statement.push(", ");
-                }
-                statement.push(id);
-                statement.push(direction);
+            None if self.order == self.id => statement.order(self.by_id(), id, id),
+            None => {
+                statement.push(" ORDER BY ");
+                statement.push(self.order);
             }
+            Some(sort) if sort.key.column == self.id => statement.order(sort, id, id),
+            Some(sort) => statement.order(sort, sort.key.column, id),
         }
-        statement.push_number(" LIMIT ", page.limit());
-        statement.push_number(" OFFSET ", page.offset());
+        statement.page(page);
         statement
     }
 
@@ -398,6 +441,29 @@ impl Statement {
     fn push_number(&mut self, text: &str, number: i64) {
         self.args.push(Arg::Number(number));
         _ = write!(self.sql, "{text}${}", self.args.len());
+    }
+
+    /// By `column`, and where that is equal by `id`.
+    fn order(&mut self, sort: Sort, column: &str, id: &str) {
+        let direction = if sort.descending { " DESC" } else { "" };
+        self.push(" ORDER BY ");
+        if column != id {
+            self.push(column);
+            self.push(direction);
+            self.push(match (sort.key.nullable, sort.descending) {
+                (false, _) => "",
+                (true, false) => " NULLS FIRST",
+                (true, true) => " NULLS LAST",
+            });
+            self.push(", ");
+        }
+        self.push(id);
+        self.push(direction);
+    }
+
+    fn page(&mut self, page: Page) {
+        self.push_number(" LIMIT ", page.limit());
+        self.push_number(" OFFSET ", page.offset());
     }
 
     /// Adds `test` with its values; `plain` is what `~` becomes.
@@ -476,7 +542,7 @@ mod tests {
     }
 
     fn sql(kind: Kind, lead: Option<usize>, sort: Option<Sort>) -> String {
-        list().page(kind, ("*", " LEFT JOIN x ON TRUE"), sort, lead, Page::ALL).sql
+        list().in_order(kind, ("*", " LEFT JOIN x ON TRUE"), sort, lead, Page::ALL).sql
     }
 
     #[test]
@@ -488,6 +554,18 @@ mod tests {
     fn one_index_of_sqlite_leads() {
         let sort = Some(Sort { key: SortKey::nullable("a", "a"), descending: true });
         insta::assert_snapshot!(sql(Kind::Sqlite, Some(1), sort), @"SELECT * FROM things INDEXED BY things_a LEFT JOIN x ON TRUE WHERE (gone IS NULL) AND (a = $1 OR b = $2 OR c = $1) AND (+made >= $3 AND +made < $4) AND (EXISTS (SELECT $5)) ORDER BY a DESC NULLS LAST, things.id DESC LIMIT $6 OFFSET $7");
+    }
+
+    #[test]
+    fn few_rows_are_found_first() {
+        let sort = Sort { key: SortKey::nullable("a", "a"), descending: false };
+        let mut list = List::of("things", "things.id", "things.id");
+        list.only("gone IS NULL");
+        insta::assert_snapshot!(list.found_first(("things.id", ""), sort, Page::ALL).sql, @"SELECT * FROM (SELECT things.id, a AS sort_key FROM things WHERE (gone IS NULL) OFFSET 0) AS found ORDER BY found.sort_key NULLS FIRST, found.id LIMIT $1 OFFSET $2");
+        for (skip, limit, bound) in [(0, 0, 0), (0, 100, 10_000), (10_000, 0, 100_000), (10_000, 1_000, 100_000)] {
+            assert_eq!(narrow(Page { skip, limit }), bound);
+        }
+        assert_eq!(narrow(Page::ALL), 100_000);
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, counted: bool) -> Re
         ", CAST(0 AS BIGINT) AS route_count"
     };
     let columns = format!("{COLUMNS}{route_count}");
-    let rows = filter.list().rows::<Row>(tx, (&columns, ""), filter.sort, page).await?;
+    let rows = filter.list().rows::<Row>(tx, (&columns, ""), filter.sort, page, None).await?;
     let mut of_module = MODULES.of(tx, rows.iter().map(|row| row.module.id.0)).await?;
     let row = |Row { module, deleted_at, route_count }| {
         let roles = of_module.remove(&module.id.0).unwrap_or_default();

@@ -87,7 +87,7 @@ pub async fn get(tx: &mut Tx, id: PermissionId) -> Result<Option<Permission>> {
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Permission>> {
-    filter.list().rows(tx, (COLUMNS, ""), filter.sort, page).await
+    filter.list().rows(tx, (COLUMNS, ""), filter.sort, page, None).await
 }
 
 /// Counts what [`list`] would return without a page.
@@ -111,7 +111,7 @@ pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
 /// # Errors
 /// What the database refuses.
 pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
-    filter.list().plan(tx, (COLUMNS, ""), filter.sort, page).await
+    filter.list().plan(tx, (COLUMNS, ""), filter.sort, page, None).await
 }
 
 /// Returns the id of the undeleted permission of that name.

@@ -141,7 +141,7 @@ pub async fn get(tx: &mut Tx, id: RoleId) -> Result<Option<Role>> {
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Role>> {
-    let ids = filter.list().rows::<(RoleId,)>(tx, ("roles.id", ""), filter.sort, page).await?;
+    let ids = filter.list().rows::<(RoleId,)>(tx, ("roles.id", ""), filter.sort, page, None).await?;
     let ids: Vec<RoleId> = ids.into_iter().map(|(id,)| id).collect();
     let mut roles = load(tx, &ids, filter.include_deleted).await?;
     Ok(ids.iter().filter_map(|id| roles.remove(id)).collect())
@@ -168,7 +168,7 @@ pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
 /// # Errors
 /// What the database refuses.
 pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
-    filter.list().plan(tx, ("roles.id", ""), filter.sort, page).await
+    filter.list().plan(tx, ("roles.id", ""), filter.sort, page, None).await
 }
 
 /// The undeleted ones of these roles, with their permissions.

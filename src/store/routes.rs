@@ -229,7 +229,7 @@ pub async fn unbind(tx: &mut Tx, id: RouteId, role: RoleId) -> Result<bool> {
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<RouteRow>> {
-    let rows = filter.list().rows::<Row>(tx, (row_columns!(), joins!()), filter.sort, page).await?;
+    let rows = filter.list().rows::<Row>(tx, (row_columns!(), joins!()), filter.sort, page, None).await?;
     complete(tx, rows).await
 }
 
@@ -282,7 +282,7 @@ pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
 /// # Errors
 /// What the database refuses.
 pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
-    filter.list().plan(tx, (row_columns!(), joins!()), filter.sort, page).await
+    filter.list().plan(tx, (row_columns!(), joins!()), filter.sort, page, None).await
 }
 
 /// Returns the undeleted routes of these modules with their roles, by priority, then id.

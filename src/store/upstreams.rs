@@ -107,7 +107,7 @@ pub async fn get(tx: &mut Tx, id: UpstreamId) -> Result<Option<Upstream>> {
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<UpstreamRow>> {
-    filter.list().rows(tx, (COLUMNS, ""), filter.sort, page).await
+    filter.list().rows(tx, (COLUMNS, ""), filter.sort, page, None).await
 }
 
 /// Counts what [`list`] would return without a page.

@@ -6,7 +6,7 @@ use super::{
     assignments,
     db::Tx,
     error::Result,
-    list::{Arg, Lead, List, Period, Plan, Sort, SortKey, Total},
+    list::{Arg, Lead, List, MOST_COUNTED, Period, Plan, Sort, SortKey, Total},
     roles,
     sql::{Ids, Page, Search},
 };
@@ -83,6 +83,23 @@ impl Filter {
         let created = Lead::Index { name: "users_created", order: "created_at" };
         list.within(self.created, "users.created_at", Some(created));
         Ok(list)
+    }
+
+    async fn total(&self, tx: &mut Tx, list: &List, now: Timestamp) -> Result<Total> {
+        if self.is_kept() {
+            return Ok(Total::exactly(kept(tx, self).await?));
+        }
+        match self.only_role() {
+            Some(name) => total_of_role(tx, name, now).await,
+            None => list.total(tx).await,
+        }
+    }
+
+    /// The role, where that is all that is asked for.
+    fn only_role(&self) -> Option<&str> {
+        let Self { search, is_active, role, created, include_deleted, sort: _ } = self;
+        let others = search.is_some() || is_active.is_some() || *created != Period::default() || *include_deleted;
+        role.as_deref().filter(|_| !others)
     }
 
     /// Whether it is one of those whose numbers the database keeps.
@@ -163,9 +180,19 @@ pub async fn existing(tx: &mut Tx, ids: &[UserId]) -> Result<Vec<UserId>> {
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<User>> {
+    Ok(counted(tx, filter, page, now).await?.0)
+}
+
+/// As [`list`], with what [`count`] says, but not beyond [`MOST_COUNTED`](super::MOST_COUNTED) where that would take
+/// long.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn counted(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> Result<(Vec<User>, Total)> {
     let list = filter.list(tx, now).await?;
-    let rows = list.rows(tx, (COLUMNS, ""), filter.sort, page).await?;
-    with_roles(tx, rows, now).await
+    let total = filter.total(tx, &list, now).await?;
+    let rows = list.rows(tx, (COLUMNS, ""), filter.sort, page, Some(total)).await?;
+    Ok((with_roles(tx, rows, now).await?, total))
 }
 
 /// Counts what [`list`] would return without a page.
@@ -179,15 +206,23 @@ pub async fn count(tx: &mut Tx, filter: &Filter, now: Timestamp) -> Result<i64> 
     filter.list(tx, now).await?.count(tx).await
 }
 
-/// As [`count`], but not beyond [`MOST_COUNTED`](super::MOST_COUNTED) where that would take long.
-///
-/// # Errors
-/// What the database refuses.
-pub async fn total(tx: &mut Tx, filter: &Filter, now: Timestamp) -> Result<Total> {
-    if filter.is_kept() {
-        return Ok(Total::exactly(kept(tx, filter).await?));
-    }
-    filter.list(tx, now).await?.total(tx).await
+/// Looks at the role's assignments, and at which users are deleted: not at every user who has it.
+async fn total_of_role(tx: &mut Tx, name: &str, now: Timestamp) -> Result<Total> {
+    let role = roles::find(tx, name).await?;
+    let count = tx
+        .query(
+            "SELECT COUNT(*) FROM (
+                 SELECT 1 FROM user_roles a
+                 WHERE a.role_id = $1 AND (a.expires_at IS NULL OR a.expires_at > $2)
+                   AND NOT EXISTS (SELECT 1 FROM users d WHERE d.id = a.user_id AND d.deleted_at IS NOT NULL)
+                 LIMIT $3) AS bounded",
+        )
+        .bind(role)
+        .bind(now)
+        .bind(MOST_COUNTED + 1)
+        .fetch_value()
+        .await?;
+    Ok(Total::up_to_bound(count))
 }
 
 async fn kept(tx: &mut Tx, filter: &Filter) -> Result<i64> {
@@ -197,12 +232,14 @@ async fn kept(tx: &mut Tx, filter: &Filter) -> Result<i64> {
         .await
 }
 
-/// How the database would answer [`list`] and [`total`].
+/// How the database would answer [`counted`].
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> Result<Plan> {
-    filter.list(tx, now).await?.plan(tx, (COLUMNS, ""), filter.sort, page).await
+    let list = filter.list(tx, now).await?;
+    let total = filter.total(tx, &list, now).await?;
+    list.plan(tx, (COLUMNS, ""), filter.sort, page, Some(total)).await
 }
 
 async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<User>> {
