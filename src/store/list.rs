@@ -265,18 +265,28 @@ impl List {
         page: Page,
         known: Option<Total>,
     ) -> Result<Statement> {
-        let is_few = known.is_some_and(|total| !total.is_capped && total.count < narrow(page));
-        let has_leads = self.conditions.iter().any(|condition| condition.lead.is_some());
         let sorted = sort.or(if self.order == self.id { Some(self.by_id()) } else { None });
-        if let Some(sort) = sorted
-            && tx.kind() == Kind::Postgres
-            && is_few
-            && has_leads
+        if tx.kind() == Kind::Postgres
+            && let Some(sort) = sorted
+            && known.is_some_and(|total| !total.is_capped && total.count < narrow(page))
+            && self.must_sort(sort)
         {
             return Ok(self.found_first(answer, sort, page));
         }
         let lead = self.lead(tx, Some((sort, page))).await?;
         Ok(self.in_order(tx.kind(), answer, sort, lead, page))
+    }
+
+    /// Whether there are indexes for what is asked for, and none of PostgreSQL's has it in this order.
+    fn must_sort(&self, sort: Sort) -> bool {
+        let by_id = sort.key.column == self.id;
+        let mut leads = self.conditions.iter().filter_map(|condition| condition.lead.as_ref()).peekable();
+        let is_in_order = |lead: &Lead| match lead {
+            Lead::Index { order: "id", .. } => by_id,
+            Lead::Index { order, .. } => sort.key.name == *order,
+            Lead::Table { is_exact, .. } => by_id && *is_exact,
+        };
+        leads.peek().is_some() && !leads.any(is_in_order)
     }
 
     fn by_id(&self) -> Sort {
