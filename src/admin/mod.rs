@@ -4,6 +4,7 @@
 
 mod audit;
 mod auth;
+mod browser;
 mod bulk;
 mod client;
 mod conditional;
@@ -13,6 +14,7 @@ mod forest;
 mod gate;
 mod health;
 pub(crate) mod input;
+mod limit;
 mod modules;
 pub(crate) mod page;
 mod permissions;
@@ -33,14 +35,17 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
+use axum::routing::get;
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+pub use browser::Browsers;
 pub use gate::Gate;
 pub use health::{About, Places, metrics_router};
 
 use crate::control::Control;
-use crate::http::{Lifecycle, LoginFailures};
+use crate::http::{Lifecycle, LoginFailures, RateLimits};
 use crate::jwt::Minter;
 use crate::model::{PathTemplate, Secret};
 use crate::password::{Hasher, Policy};
@@ -64,6 +69,12 @@ pub struct Parts {
     pub user_registration: bool,
     /// Counts failed sign-ins.
     pub failures: LoginFailures,
+    /// How much one client may ask for; none where that is not limited.
+    pub rate_limits: Option<RateLimits>,
+    /// How browsers are answered.
+    pub browsers: Browsers,
+    /// What is told of the settings: no secrets.
+    pub config: Arc<Value>,
     /// Counted into.
     pub metrics: Arc<Metrics>,
     /// Said about the installation.
@@ -105,7 +116,8 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, parts.limits.timeout))
-        .layer(DefaultBodyLimit::max(parts.limits.max_body_bytes));
+        .layer(DefaultBodyLimit::max(parts.limits.max_body_bytes))
+        .layer(middleware::from_fn_with_state(parts.browsers, browser::guard));
     error::surface(router)
         .layer(middleware::from_fn_with_state(client::MountSecret(parts.mount_secret), client::identify))
 }
@@ -120,6 +132,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         policy: parts.password_policy,
         registration: parts.user_registration,
         failures: parts.failures.clone(),
+        limits: parts.rate_limits.clone(),
         metrics: Arc::clone(&parts.metrics),
     };
     let users = users::Users {
@@ -134,7 +147,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
     let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
-    let system = system::System { gate, logs: parts.logs.clone() };
+    let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
     let mounted = users::endpoints().mount(prefix, &users, mounted);
     let mounted = roles::endpoints().mount(prefix, &roles, mounted);
@@ -143,7 +156,11 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = routes::endpoints().mount(prefix, &routes, mounted);
     let mounted = upstreams::endpoints().mount(prefix, &upstreams, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
-    system::endpoints().mount(prefix, &system, mounted).layer(middleware::from_fn(conditional::tag))
+    let mounted = system::endpoints().mount(prefix, &system, mounted);
+    // Where clients of the predecessor look for it.
+    let mounted = mounted.route("/config", get(system::config).with_state(system));
+    let limited = limit::Limited { gate, limits: parts.rate_limits.clone() };
+    mounted.layer(middleware::from_fn(conditional::tag)).layer(middleware::from_fn_with_state(limited, limit::count))
 }
 
 /// The paths that the gateway serves too: every endpoint below `prefix`, and `/health`.

@@ -1,9 +1,12 @@
 //! The running process: what may be changed without a restart.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::routing::get;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::endpoints::Endpoints;
 use super::error::Error;
@@ -16,10 +19,11 @@ use crate::telemetry::{Logs, logs};
 pub(super) struct System {
     pub(super) gate: Gate,
     pub(super) logs: Logs,
+    pub(super) config: Arc<Value>,
 }
 
 pub(super) fn endpoints() -> Endpoints<System> {
-    Endpoints::new().at("/system/log-level", get(level).put(set_level))
+    Endpoints::new().at("/system/log-level", get(level).put(set_level)).at("/config", get(config))
 }
 
 /// The level of the process's log; none where it does not log.
@@ -37,6 +41,12 @@ impl LogLevel {
 async fn level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>, Error> {
     call.permit("system:read")?;
     Ok(LogLevel::of(state.logs.level()))
+}
+
+/// The settings that took effect, without secrets.
+pub(super) async fn config(State(state): State<System>, call: Call) -> Result<Json<Arc<Value>>, Error> {
+    call.permit("system:read")?;
+    Ok(Json(state.config))
 }
 
 async fn set_level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>, Error> {

@@ -8,7 +8,6 @@ use axum::{Extension, Json};
 use serde::Serialize;
 
 use super::Auth;
-use super::sign_in::limited;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::{Call, Gate};
@@ -106,14 +105,14 @@ impl Auth {
     /// Asks for the caller's password. Failures count as those of signing in: a stolen token must be no way to guess.
     async fn confirm(&self, caller: &Caller, given: Secret<String>, client: IpAddr) -> Result<(), Error> {
         let account = caller.username().as_str();
-        self.failures.check(account, client).map_err(limited)?;
+        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         let mut tx = self.control.read().await?;
         let known = users::credentials_of(&mut tx, caller.id()).await?;
         drop(tx);
         let right = given.expose().len() <= password::MAX_PASSWORD_BYTES
             && self.hasher.verify(given, known.map(|known| known.password_hash)).await? != Verdict::Mismatch;
         // Again: guesses that were verified at the same time may have used up the limit.
-        self.failures.check(account, client).map_err(limited)?;
+        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         if right {
             return Ok(());
         }

@@ -14,7 +14,7 @@ pub(super) use account::{Scene, ask};
 use super::endpoints::Endpoints;
 use super::gate::Gate;
 use crate::control::Control;
-use crate::http::LoginFailures;
+use crate::http::{LoginFailures, RateLimits};
 use crate::jwt::Minter;
 use crate::password::{Hasher, Policy};
 use crate::telemetry::Metrics;
@@ -30,6 +30,7 @@ pub(super) struct Auth {
     /// Whether anybody may make an account of their own.
     pub(super) registration: bool,
     pub(super) failures: LoginFailures,
+    pub(super) limits: Option<RateLimits>,
     pub(super) metrics: Arc<Metrics>,
 }
 

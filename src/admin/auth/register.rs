@@ -69,6 +69,10 @@ impl Auth {
         }
         let account = Account::read_public(&mut input.body(), self.policy);
         let account = input.finish(|| account)?;
+        // Before its password is hashed; what is mistyped does not count.
+        if let Some(limits) = &self.limits {
+            limits.registration(client).map_err(Error::TooManyRequests)?;
+        }
         let made = account.make((&self.control, &self.hasher), None, taken).await?;
         tracing::info!(target: SECURITY, client = %client, user.id = %made.value.id, "signed up");
         Ok(made)

@@ -15,7 +15,6 @@ use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::Input;
 use crate::admin::reply::{Message, Written};
-use crate::http::Refusal;
 use crate::jwt::{self, Kind};
 use crate::model::{Claims, Reason, Secret, Timestamp, UserId, Username, rules::Revocation};
 use crate::password::{self, Verdict};
@@ -64,7 +63,7 @@ pub(super) async fn login(
     auth.metrics.login(match &outcome {
         Ok(_) => "success",
         Err(Error::Unauthorized { .. }) => "failure",
-        Err(Error::TooManyRequests { .. }) => "limited",
+        Err(Error::TooManyRequests(_)) => "limited",
         Err(_) => "error",
     });
     outcome.map(Json)
@@ -79,10 +78,10 @@ impl Auth {
         client: IpAddr,
         origin: Origin,
     ) -> Result<Pair, Error> {
-        self.failures.check(account, client).map_err(limited)?;
+        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         let verified = self.verify(known, password, client).await;
         // Again: guesses that were verified at the same time may have used up the limit.
-        self.failures.check(account, client).map_err(limited)?;
+        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         if matches!(verified, Err(Error::Unauthorized { .. })) {
             self.failures.record(account, client);
         }
@@ -185,12 +184,6 @@ impl Auth {
         write.touch(Change::Revocation(key));
         Ok(write.commit(Message::new("Successfully logged out")).await?.into())
     }
-}
-
-/// The answer to one try too many.
-pub(super) fn limited(refusal: Refusal) -> Error {
-    let detail = format!("Rate limit exceeded. Max {} requests per {} seconds.", refusal.max, refusal.window.as_secs());
-    Error::TooManyRequests { detail: detail.into(), retry_after: refusal.retry_after }
 }
 
 fn wrong_credentials() -> Error {

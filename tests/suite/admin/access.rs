@@ -141,6 +141,7 @@ const ENDPOINTS: &[(&str, &[(&str, Access)])] = &[
     ("/upstreams/{upstream_id}/restore", &[("POST", Needs("upstream:update"))]),
     ("/audit-logs", &[("GET", Needs("audit:read"))]),
     ("/audit-logs/{record_id}", &[("GET", Needs("audit:read"))]),
+    ("/config", &[("GET", Needs("system:read"))]),
     ("/system/log-level", &[("GET", Needs("system:read")), ("PUT", Needs("system:manage"))]),
 ];
 

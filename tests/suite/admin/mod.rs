@@ -4,10 +4,12 @@ mod access;
 mod accounts;
 mod assignments;
 mod bad_input;
+mod browsers;
 mod conditional;
 mod escalation;
 mod gateway_routes;
 mod hierarchy;
+mod limits;
 mod modules;
 mod navigation;
 mod outage;
@@ -19,6 +21,7 @@ mod upstreams;
 mod users;
 mod users_bulk;
 mod wandering;
+mod welcome;
 
 use serde_json::{Value, json};
 
