@@ -2,6 +2,7 @@
 //!
 //! Every endpoint that is not public asks the same engine as the gateway, about its permission.
 
+mod activity;
 mod audit;
 mod auth;
 mod browser;
@@ -146,6 +147,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
     let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
+    let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
@@ -155,6 +157,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = modules::endpoints().mount(prefix, &modules, mounted);
     let mounted = routes::endpoints().mount(prefix, &routes, mounted);
     let mounted = upstreams::endpoints().mount(prefix, &upstreams, mounted);
+    let mounted = activity::endpoints().mount(prefix, &activities, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
     let mounted = system::endpoints().mount(prefix, &system, mounted);
     // Where clients of the predecessor look for it.
@@ -176,6 +179,7 @@ pub fn mounted_paths(prefix: &str) -> Vec<Arc<MountedPath>> {
     modules::endpoints().paths(prefix, &mut paths);
     routes::endpoints().paths(prefix, &mut paths);
     upstreams::endpoints().paths(prefix, &mut paths);
+    activity::endpoints().paths(prefix, &mut paths);
     audit::endpoints().paths(prefix, &mut paths);
     system::endpoints().paths(prefix, &mut paths);
     let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
-    AccessLog, Admin, Allowance, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics,
-    PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat,
+    Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};
@@ -87,6 +87,9 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
                 "rate_limit.authenticated_window_seconds",
             )?,
             register: allowance(values, "rate_limit.register_requests", "rate_limit.register_window_seconds")?,
+        },
+        activity: Activity {
+            retention: Duration::from_secs(values.number::<u64>("activity.retention_days")? * 86_400),
         },
         app: App {
             name: values.text("app.name").to_owned(),

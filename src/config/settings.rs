@@ -37,6 +37,8 @@ pub struct Settings {
     pub security_headers: SecurityHeaders,
     /// How much one client may ask of the admin service.
     pub rate_limit: RateLimit,
+    /// What users do with their accounts.
+    pub activity: Activity,
     /// How the service presents itself.
     pub app: App,
     pub(super) entries: Vec<Entry>,
@@ -253,6 +255,13 @@ pub struct RateLimit {
     pub authenticated: Allowance,
     /// Of accounts that are asked for from one address.
     pub register: Allowance,
+}
+
+/// What users do with their accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// For how long it is kept; zero keeps none.
+    pub retention: Duration,
 }
 
 /// So many requests in so much time.

@@ -84,6 +84,7 @@ pub(super) static KEYS: &[Key] = &[
     key("rate_limit.authenticated_window_seconds", Number(1, 30 * DAY_S), "60"),
     key("rate_limit.register_requests", Number(1, 1_000_000), "3"),
     key("rate_limit.register_window_seconds", Number(1, 30 * DAY_S), "3600"),
+    key("activity.retention_days", Number(0, 3_650), "90"),
     key("app.name", Text, "Cedargate"),
     key("app.description", Text, ""),
     key("app.version", Text, ""),

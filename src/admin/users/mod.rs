@@ -12,7 +12,7 @@ use axum::http::Uri;
 use axum::routing::{get, patch, post};
 use axum::{Extension, Json};
 
-pub(super) use account::{Account, flaw, new_password};
+pub(super) use account::{Account, flaw, new_password, profile};
 
 use super::auth::{Scene, ask};
 use super::client::ClientAddress;
@@ -157,16 +157,18 @@ async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>,
     let username = body.optional::<Username>("username");
     let email = body.optional::<Email>("email");
     let password = new_password(&mut body, "password", state.policy);
+    let profile = profile(&mut body);
     let is_active = body.optional::<bool>("is_active");
     let role_ids = body.field::<Vec<RoleId>>("role_ids").max_items(MOST_IDS).optional();
-    let read = || Some((id?, username?, email?, password?, is_active?, role_ids?));
-    let (id, username, email, password, is_active, role_ids) = input.finish(read)?;
+    let read = || Some((id?, username?, email?, password?, profile?, is_active?, role_ids?));
+    let (id, username, email, password, profile, is_active, role_ids) = input.finish(read)?;
     keeps_himself(&caller, id, is_active.unwrap_or(true))?;
     let password_hash = match password {
         Some(password) => Some(state.hasher.hash(password).await?),
         None => None,
     };
-    let patch = UserPatch { username, email, password_hash, is_active, role_ids, granted_by: Some(caller.id()) };
+    let granted_by = Some(caller.id());
+    let patch = UserPatch { username, email, password_hash, profile, is_active, role_ids, granted_by };
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_user(&mut write, id).await?;
     let now = write.now();

@@ -26,6 +26,8 @@ const ENDPOINTS: &[(&str, &[(&str, Access)])] = &[
     ("/auth/public-register", &[("POST", Public)]),
     ("/auth/me", &[("GET", SignedIn), ("PUT", SignedIn)]),
     ("/users/me", &[("GET", SignedIn), ("PUT", SignedIn)]),
+    ("/users/me/activity", &[("GET", SignedIn)]),
+    ("/users/{user_id}/activity", &[("GET", Needs("user:read"))]),
     ("/auth/change-password", &[("POST", SignedIn)]),
     ("/auth/permissions", &[("GET", SignedIn)]),
     ("/auth/verify-token", &[("POST", SignedIn)]),

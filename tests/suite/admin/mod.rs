@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod activity;
 mod assignments;
 mod bad_input;
 mod browsers;
