@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -66,15 +67,14 @@ fn is_foreign_write(cors: &Cors, request: &Request) -> bool {
         return false;
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return false };
-    let fetched = headers.get("sec-fetch-site").map(|site| site.as_bytes());
-    !(cors.allows(origin) || fetched == Some(b"same-origin") || is_own(origin.to_str().ok(), request))
+    let fetched = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    !(cors.allows(origin) || fetched == Some(b"same-origin") || is_own(origin, request))
 }
 
-/// Whether `origin` is where the request was sent to.
-fn is_own(origin: Option<&str>, request: &Request) -> bool {
-    let origin = origin.and_then(|origin| origin.parse::<Uri>().ok());
-    let origin = origin.as_ref().and_then(Uri::authority).map(|authority| authority.as_str());
+/// Whether `origin` is where the request was sent to; behind a proxy that speaks TLS its scheme may be another.
+fn is_own(origin: &HeaderValue, request: &Request) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri().authority().map(|authority| authority.as_str()).or(host);
+    let host = request.uri().authority().map(Authority::as_str).or(host);
     origin.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }

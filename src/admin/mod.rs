@@ -78,6 +78,8 @@ pub struct Parts {
     pub config: Arc<Value>,
     /// Counted into.
     pub metrics: Arc<Metrics>,
+    /// Whether `/metrics` is served here.
+    pub shows_metrics: bool,
     /// Said about the installation.
     pub about: About,
     /// Whether the process is draining.
@@ -103,7 +105,10 @@ pub struct Limits {
 
 /// The router of the admin service; `prefix` stands before every endpoint of the API.
 pub fn router(parts: Parts, prefix: &str) -> Router {
-    let router = api(&parts, prefix);
+    let mut router = api(&parts, prefix);
+    if parts.shows_metrics {
+        router = router.merge(metrics_router(Arc::clone(&parts.metrics)));
+    }
     let health = health::Health {
         control: parts.control.clone(),
         about: parts.about,

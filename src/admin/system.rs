@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Serialize;
 use serde_json::Value;
@@ -44,9 +45,9 @@ async fn level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>
 }
 
 /// The settings that took effect, without secrets.
-pub(super) async fn config(State(state): State<System>, call: Call) -> Result<Json<Arc<Value>>, Error> {
+pub(super) async fn config(State(state): State<System>, call: Call) -> Result<Response, Error> {
     call.permit("system:read")?;
-    Ok(Json(state.config))
+    Ok(Json(&*state.config).into_response())
 }
 
 async fn set_level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>, Error> {

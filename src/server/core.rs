@@ -52,6 +52,7 @@ impl Core<'_> {
             browsers: admin::Browsers { cors: Arc::new(self.cors()), security: self.security_headers() },
             config: Arc::new(settings.shown()),
             metrics: Arc::clone(&self.metrics),
+            shows_metrics: settings.metrics.enabled && settings.metrics.listen.is_none(),
             about: About {
                 environment: match settings.app.environment {
                     Environment::Production => "production",

@@ -273,7 +273,7 @@ on_both!(ended_revocations_are_forgotten, |backend| async move {
 
 on_both!(what_users_did_is_kept_for_its_time_and_a_flood_is_cut, |backend| async move {
     let (a, b, _guard) = two_nodes(backend).await;
-    a.keep_activity_for(Duration::from_secs(3_600));
+    a.keep_activity_for(Duration::from_hours(1));
     b.keep_activity_for(Duration::ZERO);
     let ann = add_user(&a, "ann").await.unwrap();
     let now = Timestamp::now();

@@ -168,7 +168,7 @@ async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>,
         None => None,
     };
     let granted_by = Some(caller.id());
-    let patch = UserPatch { username, email, password_hash, profile, is_active, role_ids, granted_by };
+    let patch = UserPatch { username, email, password_hash, is_active, profile, role_ids, granted_by };
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_user(&mut write, id).await?;
     let now = write.now();

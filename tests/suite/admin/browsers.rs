@@ -106,6 +106,7 @@ on_both!(answers_are_handled_with_care, |backend| async move {
     let mut answers = vec![
         app.internal("GET", "/").await.expect(200),
         app.internal("GET", "/readyz").await.expect(200),
+        app.internal("GET", "/metrics").await.expect(200),
         app.admin("GET", "/nothing").await.expect(404),
         app.login("testuser", "testuser123").await.expect(200),
         // The gateway's own, before and after it looks for a route.
