@@ -206,6 +206,11 @@ impl Write {
         self.changes.push(change);
     }
 
+    /// The same of many.
+    pub fn touch_all(&mut self, changes: impl IntoIterator<Item = Change>) {
+        self.changes.extend(changes);
+    }
+
     /// Compiles, commits and enforces the change; without a noted change, only commits.
     ///
     /// # Errors
@@ -220,7 +225,7 @@ impl Write {
             self.tx.commit().await?;
             return Ok(Written { value, policy_revision: self.base.policy_revision() });
         }
-        if self.changes.contains(&Change::Rules) {
+        if self.changes.iter().any(Change::is_of_rules) {
             self.revisions.policy_revision = changes::bump_policy(&mut self.tx).await?;
         }
         for change in &self.changes {
