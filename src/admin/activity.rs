@@ -4,16 +4,17 @@ use axum::Json;
 use axum::extract::{FromRef, State};
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 
+use super::endpoints::Access::{Needs, SignedIn};
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, Page, page};
+use super::reply::{Answer, Reply};
 use crate::control::Control;
 use crate::model::{Timestamp, UserId};
-use crate::store::{activity, activity::Filter, users};
+use crate::store::{activity, activity::Activity, activity::Filter, users};
 
 /// Longer than any action.
 const LONGEST: usize = 100;
@@ -26,7 +27,11 @@ pub(super) struct Activities {
 }
 
 pub(super) fn endpoints() -> Endpoints<Activities> {
-    Endpoints::new().at("/users/me/activity", get(own)).at("/users/{user_id}/activity", get(of_user))
+    Endpoints::new("Users")
+        .get("/users/me/activity", SignedIn, "List what one did with one's account", own)
+        .reads(wanted)
+        .get("/users/{user_id}/activity", Needs("user:read"), "List what a user did with the account", of_user)
+        .reads(wanted_of)
 }
 
 fn wanted(input: &mut Input) -> Valid<(Page, Filter)> {
@@ -38,29 +43,45 @@ fn wanted(input: &mut Input) -> Valid<(Page, Filter)> {
     Some((page?, Filter { action, from: from?, to: to? }))
 }
 
-async fn own(State(state): State<Activities>, call: Call) -> Result<Response, Error> {
-    let (caller, mut input) = call.signed_in();
-    let wanted = wanted(&mut input);
-    let (page, filter) = input.finish(|| wanted)?;
+fn wanted_of(input: &mut Input) -> Valid<(UserId, (Page, Filter))> {
+    let (id, wanted) = (input.path::<UserId>("user_id"), wanted(input));
+    Some((id?, wanted?))
+}
+
+/// A part of a list, and in `X-Total-Count` the length of the whole.
+struct Listed(i64, Vec<Activity>);
+
+impl IntoResponse for Listed {
+    fn into_response(self) -> Response {
+        let total = [(HeaderName::from_static("x-total-count"), HeaderValue::from(self.0))];
+        (total, Json(self.1)).into_response()
+    }
+}
+
+impl Reply for Listed {
+    const ANSWER: Answer = <Json<Vec<Activity>>>::ANSWER;
+}
+
+async fn own(State(state): State<Activities>, call: Call) -> Result<Listed, Error> {
+    let (caller, input) = call.signed_in();
+    let (page, filter) = input.read(wanted)?;
     state.list(caller.id(), page, &filter).await
 }
 
-async fn of_user(State(state): State<Activities>, call: Call) -> Result<Response, Error> {
-    let (_, mut input) = call.permit("user:read")?;
-    let (id, wanted) = (input.path::<UserId>("user_id"), wanted(&mut input));
-    let (id, (page, filter)) = input.finish(|| Some((id?, wanted?)))?;
+async fn of_user(State(state): State<Activities>, call: Call) -> Result<Listed, Error> {
+    let (_, input) = call.permit("user:read")?;
+    let (id, (page, filter)) = input.read(wanted_of)?;
     state.list(id, page, &filter).await
 }
 
 impl Activities {
-    async fn list(&self, user: UserId, page: Page, filter: &Filter) -> Result<Response, Error> {
+    async fn list(&self, user: UserId, page: Page, filter: &Filter) -> Result<Listed, Error> {
         let mut tx = self.control.read().await?;
         if users::existing(&mut tx, &[user]).await?.is_empty() {
             return Err(Error::NotFound("User not found".into()));
         }
         let total = activity::count(&mut tx, user, filter).await?;
         let activities = activity::list(&mut tx, user, filter, page.into()).await?;
-        let total = [(HeaderName::from_static("x-total-count"), HeaderValue::from(total))];
-        Ok((total, Json(activities)).into_response())
+        Ok(Listed(total, activities))
     }
 }

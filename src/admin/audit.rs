@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::get;
 
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::page::{Limits, page};
+use super::input::{Input, Valid};
+use super::page::{Limits, Page, page};
 use crate::control::Control;
 use crate::model::UserId;
 use crate::store::{audit, audit::AuditRecord, audit::Filter};
@@ -23,21 +24,27 @@ pub(super) struct Audit {
 }
 
 pub(super) fn endpoints() -> Endpoints<Audit> {
-    Endpoints::new().at("/audit-logs/", get(list)).at("/audit-logs/{record_id}", get(one))
+    Endpoints::new("Audit trail").get("/audit-logs/", Needs("audit:read"), "List changes", list).reads(listing).get(
+        "/audit-logs/{record_id}",
+        Needs("audit:read"),
+        "Get a change",
+        one,
+    )
 }
 
-async fn list(State(state): State<Audit>, call: Call) -> Result<Json<Vec<AuditRecord>>, Error> {
-    let (_, mut input) = call.permit("audit:read")?;
-    let page = page(&mut input, Limits::Lenient);
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let page = page(input, Limits::Lenient);
     let actor_id = input.query::<UserId>("actor_id").unless_absent();
     let resource = input.query::<String>("resource").max_length(LONGEST).optional();
     let resource_id = input.query::<String>("resource_id").max_length(LONGEST).optional();
     let action = input.query::<String>("action").max_length(LONGEST).optional();
-    let read = || {
-        let (resource, resource_id, action) = (resource?, resource_id?, action?);
-        Some((page?, Filter { actor_id: actor_id?, resource, resource_id, action, from: None, to: None }))
-    };
-    let (page, filter) = input.finish(read)?;
+    let (resource, resource_id, action) = (resource?, resource_id?, action?);
+    Some((page?, Filter { actor_id: actor_id?, resource, resource_id, action, from: None, to: None }))
+}
+
+async fn list(State(state): State<Audit>, call: Call) -> Result<Json<Vec<AuditRecord>>, Error> {
+    let (_, input) = call.permit("audit:read")?;
+    let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
     Ok(Json(audit::list(&mut tx, &filter, page.into()).await?))
 }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::input::Flaw;
+use super::input::{Flaw, Input, Valid};
 use crate::telemetry::{Logs, logs};
 
 /// What the endpoints of this file use.
@@ -24,11 +24,15 @@ pub(super) struct System {
 }
 
 pub(super) fn endpoints() -> Endpoints<System> {
-    Endpoints::new().at("/system/log-level", get(level).put(set_level)).at("/config", get(config))
+    Endpoints::new("System")
+        .get("/system/log-level", Needs("system:read"), "Get the level of the log", level)
+        .put("/system/log-level", Needs("system:manage"), "Change the level of the log", set_level)
+        .reads(wanted)
+        .get("/config", Needs("system:read"), "Get the settings", config)
 }
 
 /// The level of the process's log; none where it does not log.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LogLevel {
     level: Option<String>,
 }
@@ -45,19 +49,22 @@ async fn level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>
 }
 
 /// The settings that took effect, without secrets.
-pub(super) async fn config(State(state): State<System>, call: Call) -> Result<Response, Error> {
+pub(super) async fn config(State(state): State<System>, call: Call) -> Result<Json<Value>, Error> {
     call.permit("system:read")?;
-    Ok(Json(&*state.config).into_response())
+    Ok(Json(Value::clone(&state.config)))
 }
 
-async fn set_level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>, Error> {
-    let (caller, mut input) = call.permit("system:manage")?;
+fn wanted(input: &mut Input) -> Valid<String> {
     let known = |level: &String| match logs::LEVELS.contains(&level.as_str()) {
         true => Ok(()),
         false => Err(Flaw::value(logs::Error::Level)),
     };
-    let level = input.body().field::<String>("level").check(known).required();
-    let level = input.finish(|| level)?;
+    input.body().field::<String>("level").one_of(&logs::LEVELS).check(known).required()
+}
+
+async fn set_level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>, Error> {
+    let (caller, input) = call.permit("system:manage")?;
+    let level = input.read(wanted)?;
     let level = state.logs.set_level(&level).map_err(Error::internal)?;
     tracing::warn!(user.id = %caller.id(), %level, "log level changed");
     Ok(LogLevel::of(Some(level)))

@@ -1,9 +1,10 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Avatar, Email, PersonName, Role, RoleId, Secret, Timestamp, UserId, Username};
 
 /// A user as answered: never with the password's hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct User {
     /// Identity.
     pub id: UserId,
@@ -28,7 +29,7 @@ pub struct User {
 }
 
 /// What a user is called, and looks like; answered only as far as it is set, since older clients know nothing of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct Profile {
     /// First name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +54,7 @@ pub struct ProfilePatch {
 }
 
 /// A role as it was assigned to a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AssignedRole {
     /// The role.
     #[serde(flatten)]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -17,7 +18,7 @@ const KEPT: i64 = 1_000;
 const KEPT_FAILURES: i64 = 100;
 
 /// Something that a user did, or that was tried in the user's name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct Activity {
     /// Identity; what is newer has a greater one.
     pub id: i64,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::{header, request::Parts};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ use super::Auth;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
-use crate::admin::input::Input;
+use crate::admin::input::{Input, Valid};
 use crate::admin::reply::{Message, Written};
 use crate::control::Write;
 use crate::jwt::{self, Kind};
@@ -31,7 +32,7 @@ use crate::store::{
 use crate::telemetry::logs::SECURITY;
 
 /// An access token, and with a new session its refresh token.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Pair {
     access_token: String,
     refresh_token: Option<String>,
@@ -62,11 +63,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     }
 }
 
-pub(super) async fn login(State(auth): State<Auth>, origin: Origin, mut input: Input) -> Result<Json<Pair>, Error> {
+pub(super) fn credentials(input: &mut Input) -> Valid<(String, Secret<String>)> {
     let mut body = input.body_or_form();
     let name = body.required::<String>("username");
     let password = body.required::<Secret<String>>("password");
-    let (name, password) = input.finish(|| Some((name?, password?)))?;
+    Some((name?, password?))
+}
+
+pub(super) async fn login(State(auth): State<Auth>, origin: Origin, input: Input) -> Result<Json<Pair>, Error> {
+    let (name, password) = input.read(credentials)?;
     let mut tx = auth.control.read().await?;
     let known = users::credentials(&mut tx, name.trim()).await?;
     drop(tx);
@@ -224,9 +229,12 @@ fn wrong_credentials() -> Error {
     Error::Unauthorized { detail: "Invalid username or password".into(), presented: false }
 }
 
-pub(super) async fn refresh(State(auth): State<Auth>, origin: Origin, mut input: Input) -> Result<Json<Pair>, Error> {
-    let token = input.body().required::<Secret<String>>("refresh_token");
-    let token = input.finish(|| token)?;
+pub(super) fn refresh_token(input: &mut Input) -> Valid<Secret<String>> {
+    input.body().required("refresh_token")
+}
+
+pub(super) async fn refresh(State(auth): State<Auth>, origin: Origin, input: Input) -> Result<Json<Pair>, Error> {
+    let token = input.read(refresh_token)?;
     let refused = |detail: &'static str| Error::invalid_token(detail);
     let now = Timestamp::now();
     let claims = auth.gate.verifier.verify_refresh(token.expose(), now).map_err(|error| {
@@ -259,12 +267,16 @@ pub(super) async fn refresh(State(auth): State<Auth>, origin: Origin, mut input:
     Ok(Json(auth.pair(&access.token, None)))
 }
 
+/// A refresh token that shall end too, if the body holds one.
+pub(super) fn other_token(input: &mut Input) -> Valid<Option<Secret<String>>> {
+    input.optional_body().optional("refresh_token")
+}
+
 /// Ends the caller's session, and that of a refresh token which the body may hold: the predecessor's belong to no session,
 /// so they would outlive it.
 pub(super) async fn logout(State(auth): State<Auth>, origin: Origin, call: Call) -> Result<Written<Message>, Error> {
-    let (caller, mut input) = call.signed_in();
-    let token = input.optional_body().optional::<Secret<String>>("refresh_token");
-    let token = input.finish(|| token)?;
+    let (caller, input) = call.signed_in();
+    let token = input.read(other_token)?;
     tracing::info!(target: SECURITY, { user.id = %caller.id() }, "signed out");
     let mut write = auth.end(&caller.claims).await?;
     if let Some(other) = token.and_then(|token| auth.other_session(&caller, &token)) {

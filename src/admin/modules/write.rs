@@ -35,7 +35,7 @@ async fn refuse_unknown_roles(tx: &mut Tx, ids: &[RoleId]) -> Result<(), Error> 
     Err(Error::BadRequest(format!("Role IDs not found: [{}]", unknown.join(", ")).into()))
 }
 
-fn read_create(input: &mut Input) -> Valid<NewModule> {
+pub(super) fn read_create(input: &mut Input) -> Valid<NewModule> {
     let mut body = input.body();
     let name = body.required::<ModuleName>("name");
     let label = body.required::<Label>("label");
@@ -52,9 +52,8 @@ fn read_create(input: &mut Input) -> Valid<NewModule> {
 }
 
 pub(super) async fn create(State(state): State<Modules>, call: Call) -> Result<Written<ModuleView>, Error> {
-    let (caller, mut input) = call.permit("module:create")?;
-    let new = read_create(&mut input);
-    let new = input.finish(|| new)?;
+    let (caller, input) = call.permit("module:create")?;
+    let new = input.read(read_create)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     refuse_unknown_roles(write.tx(), &new.role_ids).await?;
@@ -69,7 +68,7 @@ async fn finish(mut write: Write, id: ModuleId) -> Result<Written<ModuleView>, E
     Ok(write.commit(view.counted()).await?.into())
 }
 
-fn read_update(input: &mut Input) -> Valid<(ModuleId, ModulePatch)> {
+pub(super) fn read_update(input: &mut Input) -> Valid<(ModuleId, ModulePatch)> {
     let id = input.path("module_id");
     let mut body = input.body();
     let name = body.unless_absent::<ModuleName>("name");
@@ -84,9 +83,8 @@ fn read_update(input: &mut Input) -> Valid<(ModuleId, ModulePatch)> {
 }
 
 pub(super) async fn update(State(state): State<Modules>, call: Call) -> Result<Written<ModuleView>, Error> {
-    let (caller, mut input) = call.permit("module:update")?;
-    let read = read_update(&mut input);
-    let (id, patch) = input.finish(|| read)?;
+    let (caller, input) = call.permit("module:update")?;
+    let (id, patch) = input.read(read_update)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_module(&mut write, id).await?;
     let current = existing(write.tx(), id).await?;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 
 use super::{Permissions, SYSTEM_STAYS, commit};
-use crate::admin::bulk::{Batch, MOST, Outcome};
+use crate::admin::bulk::{Batch, MOST, Outcome, switched};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::{Origin, Write, is_system_permission};
@@ -16,14 +17,17 @@ use crate::store::{changes::Change, permissions};
 
 type Known = BTreeMap<PermissionId, Permission>;
 
+pub(super) fn named(input: &mut Input) -> Valid<Vec<PermissionId>> {
+    input.body().field::<Vec<PermissionId>>("permission_ids").max_items(MOST).required()
+}
+
 /// Deletes permissions, also those that roles hold: these lose them.
 pub(super) async fn delete(
     State(state): State<Permissions>,
     call: Call,
 ) -> Result<Written<Outcome<PermissionId>>, Error> {
-    let (caller, mut input) = call.permit("permission:delete")?;
-    let ids = input.body().field::<Vec<PermissionId>>("permission_ids").max_items(MOST).required();
-    let ids = input.finish(|| ids)?;
+    let (caller, input) = call.permit("permission:delete")?;
+    let ids = input.read(named)?;
     let (mut write, mut batch, known) = known(&state, caller.origin(), ids).await?;
     batch.keep_sound("delete", |id| is_system(&known, *id).then_some("Permission cannot be deleted"))?;
     let now = write.now();
@@ -37,11 +41,8 @@ pub(super) async fn set_status(
     State(state): State<Permissions>,
     call: Call,
 ) -> Result<Written<Outcome<PermissionId>>, Error> {
-    let (caller, mut input) = call.permit("permission:update")?;
-    let mut body = input.body();
-    let ids = body.field::<Vec<PermissionId>>("ids").max_items(MOST).required();
-    let is_active = body.required::<bool>("is_active");
-    let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
+    let (caller, input) = call.permit("permission:update")?;
+    let (ids, is_active) = input.read(switched)?;
     let (mut write, mut batch, known) = known(&state, caller.origin(), ids).await?;
     batch.keep_sound("update", |id| (!is_active && is_system(&known, *id)).then_some(SYSTEM_STAYS))?;
     let now = write.now();

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,7 +23,7 @@ use crate::model::{EffectivePermission, MAX_INHERITANCE, RoleHead, RoleId, RoleI
 use crate::store::{Tx, changes::Change, hierarchy, roles};
 
 /// A role, and those that inherit from it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Branch {
     #[serde(flatten)]
     role: RoleHead,

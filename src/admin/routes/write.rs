@@ -90,9 +90,8 @@ async fn finish(mut write: Write, id: RouteId, before: Option<Before>) -> Result
 }
 
 pub(super) async fn create(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
-    let (caller, mut input) = call.permit("route:create")?;
-    let new = body::create(&mut input);
-    let new = input.finish(|| new)?;
+    let (caller, input) = call.permit("route:create")?;
+    let new = input.read(body::create)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     check_references(write.tx(), Some(new.module_id), &new.role_ids).await?;
@@ -110,9 +109,8 @@ pub(super) async fn create(State(state): State<Routes>, call: Call) -> Result<Wr
 }
 
 pub(super) async fn update(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
-    let (caller, mut input) = call.permit("route:update")?;
-    let read = body::update(&mut input);
-    let (id, patch) = input.finish(|| read)?;
+    let (caller, input) = call.permit("route:update")?;
+    let (id, patch) = input.read(body::update)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_route(&mut write, id).await?;
     let now = write.now();
