@@ -173,7 +173,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     // Where clients of the predecessor look for it.
     let mounted = mounted.route("/config", get(system::config).with_state(system));
     let limited = limit::Limited { gate, limits: parts.rate_limits.clone() };
-    mounted.layer(middleware::from_fn(conditional::tag)).layer(middleware::from_fn_with_state(limited, limit::count))
+    mounted.layer(middleware::from_fn_with_state(limited, limit::count)).layer(middleware::from_fn(conditional::tag))
 }
 
 /// Every operation below the API prefix, under the heading it is shown with.

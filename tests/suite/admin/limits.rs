@@ -28,6 +28,7 @@ fn standing(answer: &Answer) -> (u64, u64, u64) {
 fn limited(answer: Answer, detail: &str) -> u64 {
     let wait = answer.header("retry-after").unwrap_or_else(|| panic!("{}", answer.text)).parse().unwrap();
     assert_eq!(standing(&answer).2, 0);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
     refused(answer, 429, detail);
     wait
 }
