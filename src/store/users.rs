@@ -10,7 +10,7 @@ use super::{
     roles,
     sql::{Ids, Page, Search},
 };
-use crate::model::{Email, Expiry, NewUser, RoleId, Timestamp, User, UserId, UserPatch, Username};
+use crate::model::{Email, Expiry, NewUser, Profile, RoleId, Timestamp, User, UserId, UserPatch, Username};
 
 pub use super::assignments::{
     assign, assign_each, effective, granted, held, next_end, remove_ended, state, states, unassign, unassign_each,
@@ -45,7 +45,7 @@ pub const SORT_KEYS: &[SortKey] = &[
 ];
 
 const COLUMNS: &str = "users.id, users.username, users.email, users.is_active, users.created_at, users.updated_at,
-                       users.deleted_at";
+                       users.deleted_at, users.first_name, users.last_name, users.avatar";
 
 impl Filter {
     async fn list(&self, tx: &mut Tx, now: Timestamp) -> Result<List> {
@@ -118,6 +118,8 @@ struct Row {
     created_at: Timestamp,
     updated_at: Option<Timestamp>,
     deleted_at: Option<Timestamp>,
+    #[sqlx(flatten)]
+    profile: Profile,
 }
 
 /// Stores a user with the assignments; ids of no role are ignored.
@@ -151,7 +153,8 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
 pub async fn get(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<Option<User>> {
     let row = tx
         .query(
-            "SELECT id, username, email, is_active, created_at, updated_at, deleted_at FROM users
+            "SELECT id, username, email, is_active, created_at, updated_at, deleted_at, first_name,
+                    last_name, avatar FROM users
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -262,9 +265,9 @@ async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<U
     for (user, role) in assigned {
         of_user.entry(user).or_default().extend(roles.get(&role).cloned());
     }
-    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at }| {
+    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at, profile }| {
         let roles = of_user.remove(&id).unwrap_or_default();
-        User { id, username, email, is_active, created_at, updated_at, roles, deleted_at }
+        User { id, username, email, is_active, created_at, updated_at, roles, profile, deleted_at }
     };
     Ok(rows.into_iter().map(user).collect())
 }
@@ -282,7 +285,9 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
              SET username = COALESCE($2, username), email = COALESCE($3, email),
                  email_lower = COALESCE($4, email_lower), password_hash = COALESCE($5, password_hash),
                  token_epoch = token_epoch + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END,
-                 is_active = COALESCE($6, is_active), updated_at = $7
+                 is_active = COALESCE($6, is_active), updated_at = $7,
+                 first_name = NULLIF(COALESCE($8, first_name), ''),
+                 last_name = NULLIF(COALESCE($9, last_name), ''), avatar = NULLIF(COALESCE($10, avatar), '')
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -292,6 +297,9 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
         .bind(patch.password_hash.as_ref().map(|hash| hash.expose().clone()))
         .bind(patch.is_active)
         .bind(now)
+        .bind(patch.profile.first_name.clone())
+        .bind(patch.profile.last_name.clone())
+        .bind(patch.profile.avatar.clone())
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {
