@@ -7,6 +7,7 @@ mod auth;
 mod bulk;
 mod client;
 mod conditional;
+mod docs;
 mod endpoints;
 pub(crate) mod error;
 mod forest;
@@ -14,6 +15,7 @@ mod gate;
 mod health;
 pub(crate) mod input;
 mod modules;
+mod openapi;
 pub(crate) mod page;
 mod permissions;
 mod places;
@@ -75,6 +77,8 @@ pub struct Parts {
     pub about: About,
     /// Whether the process is draining.
     pub lifecycle: Lifecycle,
+    /// Whether the OpenAPI document and its pages are served.
+    pub docs: bool,
     /// Directories whose state health tells.
     pub places: Places,
     /// The process's logs.
@@ -96,7 +100,10 @@ pub struct Limits {
 
 /// The router of the admin service; `prefix` stands before every endpoint of the API.
 pub fn router(parts: Parts, prefix: &str) -> Router {
-    let router = api(&parts, prefix);
+    let mut router = api(&parts, prefix);
+    if parts.docs {
+        router = router.merge(docs::router(&parts.about.name, prefix));
+    }
     let health = health::Health {
         control: parts.control.clone(),
         about: parts.about,
@@ -170,13 +177,14 @@ pub fn operation_list() -> Vec<(Method, &'static str, Access)> {
     operations().map(|operation| (operation.method, operation.path, operation.access)).collect()
 }
 
-/// The paths that the gateway serves too: every endpoint below `prefix`, and `/health`.
+/// The paths that the gateway serves too: every endpoint below `prefix`, `/health`, and if there are `docs`, these.
 ///
 /// # Panics
 /// When an endpoint's path is no template, which the tests rule out.
-pub fn mounted_paths(prefix: &str) -> Vec<Arc<MountedPath>> {
+pub fn mounted_paths(prefix: &str, docs: bool) -> Vec<Arc<MountedPath>> {
     let mut paths = BTreeSet::from(["/health".to_owned()]);
     paths.extend(operations().flat_map(|operation| endpoints::spellings(prefix, operation.path)));
+    paths.extend(docs.then(docs::paths).into_iter().flatten());
     let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");
     paths.into_iter().map(|path| Arc::new(MountedPath { template: template(path) })).collect()
 }
