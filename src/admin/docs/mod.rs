@@ -32,9 +32,10 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SWAGGER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `ReDoc` makes style elements, which are empty (that is what the hash is of) and filled by script.
+/// `ReDoc` makes style elements: one of a fixed text, and others that are empty and filled by script. The hashes are theirs.
 const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; \
-     style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; img-src 'self' data:; \
+     style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
+     'sha256-DLDPR1ic47WIdK2WyeLkblb/tm2mQH+Jt/NNhZWu1k0='; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Where it would fetch a picture from the internet.

@@ -16,7 +16,7 @@ const SCHEMAS: &str = "/components/schemas";
 
 /// The document of a service of this name, whose API is below `prefix`.
 pub(super) fn document(name: &str, prefix: &str, operations: impl Iterator<Item = Operation>) -> Value {
-    let settings = SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = SCHEMAS.into());
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.definitions_path = SCHEMAS.into());
     let mut generator = settings.into_generator();
     let (mut paths, mut tags) = (Map::new(), Vec::new());
     for operation in operations {
@@ -114,8 +114,8 @@ fn parameters(operation: &Operation, sketch: &Sketch) -> Vec<Value> {
         });
         json!({ "name": name, "in": "path", "required": true, "schema": schema })
     });
-    let required =
-        |name: &String| sketch.query["required"].as_array().is_some_and(|names| names.contains(&json!(name)));
+    let required = sketch.query.get("required").and_then(Value::as_array);
+    let required = |name: &String| required.is_some_and(|names| names.contains(&json!(name)));
     let in_query = sketch.query.get("properties").and_then(Value::as_object).into_iter().flatten().map(
         |(name, schema)| json!({ "name": name, "in": "query", "required": required(name), "schema": not_null(schema) }),
     );
