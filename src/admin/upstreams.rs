@@ -218,7 +218,7 @@ async fn create(State(state): State<Upstreams>, call: Call) -> Result<Written<Up
 }
 
 async fn changed(mut write: Write, id: UpstreamId) -> Result<Written<Upstream>, Error> {
-    write.touch(Change::Rules);
+    write.touch(Change::Upstream(id));
     let upstream = existing(write.tx(), id).await?;
     record::after_upstream(&mut write, id).await?;
     Ok(write.commit(upstream).await?.into())
@@ -279,7 +279,7 @@ async fn delete(State(state): State<Upstreams>, call: Call) -> Result<Written<Me
     let upstream = existing(write.tx(), id).await?;
     refuse_if_used(write.tx(), &upstream).await?;
     upstreams::delete(write.tx(), id, now).await?;
-    write.touch(Change::Rules);
+    write.touch(Change::Upstream(id));
     write.gone(record::UPSTREAM, id.0);
     Ok(write.commit(Message::new("Upstream deleted successfully")).await?.into())
 }

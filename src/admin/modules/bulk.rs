@@ -36,7 +36,7 @@ pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<W
     let occupied = modules::occupied(write.tx(), batch.ids()).await?;
     batch.keep_sound("delete", |id| occupied.contains(id).then_some(OCCUPIED))?;
     modules::delete_many(write.tx(), batch.ids(), now).await?;
-    write.touch(Change::Rules);
+    write.touch_all(batch.ids().iter().copied().map(Change::Module));
     record::many(&mut write, record::MODULE, batch.ids().iter().map(|id| id.0), None)?;
     Ok(write.commit(batch.done("deleted")).await?.into())
 }
@@ -47,7 +47,7 @@ pub(super) async fn set_status(State(state): State<Modules>, call: Call) -> Resu
     let (mut write, batch) = known(&state, caller.origin(), ids).await?;
     let now = write.now();
     if modules::set_active(write.tx(), batch.ids(), is_active, now).await? > 0 {
-        write.touch(Change::Rules);
+        write.touch_all(batch.ids().iter().copied().map(Change::Module));
     }
     let set = Some(&("is_active", is_active.into()));
     record::many(&mut write, record::MODULE, batch.ids().iter().map(|id| id.0), set)?;

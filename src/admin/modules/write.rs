@@ -58,7 +58,7 @@ pub(super) async fn create(State(state): State<Modules>, call: Call) -> Result<W
     let now = write.now();
     refuse_unknown_roles(write.tx(), &new.role_ids).await?;
     let id = modules::insert(write.tx(), &new, now).await.map_err(|error| Error::taken(error, exists(&new.name)))?;
-    write.touch(Change::Rules);
+    write.touch(Change::Module(id));
     finish(write, id).await
 }
 
@@ -107,7 +107,7 @@ async fn change(mut write: Write, current: &Module, patch: &ModulePatch) -> Resu
     let updated = modules::update(write.tx(), current.id, patch, now).await;
     updated.map_err(|error| Error::taken(error, patch.name.as_ref().map(exists).unwrap_or_default()))?;
     if existing(write.tx(), current.id).await?.differs_in_rules(current) {
-        write.touch(Change::Rules);
+        write.touch(Change::Module(current.id));
     }
     finish(write, current.id).await
 }
@@ -124,7 +124,7 @@ pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<W
         return Err(Error::BadRequest(super::bulk::OCCUPIED.into()));
     }
     modules::delete(write.tx(), id, now).await?;
-    write.touch(Change::Rules);
+    write.touch(Change::Module(id));
     write.gone(record::MODULE, id.0);
     Ok(write.commit(Message::new("Module deleted successfully")).await?.into())
 }
@@ -140,6 +140,6 @@ pub(super) async fn restore(State(state): State<Modules>, call: Call) -> Result<
     }
     let name = modules::deleted_name(write.tx(), id).await?.ok_or_else(not_found)?;
     modules::restore(write.tx(), id, now).await.map_err(|error| Error::taken(error, exists(&name)))?;
-    write.touch(Change::Rules);
+    write.touch(Change::Module(id));
     finish(write, id).await
 }

@@ -13,7 +13,7 @@ use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::{Origin, Write, is_system_permission};
 use crate::model::{Permission, PermissionId};
-use crate::store::permissions;
+use crate::store::{changes::Change, permissions};
 
 type Known = BTreeMap<PermissionId, Permission>;
 
@@ -33,6 +33,7 @@ pub(super) async fn delete(
     let now = write.now();
     permissions::delete_all(write.tx(), batch.ids(), now).await?;
     record::many(&mut write, record::PERMISSION, batch.ids().iter().map(|id| id.0), None)?;
+    write.touch_all(batch.ids().iter().copied().map(Change::Permission));
     commit(write, batch.done("deleted")).await
 }
 
@@ -52,8 +53,10 @@ pub(super) async fn set_status(
         batch.ids().iter().map(|id| id.0),
         Some(&("is_active", is_active.into())),
     )?;
-    let outcome = batch.done("updated");
-    if changes > 0 { commit(write, outcome).await } else { Ok(write.commit(outcome).await?.into()) }
+    if changes > 0 {
+        write.touch_all(batch.ids().iter().copied().map(Change::Permission));
+    }
+    commit(write, batch.done("updated")).await
 }
 
 fn is_system(known: &Known, id: PermissionId) -> bool {

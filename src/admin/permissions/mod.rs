@@ -106,14 +106,19 @@ fn taken(error: store::Error) -> Error {
 
 /// Commits a change to permissions. A verb goes away with the last permission that names it, and a hand-written policy
 /// that uses the verb is then no longer valid.
-async fn commit<T>(mut write: Write, value: T) -> Result<Written<T>, Error> {
-    write.touch(Change::Rules);
+async fn commit<T>(write: Write, value: T) -> Result<Written<T>, Error> {
     match write.commit(value).await {
         Err(control::Error::Rejected(CompileError::Policy { policy, .. })) => {
             Err(Error::BadRequest(format!("Policy '{policy}' uses this permission's verb").into()))
         }
         outcome => Ok(outcome?.into()),
     }
+}
+
+async fn changed(mut write: Write, permission: Permission) -> Result<Written<Permission>, Error> {
+    write.touch(Change::Permission(permission.id));
+    record::after_permission(&mut write, permission.id).await?;
+    commit(write, permission).await
 }
 
 /// The super role holds every permission, from its first moment on.
@@ -181,8 +186,7 @@ async fn create(State(state): State<Permissions>, call: Call) -> Result<Written<
     let id = permissions::insert(write.tx(), &new, now).await.map_err(taken)?;
     grant_to_super_role(write.tx(), id, now).await?;
     let permission = existing(write.tx(), id).await?;
-    record::after_permission(&mut write, id).await?;
-    commit(write, permission).await
+    changed(write, permission).await
 }
 
 fn changes(input: &mut Input) -> Valid<(PermissionId, PermissionPatch)> {
@@ -209,8 +213,7 @@ async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<
     }
     permissions::update(write.tx(), id, &patch, now).await.map_err(taken)?;
     let permission = existing(write.tx(), id).await?;
-    record::after_permission(&mut write, id).await?;
-    commit(write, permission).await
+    changed(write, permission).await
 }
 
 async fn toggle_status(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
@@ -226,8 +229,7 @@ async fn toggle_status(State(state): State<Permissions>, call: Call) -> Result<W
     }
     permissions::activate(write.tx(), &[id], !current.is_active, now).await?;
     let permission = existing(write.tx(), id).await?;
-    record::after_permission(&mut write, id).await?;
-    commit(write, permission).await
+    changed(write, permission).await
 }
 
 async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<Message>, Error> {
@@ -247,6 +249,7 @@ async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<
     }
     permissions::delete(write.tx(), id, now).await?;
     write.gone(record::PERMISSION, id.0);
+    write.touch(Change::Permission(id));
     commit(write, Message::new("Permission deleted successfully")).await
 }
 
@@ -262,6 +265,5 @@ async fn restore(State(state): State<Permissions>, call: Call) -> Result<Written
         return Err(Error::BadRequest("Permission is not deleted".into()));
     }
     grant_to_super_role(write.tx(), id, now).await?;
-    record::after_permission(&mut write, id).await?;
-    commit(write, permission).await
+    changed(write, permission).await
 }

@@ -33,7 +33,7 @@ pub(super) async fn delete(State(state): State<Roles>, call: Call) -> Result<Wri
         flaw.or_else(|| assigned.contains(id).then_some("Cannot delete role that is assigned to users"))
     })?;
     roles::delete_all(write.tx(), batch.ids(), now).await?;
-    write.touch(Change::Rules);
+    write.touch_all(batch.ids().iter().copied().map(Change::Role));
     record::many(&mut write, record::ROLE, batch.ids().iter().map(|id| id.0), None)?;
     Ok(write.commit(batch.done("deleted")).await?.into())
 }
@@ -48,7 +48,7 @@ pub(super) async fn set_status(State(state): State<Roles>, call: Call) -> Result
     })?;
     let now = write.now();
     if roles::activate(write.tx(), batch.ids(), is_active, now).await? > 0 {
-        write.touch(Change::Rules);
+        write.touch_all(batch.ids().iter().copied().map(Change::Role));
     }
     record::many(&mut write, record::ROLE, batch.ids().iter().map(|id| id.0), Some(&("is_active", is_active.into())))?;
     Ok(write.commit(batch.done("updated")).await?.into())

@@ -63,7 +63,7 @@ pub(super) async fn grant(State(state): State<Roles>, call: Call) -> Result<Writ
     let (mut write, role, permission) = pair(&state, call).await?;
     let now = write.now();
     if roles::grant(write.tx(), role.id, permission.id, now).await? {
-        write.touch(Change::Rules);
+        write.touch(Change::Role(role.id));
     }
     let message = format!("Permission {} added to role {}", permission.id, role.id);
     record::after_role(&mut write, role.id).await?;
@@ -74,7 +74,7 @@ pub(super) async fn revoke(State(state): State<Roles>, call: Call) -> Result<Wri
     let (mut write, role, permission) = pair(&state, call).await?;
     refuse_to_weaken(&role)?;
     if roles::revoke(write.tx(), role.id, permission.id).await? {
-        write.touch(Change::Rules);
+        write.touch(Change::Role(role.id));
     }
     let message = format!("Permission {} removed from role {}", permission.id, role.id);
     record::after_role(&mut write, role.id).await?;

@@ -60,7 +60,7 @@ pub(super) async fn inherit(State(state): State<Roles>, call: Call) -> Result<Wr
     if roles::inherit(write.tx(), role, parent).await? {
         refuse_tangle(write.tx(), role).await?;
         record::many(&mut write, record::ROLE, [role.0], Some(&("parent_added", json!(parent))))?;
-        write.touch(Change::Rules);
+        write.touch(Change::Role(role));
     }
     Ok(write.commit(Message::new(format!("Parent role {parent} added to role {role}"))).await?.into())
 }
@@ -69,7 +69,7 @@ pub(super) async fn disinherit(State(state): State<Roles>, call: Call) -> Result
     let (mut write, role, parent) = pair(&state, call).await?;
     if roles::disinherit(write.tx(), role, parent).await? {
         record::many(&mut write, record::ROLE, [role.0], Some(&("parent_removed", json!(parent))))?;
-        write.touch(Change::Rules);
+        write.touch(Change::Role(role));
     }
     Ok(write.commit(Message::new(format!("Parent role {parent} removed from role {role}"))).await?.into())
 }

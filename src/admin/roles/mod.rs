@@ -190,7 +190,7 @@ async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
 }
 
 async fn changed(mut write: Write, id: RoleId) -> Result<Written<Role>, Error> {
-    write.touch(Change::Rules);
+    write.touch(Change::Role(id));
     let role = existing(write.tx(), id).await?;
     record::after_role(&mut write, id).await?;
     Ok(write.commit(role).await?.into())
@@ -251,7 +251,7 @@ async fn delete(State(state): State<Roles>, call: Call) -> Result<Written<Messag
         return Err(Error::BadRequest("Cannot delete role that is assigned to users".into()));
     }
     roles::delete(write.tx(), id, now).await?;
-    write.touch(Change::Rules);
+    write.touch(Change::Role(id));
     write.gone(record::ROLE, id.0);
     Ok(write.commit(Message::new(format!("Role {id} deleted successfully"))).await?.into())
 }

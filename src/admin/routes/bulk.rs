@@ -64,7 +64,7 @@ pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Wr
     batch.keep_sound("delete", |id| Some(has_children(found.get(id)?, *kept.get(id)?)))?;
     routes::delete_many(write.tx(), batch.ids(), now).await?;
     if batch.ids().iter().filter_map(|id| found.get(id)).any(Route::is_in_rules) {
-        write.touch(Change::Rules);
+        write.touch_all(batch.ids().iter().copied().map(Change::Route));
     }
     record::many(&mut write, record::ROUTE, batch.ids().iter().map(|id| id.0), None)?;
     Ok(write.commit(batch.done("deleted")).await?.into())
@@ -77,7 +77,7 @@ pub(super) async fn set_status(State(state): State<Routes>, call: Call) -> Resul
     let now = write.now();
     routes::set_active(write.tx(), batch.ids(), is_active, now).await?;
     if found.values().any(|route| route.is_in_rules() && route.is_active != is_active) {
-        write.touch(Change::Rules);
+        write.touch_all(batch.ids().iter().copied().map(Change::Route));
     }
     let set = Some(&("is_active", is_active.into()));
     record::many(&mut write, record::ROUTE, batch.ids().iter().map(|id| id.0), set)?;

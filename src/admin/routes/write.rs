@@ -82,7 +82,7 @@ async fn finish(mut write: Write, id: RouteId, before: Option<Before>) -> Result
         Some(before) => route.is_in_rules() && routes::roles(write.tx(), id).await? != before.roles,
     };
     if differs {
-        write.touch(Change::Rules);
+        write.touch(Change::Route(id));
     }
     let view = RouteView::load(write.tx(), id).await?.ok_or_else(|| not_found(id))?;
     record::after_route(&mut write, id).await?;
@@ -177,7 +177,7 @@ pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Wr
     }
     routes::delete(write.tx(), id, now).await?;
     if route.is_in_rules() {
-        write.touch(Change::Rules);
+        write.touch(Change::Route(id));
     }
     write.gone(record::ROUTE, id.0);
     Ok(write.commit(Message::new(format!("Route '{}' deleted successfully", route.route))).await?.into())
@@ -220,7 +220,7 @@ pub(super) async fn bind(State(state): State<Routes>, call: Call) -> Result<Writ
     record::before_route(&mut write, id).await?;
     let route = find_both(write.tx(), id, role).await?;
     if routes::bind(write.tx(), id, role).await? && route.is_in_rules() {
-        write.touch(Change::Rules);
+        write.touch(Change::Route(id));
     }
     record::after_route(&mut write, id).await?;
     Ok(write.commit(Message::new("Role assigned to route successfully")).await?.into())
@@ -233,7 +233,7 @@ pub(super) async fn unbind(State(state): State<Routes>, call: Call) -> Result<Wr
     record::before_route(&mut write, id).await?;
     let route = find_both(write.tx(), id, role).await?;
     if routes::unbind(write.tx(), id, role).await? && route.is_in_rules() {
-        write.touch(Change::Rules);
+        write.touch(Change::Route(id));
     }
     record::after_route(&mut write, id).await?;
     Ok(write.commit(Message::new("Role removed from route successfully")).await?.into())

@@ -1,5 +1,5 @@
 use cedargate::{
-    model::{UserId, rules::Revisions},
+    model::{ModuleId, PermissionId, RoleId, RouteId, UpstreamId, UserId, rules::Revisions},
     store::{
         Error,
         changes::{self, Change},
@@ -35,6 +35,29 @@ on_both!(the_feed_is_in_order, |backend| async move {
 
     let mut tx = db.read().await.unwrap();
     assert_eq!(changes::current(&mut tx).await.unwrap(), Revisions { revision: 1, policy_revision: 1 });
+});
+
+on_both!(every_change_comes_back_as_it_was_told, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let all = [
+        Change::Rules,
+        Change::Role(RoleId(1)),
+        Change::Permission(PermissionId(2)),
+        Change::Module(ModuleId(3)),
+        Change::Route(RouteId(4)),
+        Change::Upstream(UpstreamId(5)),
+    ];
+    for change in &all {
+        assert!(change.is_of_rules());
+        changes::append(&mut tx, 1, change, at(0)).await.unwrap();
+    }
+    // A part that only a newer release knows.
+    let insert = "INSERT INTO changes (revision, kind, entity_id, key, at) VALUES (2, 'rules', 6, 'tenant', $1)";
+    tx.query(insert).bind(at(0)).execute().await.unwrap();
+    let told = all.into_iter().map(|change| (1, change)).chain([(2, Change::Rules)]);
+    assert_eq!(changes::since(&mut tx, 0).await.unwrap(), told.collect::<Vec<_>>());
+    assert!(!Change::User(UserId(1)).is_of_rules());
 });
 
 on_both!(an_incomplete_change_is_an_error, |backend| async move {
