@@ -9,6 +9,7 @@ mod browser;
 mod bulk;
 mod client;
 mod conditional;
+mod docs;
 mod endpoints;
 pub(crate) mod error;
 mod forest;
@@ -17,6 +18,7 @@ mod health;
 pub(crate) mod input;
 mod limit;
 mod modules;
+mod openapi;
 pub(crate) mod page;
 mod permissions;
 mod places;
@@ -89,6 +91,8 @@ pub struct Parts {
     pub about: About,
     /// Whether the process is draining.
     pub lifecycle: Lifecycle,
+    /// Whether the OpenAPI document and its pages are served.
+    pub docs: bool,
     /// Directories whose state health tells.
     pub places: Places,
     /// The process's logs.
@@ -113,6 +117,9 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
     let mut router = api(&parts, prefix);
     if parts.shows_metrics {
         router = router.merge(metrics_router(Arc::clone(&parts.metrics)));
+    }
+    if parts.docs {
+        router = router.merge(docs::router(&parts.about.name, prefix));
     }
     let health = health::Health {
         control: parts.control.clone(),
@@ -196,13 +203,14 @@ pub fn operation_list() -> Vec<(Method, &'static str, Access)> {
     operations().map(|operation| (operation.method, operation.path, operation.access)).collect()
 }
 
-/// The paths that the gateway serves too: every endpoint below `prefix`, and `/health`.
+/// The paths that the gateway serves too: every endpoint below `prefix`, `/health`, and if there are `docs`, these.
 ///
 /// # Panics
 /// When an endpoint's path is no template, which the tests rule out.
-pub fn mounted_paths(prefix: &str) -> Vec<Arc<MountedPath>> {
+pub fn mounted_paths(prefix: &str, docs: bool) -> Vec<Arc<MountedPath>> {
     let mut paths = BTreeSet::from(["/health".to_owned()]);
     paths.extend(operations().flat_map(|operation| endpoints::spellings(prefix, operation.path)));
+    paths.extend(docs.then(docs::paths).into_iter().flatten());
     let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");
     paths.into_iter().map(|path| Arc::new(MountedPath { template: template(path) })).collect()
 }

@@ -22,6 +22,7 @@ const fn read(name: &'static str, key: &'static str, reading: fn(&str) -> String
 pub(super) static ALIASES: &[Alias] = &[
     same("CEDARGATE_BOOTSTRAP_PASSWORD", "auth.bootstrap_password"),
     same("API_PREFIX", "admin.api_prefix"),
+    same("DOCS_ENABLED", "docs.enabled"),
     same("METRICS_ENABLED", "metrics.enabled"),
     same("DATABASE_URL", "database.url"),
     same("DATABASE_POOL_SIZE", "database.pool_size"),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
-    AccessLog, Activity, Admin, Allowance, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat,
-    Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Auth, Cors, Database, Docs, Environment, Gateway, Log,
+    LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};
@@ -48,6 +48,7 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
         data_dir: sources.data_dir.clone(),
         gateway: gateway(values)?,
         admin: admin(values)?,
+        docs: Docs { enabled: values.switch("docs.enabled") },
         metrics: Metrics { enabled: values.switch("metrics.enabled"), listen: values.address("metrics.listen")? },
         database: Database {
             url: values.secret("database.url"),

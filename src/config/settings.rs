@@ -17,6 +17,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// The admin service.
     pub admin: Admin,
+    /// `/docs`, `/redoc` and `/openapi.json`.
+    pub docs: Docs,
     /// `/metrics`.
     pub metrics: Metrics,
     /// The store.
@@ -97,6 +99,13 @@ pub struct Admin {
     pub missing_credentials_status: ::http::StatusCode,
     /// A request that takes longer is given up.
     pub request_timeout: Duration,
+}
+
+/// `/docs`, `/redoc` and `/openapi.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Docs {
+    /// Whether they are served.
+    pub enabled: bool,
 }
 
 /// `/metrics`.

@@ -37,6 +37,7 @@ pub(super) static KEYS: &[Key] = &[
     key("admin.max_body_bytes", Number(1_024, 1 << 30), "1048576"),
     key("admin.missing_credentials_status", Choice(&["401", "403"]), "401"),
     key("admin.request_timeout_ms", Number(100, 10 * MINUTE_MS), "30000"),
+    key("docs.enabled", Switch, "true"),
     key("metrics.enabled", Switch, "true"),
     key("metrics.listen", OptionalAddress, ""),
     key("database.url", Url, ""),

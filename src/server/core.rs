@@ -64,6 +64,7 @@ impl Core<'_> {
             },
             lifecycle: self.lifecycle.clone(),
             logs: self.logs.clone(),
+            docs: settings.docs.enabled,
             places: admin::Places { policies: settings.policy.dir.clone(), data: settings.data_dir.clone() },
             mount_secret: self.mount_secret.clone(),
             limits: admin::Limits {

@@ -149,6 +149,7 @@ impl Auth {
 
 /// What a user is, and may do by grants.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "UserPermissions")]
 pub(super) struct Rights {
     user_id: UserId,
     username: Username,
@@ -167,6 +168,7 @@ pub(super) async fn permissions(State(auth): State<Auth>, call: Call) -> Result<
 
 /// Whose token it is.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "VerifiedToken")]
 pub(super) struct Verified {
     valid: bool,
     user_id: UserId,
@@ -182,6 +184,7 @@ pub(super) async fn verify_token(call: Call) -> Json<Verified> {
 
 /// What the engine says about a permission.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CheckedPermission")]
 pub(super) struct Checked {
     allowed: bool,
     permission: PermissionName,

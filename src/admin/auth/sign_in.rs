@@ -33,6 +33,7 @@ use crate::telemetry::logs::SECURITY;
 
 /// An access token, and with a new session its refresh token.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Token")]
 pub(super) struct Pair {
     access_token: String,
     refresh_token: Option<String>,

@@ -54,6 +54,7 @@ impl From<Route> for Parts {
 
 /// A route of a list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RouteListItem")]
 pub(crate) struct RouteItem {
     id: RouteId,
     #[serde(flatten)]
@@ -91,6 +92,7 @@ impl From<RouteRow> for RouteItem {
 
 /// A whole route.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Route")]
 pub(crate) struct RouteView {
     #[serde(flatten)]
     fields: Fields,
