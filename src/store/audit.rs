@@ -8,8 +8,9 @@ use sqlx::types::Json;
 use super::{
     db::Tx,
     error::Result,
-    list::{Arg, Lead, List, Period, Plan, Sort, SortKey, Total},
+    list::{Lead, List, Period, Plan, Sort, SortKey, Total},
     sql::{Page, text},
+    statement::Arg,
 };
 use crate::model::{Timestamp, UserId};
 

@@ -33,6 +33,7 @@ pub mod routes;
 pub mod rules;
 pub mod sessions;
 mod sql;
+mod statement;
 pub mod upstreams;
 pub mod users;
 

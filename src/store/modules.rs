@@ -4,8 +4,9 @@ use super::{
     bindings::MODULES,
     db::Tx,
     error::Result,
-    list::{Arg, List, Period, Sort, SortKey, Total},
+    list::{List, Period, Sort, SortKey, Total},
     sql::{Ids, Page, Search, text},
+    statement::Arg,
 };
 use crate::model::{Module, ModuleId, ModuleName, ModulePatch, NewModule, RoleInfo, Timestamp};
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::{
     db::Tx,
     error::Result,
-    list::{Arg, List, Period, Plan, Sort, SortKey, Total},
+    list::{List, Period, Plan, Sort, SortKey, Total},
     sql::{Ids, Page, Search, text},
+    statement::Arg,
 };
 use crate::model::{Category, NewPermission, Permission, PermissionId, PermissionPatch, RoleId, Timestamp};
 

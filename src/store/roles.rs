@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     db::Tx,
     error::Result,
-    list::{Arg, List, Period, Plan, Sort, SortKey, Total},
+    list::{List, Period, Plan, Sort, SortKey, Total},
     sql::{Ids, Page, Search, text},
+    statement::Arg,
 };
 use crate::model::{
     NewRole, Permission, PermissionId, Role, RoleHead, RoleId, RoleInfo, RoleName, RolePatch, Timestamp, UserId,

@@ -6,8 +6,9 @@ use super::{
     bindings::ROUTES,
     db::Tx,
     error::Result,
-    list::{Arg, List, Period, Plan, Sort, SortKey, Total},
+    list::{List, Period, Plan, Sort, SortKey, Total},
     sql::{Ids, Page, Search, text},
+    statement::Arg,
 };
 use crate::model::{ModuleId, NewRoute, RoleId, RoleInfo, Route, RouteId, RoutePatch, Timestamp, UpstreamName};
 

@@ -5,8 +5,9 @@ use sqlx::types::Json;
 use super::{
     db::Tx,
     error::Result,
-    list::{Arg, List, Period, Sort, SortKey, Total},
+    list::{List, Period, Sort, SortKey, Total},
     sql::{Page, Search, text},
+    statement::Arg,
 };
 use crate::model::{NewUpstream, Timestamp, Upstream, UpstreamId, UpstreamPatch};
 

@@ -6,9 +6,10 @@ use super::{
     assignments,
     db::Tx,
     error::Result,
-    list::{Arg, Lead, List, MOST_COUNTED, Period, Plan, Sort, SortKey, Total},
+    list::{Lead, List, MOST_COUNTED, Period, Plan, Sort, SortKey, Total},
     roles,
     sql::{Ids, Page, Search},
+    statement::Arg,
 };
 use crate::model::{Email, Expiry, NewUser, Profile, RoleId, Timestamp, User, UserId, UserPatch, Username};
 
