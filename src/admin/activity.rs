@@ -1,9 +1,6 @@
 //! What users did with their accounts.
 
-use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::http::{HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
 
 use super::endpoints::Access::{Needs, SignedIn};
 use super::endpoints::Endpoints;
@@ -11,10 +8,10 @@ use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, Page, page};
-use super::reply::{Answer, Reply};
+use super::reply::Listed;
 use crate::control::Control;
 use crate::model::{Timestamp, UserId};
-use crate::store::{activity, activity::Activity, activity::Filter, users};
+use crate::store::{Total, activity, activity::Activity, activity::Filter, users};
 
 /// Longer than any action.
 const LONGEST: usize = 100;
@@ -48,40 +45,26 @@ fn wanted_of(input: &mut Input) -> Valid<(UserId, (Page, Filter))> {
     Some((id?, wanted?))
 }
 
-/// A part of a list, and in `X-Total-Count` the length of the whole.
-struct Listed(i64, Vec<Activity>);
-
-impl IntoResponse for Listed {
-    fn into_response(self) -> Response {
-        let total = [(HeaderName::from_static("x-total-count"), HeaderValue::from(self.0))];
-        (total, Json(self.1)).into_response()
-    }
-}
-
-impl Reply for Listed {
-    const ANSWER: Answer = <Json<Vec<Activity>>>::ANSWER;
-}
-
-async fn own(State(state): State<Activities>, call: Call) -> Result<Listed, Error> {
+async fn own(State(state): State<Activities>, call: Call) -> Result<Listed<Activity>, Error> {
     let (caller, input) = call.signed_in();
     let (page, filter) = input.read(wanted)?;
     state.list(caller.id(), page, &filter).await
 }
 
-async fn of_user(State(state): State<Activities>, call: Call) -> Result<Listed, Error> {
+async fn of_user(State(state): State<Activities>, call: Call) -> Result<Listed<Activity>, Error> {
     let (_, input) = call.permit("user:read")?;
     let (id, (page, filter)) = input.read(wanted_of)?;
     state.list(id, page, &filter).await
 }
 
 impl Activities {
-    async fn list(&self, user: UserId, page: Page, filter: &Filter) -> Result<Listed, Error> {
+    async fn list(&self, user: UserId, page: Page, filter: &Filter) -> Result<Listed<Activity>, Error> {
         let mut tx = self.control.read().await?;
         if users::existing(&mut tx, &[user]).await?.is_empty() {
             return Err(Error::NotFound("User not found".into()));
         }
         let total = activity::count(&mut tx, user, filter).await?;
-        let activities = activity::list(&mut tx, user, filter, page.into()).await?;
-        Ok(Listed(total, activities))
+        let rows = activity::list(&mut tx, user, filter, page.into()).await?;
+        Ok(Listed { rows, total: Total { count: total, is_capped: false } })
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
-    AccessLog, Activity, Admin, Allowance, App, Argon2, Auth, Cors, Database, Docs, Environment, Gateway, Log, LogFormat,
-    Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Auth, Cors, Database, Docs, Environment, Gateway, Log,
+    LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};

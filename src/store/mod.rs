@@ -22,6 +22,7 @@ mod credentials;
 mod db;
 mod error;
 pub mod hierarchy;
+mod list;
 pub mod migrate;
 pub mod modules;
 pub mod navigation;
@@ -37,4 +38,5 @@ pub mod users;
 
 pub use db::{Bell, Db, Kind, PoolSettings, PoolState, Query, Record, Tx, Value};
 pub use error::{Error, Result};
+pub use list::{MOST_COUNTED, Period, Plan, Sort, SortKey, Total};
 pub use sql::Page;

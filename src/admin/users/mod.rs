@@ -20,8 +20,8 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, Page, page, search};
-use super::reply::{Message, Written};
+use super::page::{Limits, Page, created, page, search, sort};
+use super::reply::{Listed, Message, Written};
 use crate::admin::record;
 use crate::control::{Control, Write};
 use crate::model::{Email, RoleId, Secret, Timestamp, User, UserId, UserPatch, Username, stored_role_name};
@@ -114,9 +114,11 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let is_active = input.query::<bool>("is_active").optional();
     let role = input.query::<String>("role").max_length(50).optional();
+    let (created, sort) = (created(input), sort(input, users::SORT_KEYS));
     let include_deleted = input.query::<bool>("include_deleted").or(false);
     let role = role?.filter(|name| !name.is_empty()).map(|name| stored_role_name(&name).to_owned());
-    Some(Filter { search: search?, is_active: is_active?, role, include_deleted: include_deleted? })
+    let (search, is_active, include_deleted) = (search?, is_active?, include_deleted?);
+    Some(Filter { search, is_active, role, created: created?, include_deleted, sort: sort? })
 }
 
 fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
@@ -139,12 +141,13 @@ async fn list(
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     uri: Uri,
     call: Call,
-) -> Result<Json<Vec<User>>, Error> {
+) -> Result<Listed<User>, Error> {
     let (caller, input) = call.permit("user:read")?;
     let (page, filter) = input.read(listing)?;
     may_see(&state.gate, &caller, &filter, (client, &uri))?;
     let mut tx = state.control.read().await?;
-    Ok(Json(users::list(&mut tx, &filter, page.into(), Timestamp::now()).await?))
+    let (rows, total) = users::counted(&mut tx, &filter, page.into(), Timestamp::now()).await?;
+    Ok(Listed { rows, total })
 }
 
 async fn count(

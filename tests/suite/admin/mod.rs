@@ -12,6 +12,7 @@ mod following;
 mod gateway_routes;
 mod hierarchy;
 mod limits;
+mod lists;
 mod modules;
 mod navigation;
 mod outage;
