@@ -8,6 +8,7 @@
 mod demo;
 mod feed;
 mod guard;
+pub mod import;
 mod load;
 mod origin;
 mod seed;

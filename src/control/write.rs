@@ -165,6 +165,11 @@ impl Write {
         self.ends_as(resource, id, value(after));
     }
 
+    /// Notes that the entity is new, where nothing was noted of it before: for many of them.
+    pub(super) fn appears(&mut self, resource: &'static str, id: i64, after: Value) {
+        self.records.push(Record { resource, id, before: Value::Null, after: Some(after) });
+    }
+
     /// Notes that the entity is no more.
     pub fn gone(&mut self, resource: &'static str, id: i64) {
         self.ends_as(resource, id, Value::Null);

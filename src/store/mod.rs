@@ -25,12 +25,14 @@ pub mod migrate;
 pub mod modules;
 pub mod navigation;
 pub mod permissions;
+pub mod predecessor;
 pub mod revocations;
 pub mod roles;
 pub mod routes;
 pub mod rules;
 pub mod sessions;
 mod sql;
+pub mod takeover;
 pub mod upstreams;
 pub mod users;
 
