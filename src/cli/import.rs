@@ -74,7 +74,9 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
     }
     if report.forbids() {
         let (refused, conflicts) = (report.refused.total, report.conflicts.total);
-        bail!("nothing is taken over: {refused} faults in the template's data, {conflicts} conflicts with what is here");
+        bail!(
+            "nothing is taken over: {refused} faults in the template's data, {conflicts} conflicts with what is here"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
-    Category, Email, Host, Icon, Label, ModuleId, ModuleName, PathTemplate, PermissionId, PermissionName, RoleId, RoleName,
-    RouteId, Secret, Timestamp, UserId, Username,
+    Category, Email, Host, Icon, Label, ModuleId, ModuleName, PathTemplate, PermissionId, PermissionName, RoleId,
+    RoleName, RouteId, Secret, Timestamp, UserId, Username,
 };
 
 /// A user; serialised without what is secret or of no consequence.

@@ -91,8 +91,7 @@ pub async fn present(tx: &mut Tx) -> Result<Present> {
     let permissions = known(permissions.fetch_all::<PermissionRow>().await?);
     let roles = tx.query("SELECT id, name, description, is_system_role, deleted_at FROM roles");
     let roles = known(roles.fetch_all::<RoleRow>().await?);
-    let users =
-        tx.query("SELECT id, username, email, is_active, password_hash, created_at, deleted_at FROM users");
+    let users = tx.query("SELECT id, username, email, is_active, password_hash, created_at, deleted_at FROM users");
     let users = known(users.fetch_all::<UserRow>().await?);
     let modules = tx.query(
         "SELECT id, name, label, icon, route, priority, is_active, created_at, updated_at, deleted_at FROM modules",

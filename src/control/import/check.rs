@@ -26,6 +26,9 @@ pub(super) fn check(found: predecessor::Installation, report: &mut Report) -> In
         routes: each(found.routes, report, route),
         ..Installation::default()
     };
+    if !checked.roles.iter().any(|role| role.name.as_str() == SUPER_ROLE) {
+        report.refused.add(|| format!("there is no role {SUPER_ROLE}: the template makes it at its first start"));
+    }
     refuse_namesakes(&checked.permissions, report);
     refuse_namesakes(&checked.roles, report);
     refuse_namesakes(&checked.users, report);
@@ -240,9 +243,7 @@ fn refuse_namesakes<T: Kind>(rows: &[T], report: &mut Report) {
     for row in rows {
         for (field, value) in row.keys() {
             if let Some(other) = first.get(&(field, value.clone())) {
-                report.refused.add(|| {
-                    format!("{} has the {field} {} of {}", title(row), shown(&value), title(*other))
-                });
+                report.refused.add(|| format!("{} has the {field} {} of {}", title(row), shown(&value), title(*other)));
             } else {
                 first.insert((field, value), row);
             }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use serde_json::Value;
+
 use super::{
     kinds::{Kind, fields, title},
     report::{Report, shown},
 };
 use crate::{
-    model::{ModuleId, PermissionId, RoleId, RouteId, UserId, takeover::Installation},
+    model::{ModuleId, PermissionId, RoleId, RouteId, SUPER_ROLE, UserId, takeover::Installation},
     store::takeover::{Known, Present},
 };
 
@@ -46,8 +48,13 @@ pub(super) fn plan(wanted: &Installation, present: &Present, report: &mut Report
         ..Installation::default()
     };
     let (links, known) = (&wanted.links, &present.links);
+    let mut grants = links.grants.clone();
+    // The super role holds every permission, those too that were made while it did not.
+    if let Some(role) = wanted.roles.iter().find(|role| role.name.as_str() == SUPER_ROLE) {
+        grants.extend(new.permissions.iter().map(|permission| (role.id, permission.id)));
+    }
     let plan = Plan {
-        grants: missing(&links.grants, &known.grants),
+        grants: missing(&grants, &known.grants),
         assignments: missing(&links.assignments, &known.assignments),
         of_modules: missing(&links.of_modules, &known.of_modules),
         of_routes: missing(&links.of_routes, &known.of_routes),
@@ -91,17 +98,24 @@ fn compare<T: Kind + Clone>(wanted: &[T], known: &[Known<T>], report: &mut Repor
 /// In what a row differs from the one of its id here.
 fn difference<T: Kind>(row: &T, known: &T) -> Option<String> {
     let (there, here) = (fields(row), fields(known));
-    let differs = |(field, value): (&String, &serde_json::Value)| {
+    let differs = |(field, value): (&String, &Value)| {
         let kept = here.get(field).filter(|kept| *kept != value)?;
-        Some(format!("{field} is {} there and {} here", shown(&value.to_string()), shown(&kept.to_string())))
+        Some(format!("{field} is {} there and {} here", printed(value), printed(kept)))
     };
     let secretly = row.differs_secretly(known).map(|field| format!("another {field} is set here"));
     let all: Vec<String> = there.iter().filter_map(differs).chain(secretly).collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
 
+fn printed(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), shown)
+}
+
 /// The pairs that are wanted and not known.
-pub(super) fn missing<A: Copy + Ord, B: Copy + Ord>(wanted: &BTreeSet<(A, B)>, known: &BTreeSet<(A, B)>) -> Missing<A, B> {
+pub(super) fn missing<A: Copy + Ord, B: Copy + Ord>(
+    wanted: &BTreeSet<(A, B)>,
+    known: &BTreeSet<(A, B)>,
+) -> Missing<A, B> {
     let mut missing = Missing::new();
     for (owner, other) in wanted.difference(known) {
         missing.entry(*owner).or_insert_with(Vec::new).push(*other);
