@@ -7,9 +7,10 @@ use axum::routing::get;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
+use super::input::{Input, Valid};
 use super::page::{Limits, page};
 use crate::control::Control;
-use crate::model::UserId;
+use crate::model::{Timestamp, UserId};
 use crate::store::{audit, audit::AuditRecord, audit::Filter};
 
 /// As long as any kind, id or action.
@@ -23,23 +24,37 @@ pub(super) struct Audit {
 }
 
 pub(super) fn endpoints() -> Endpoints<Audit> {
-    Endpoints::new().at("/audit-logs/", get(list)).at("/audit-logs/{record_id}", get(one))
+    Endpoints::new()
+        .at("/audit-logs/", get(list))
+        .at("/audit-logs/count", get(count))
+        .at("/audit-logs/{record_id}", get(one))
 }
 
-async fn list(State(state): State<Audit>, call: Call) -> Result<Json<Vec<AuditRecord>>, Error> {
-    let (_, mut input) = call.permit("audit:read")?;
-    let page = page(&mut input, Limits::Lenient);
+fn filter(input: &mut Input) -> Valid<Filter> {
     let actor_id = input.query::<UserId>("actor_id").unless_absent();
     let resource = input.query::<String>("resource").max_length(LONGEST).optional();
     let resource_id = input.query::<String>("resource_id").max_length(LONGEST).optional();
     let action = input.query::<String>("action").max_length(LONGEST).optional();
-    let read = || {
-        let (resource, resource_id, action) = (resource?, resource_id?, action?);
-        Some((page?, Filter { actor_id: actor_id?, resource, resource_id, action, from: None, to: None }))
-    };
-    let (page, filter) = input.finish(read)?;
+    let from = input.query::<Timestamp>("from").unless_absent();
+    let to = input.query::<Timestamp>("to").unless_absent();
+    let (resource, resource_id, action) = (resource?, resource_id?, action?);
+    Some(Filter { actor_id: actor_id?, resource, resource_id, action, from: from?, to: to? })
+}
+
+async fn list(State(state): State<Audit>, call: Call) -> Result<Json<Vec<AuditRecord>>, Error> {
+    let (_, mut input) = call.permit("audit:read")?;
+    let (page, filter) = (page(&mut input, Limits::Lenient), filter(&mut input));
+    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
     let mut tx = state.control.read().await?;
     Ok(Json(audit::list(&mut tx, &filter, page.into()).await?))
+}
+
+async fn count(State(state): State<Audit>, call: Call) -> Result<Json<i64>, Error> {
+    let (_, mut input) = call.permit("audit:read")?;
+    let filter = filter(&mut input);
+    let filter = input.finish(|| filter)?;
+    let mut tx = state.control.read().await?;
+    Ok(Json(audit::count(&mut tx, &filter).await?))
 }
 
 async fn one(State(state): State<Audit>, call: Call) -> Result<Json<AuditRecord>, Error> {

@@ -27,8 +27,8 @@ use std::path::{Path, PathBuf};
 pub use error::Error;
 pub use origin::Origin;
 pub use settings::{
-    AccessLog, Admin, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics, PasswordPolicy,
-    Policy, SecurityLog, Settings, TlsFiles,
+    AccessLog, Admin, App, Argon2, Audit, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics,
+    PasswordPolicy, Policy, SecurityLog, Settings, TlsFiles,
 };
 pub use show::Entry;
 use show::redact;

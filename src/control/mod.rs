@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::Mutex;
 
 pub use demo::{DEMO_ACCOUNTS, seed_demo};
-pub use feed::Housekeeping;
+pub use feed::{Housekeeping, Retention};
 pub use guard::ESCALATE;
 pub use origin::Origin;
 pub use seed::{NewAccount, ROLE_TEMPLATES, RoleTemplate, Seeded, is_system_permission, seed};

@@ -15,6 +15,7 @@ mod facts;
 mod handwritten;
 mod holdings;
 mod index;
+mod named;
 mod names;
 mod operation;
 mod revoked;

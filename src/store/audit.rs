@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 
 use super::{
-    db::Tx,
+    db::{Query, Tx},
     error::Result,
     sql::{Page, text},
 };
@@ -131,27 +131,60 @@ pub async fn get(tx: &mut Tx, id: i64) -> Result<Option<AuditRecord>> {
     .await
 }
 
+impl Filter {
+    /// Binds what [`list`] and [`count`] compare with.
+    fn bind<'t>(&self, query: Query<'t>) -> Query<'t> {
+        query
+            .bind(self.actor_id)
+            .bind(self.resource.as_deref().map(text))
+            .bind(self.resource_id.as_deref().map(text))
+            .bind(self.action.as_deref().map(text))
+            // Always a range, so that the index of times serves both the range and the order.
+            .bind(self.from.unwrap_or(Timestamp::FIRST))
+            .bind(self.to.unwrap_or(Timestamp::LAST))
+    }
+}
+
 /// Lists records, the newest first.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<AuditRecord>> {
-    tx.query(
+    let query = tx.query(
         "SELECT id, actor_id, actor, action, resource, resource_id, before, after, ip, user_agent, request_id, revision,
              created_at
          FROM audit_records
          WHERE ($1 IS NULL OR actor_id = $1) AND ($2 IS NULL OR resource = $2) AND ($3 IS NULL OR resource_id = $3)
-           AND ($4 IS NULL OR action = $4) AND ($5 IS NULL OR created_at >= $5) AND ($6 IS NULL OR created_at < $6)
-         ORDER BY id DESC LIMIT $7 OFFSET $8",
+           AND ($4 IS NULL OR action = $4) AND created_at >= $5 AND created_at < $6
+         ORDER BY created_at DESC, id DESC LIMIT $7 OFFSET $8",
+    );
+    filter.bind(query).bind(page.limit()).bind(page.offset()).fetch_all().await
+}
+
+/// Counts what [`list`] would return without a page.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+    let query = tx.query(
+        "SELECT COUNT(*) FROM audit_records
+         WHERE ($1 IS NULL OR actor_id = $1) AND ($2 IS NULL OR resource = $2) AND ($3 IS NULL OR resource_id = $3)
+           AND ($4 IS NULL OR action = $4) AND created_at >= $5 AND created_at < $6",
+    );
+    filter.bind(query).fetch_value().await
+}
+
+/// Removes at most `limit` records from before `time`, oldest first, and returns how many.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn purge(tx: &mut Tx, time: Timestamp, limit: u32) -> Result<u64> {
+    tx.query(
+        "DELETE FROM audit_records WHERE id IN (
+             SELECT id FROM audit_records WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
     )
-    .bind(filter.actor_id)
-    .bind(filter.resource.as_deref().map(text))
-    .bind(filter.resource_id.as_deref().map(text))
-    .bind(filter.action.as_deref().map(text))
-    .bind(filter.from)
-    .bind(filter.to)
-    .bind(page.limit())
-    .bind(page.offset())
-    .fetch_all()
+    .bind(time)
+    .bind(i64::from(limit))
+    .execute()
     .await
 }

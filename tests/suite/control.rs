@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cedargate::{
     config::{Mode, Settings, Sources},
-    control::{Control, Error},
+    control::{Control, Error, Retention},
     model::{
         Claims, NewPermission, NewUser, Reason, Secret, Timestamp, UserId, Username,
         rules::{PolicyRule, Revocation},
@@ -12,7 +12,8 @@ use cedargate::{
     policy::{CompileError, Fixed},
     server,
     store::{
-        Db,
+        Db, audit,
+        audit::NewAuditRecord,
         changes::{self, Change},
         migrate, permissions, revocations, roles, users,
     },
@@ -93,7 +94,7 @@ fn follow(control: &Control) -> impl Drop + use<> {
         }
     }
     let control = control.clone();
-    Stop(tokio::spawn(async move { control.follow().await }))
+    Stop(tokio::spawn(async move { control.follow(Retention::default()).await }))
 }
 
 on_both!(a_write_on_one_node_reaches_the_other, |backend| async move {
@@ -252,6 +253,37 @@ on_both!(a_database_that_fails_keeps_the_last_snapshot, |backend| async move {
     until(|| knows(&b, "second")).await;
 });
 
+on_both!(old_audit_records_are_removed_if_that_is_wanted, |backend| async move {
+    let (a, _b, _guard) = two_nodes(backend).await;
+    let record = || NewAuditRecord {
+        actor_id: None,
+        actor: None,
+        action: "create",
+        resource: "user",
+        resource_id: "1".to_owned(),
+        before: serde_json::Value::Null,
+        after: serde_json::Value::Null,
+        ip: None,
+        user_agent: None,
+        request_id: None,
+        revision: 1,
+    };
+    let day = |days: i64| Timestamp::now().plus_seconds(-86_400 * days);
+    let mut tx = a.plain_write().await.unwrap();
+    for days in [40, 31, 29, 0] {
+        audit::insert(&mut tx, record(), day(days)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let count = async || audit::count(&mut a.read().await.unwrap(), &audit::Filter::default()).await.unwrap();
+    let all = count().await;
+    assert_eq!(a.clean(Retention::default()).await.unwrap().audit_records, 0);
+    assert_eq!(count().await, all);
+    let month = Retention { audit: Some(Duration::from_secs(30 * 86_400)) };
+    assert_eq!(a.clean(month).await.unwrap().audit_records, 2);
+    assert_eq!(a.clean(month).await.unwrap(), cedargate::control::Housekeeping::default());
+    assert_eq!(count().await, all - 2);
+});
+
 on_both!(ended_revocations_are_forgotten, |backend| async move {
     let (a, _b, _guard) = two_nodes(backend).await;
     let mut write = a.write().await.unwrap();
@@ -264,7 +296,7 @@ on_both!(ended_revocations_are_forgotten, |backend| async move {
     write.commit(()).await.unwrap();
     assert_eq!(a.snapshots().load().revocation_count(), 3);
     let before = revision(&a);
-    assert_eq!(a.clean().await.unwrap().revocations, 1);
+    assert_eq!(a.clean(Retention::default()).await.unwrap().revocations, 1);
     assert_eq!((a.snapshots().load().revocation_count(), revision(&a)), (2, before));
     let left = a.read().await.unwrap().query("SELECT COUNT(*) FROM revocations").fetch_value::<i64>().await.unwrap();
     assert_eq!(left, 2);

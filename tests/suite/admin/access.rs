@@ -140,6 +140,7 @@ const ENDPOINTS: &[(&str, &[(&str, Access)])] = &[
     ),
     ("/upstreams/{upstream_id}/restore", &[("POST", Needs("upstream:update"))]),
     ("/audit-logs", &[("GET", Needs("audit:read"))]),
+    ("/audit-logs/count", &[("GET", Needs("audit:read"))]),
     ("/audit-logs/{record_id}", &[("GET", Needs("audit:read"))]),
     ("/system/log-level", &[("GET", Needs("system:read")), ("PUT", Needs("system:manage"))]),
 ];

@@ -1,4 +1,5 @@
 mod assignments;
+mod audit;
 mod changes;
 mod database;
 mod hierarchy;
