@@ -123,8 +123,9 @@ class Cedargate:
         self.port, self.admin_port = free_port(), free_port()
         self.log = self.folder / "access.log"
         self.process = None
+        self.environment = {}
 
-    def start(self, access_log=False):
+    def start(self, access_log=False, limit=20.0):
         """Starts it, and returns the seconds until the gateway's first answer."""
         command = [
             self.program, "serve", "--data-dir", self.folder / "data",
@@ -135,10 +136,11 @@ class Cedargate:
             "CEDARGATE_BOOTSTRAP_PASSWORD": PASSWORD,
             "CEDARGATE_GATEWAY__WORKERS": "1",
             "CEDARGATE_ACCESS_LOG__ENABLED": str(access_log).lower(),
+            **self.environment,
         }
         with open(self.log, "ab") as log:
             self.process = Process(self.name, command, self.folder, env=env, stdout=log)
-        return self.process.wait_for(self.port, "/health")
+        return self.process.wait_for(self.port, "/health", limit)
 
     def call(self, method, path, body=None, token=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=20)

@@ -152,8 +152,8 @@ pub fn random_password() -> Secret<String> {
     Secret::new(letters.collect())
 }
 
-/// What a new password must satisfy.
-#[derive(Clone, Copy, Debug)]
+/// What a new password must satisfy; by default nothing.
+#[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "five independent settings of the contract")]
 pub struct Policy {
     /// Least number of characters.

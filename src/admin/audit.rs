@@ -2,13 +2,13 @@
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::get;
 
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, page};
+use super::page::{Limits, Page, page};
 use crate::control::Control;
 use crate::model::{Timestamp, UserId};
 use crate::store::{audit, audit::AuditRecord, audit::Filter};
@@ -24,10 +24,12 @@ pub(super) struct Audit {
 }
 
 pub(super) fn endpoints() -> Endpoints<Audit> {
-    Endpoints::new()
-        .at("/audit-logs/", get(list))
-        .at("/audit-logs/count", get(count))
-        .at("/audit-logs/{record_id}", get(one))
+    Endpoints::new("Audit trail")
+        .get("/audit-logs/", Needs("audit:read"), "List changes", list)
+        .reads(listing)
+        .get("/audit-logs/count", Needs("audit:read"), "Count changes", count)
+        .reads(filter)
+        .get("/audit-logs/{record_id}", Needs("audit:read"), "Get a change", one)
 }
 
 fn filter(input: &mut Input) -> Valid<Filter> {
@@ -41,18 +43,21 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     Some(Filter { actor_id: actor_id?, resource, resource_id, action, from: from?, to: to? })
 }
 
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let (page, filter) = (page(input, Limits::Lenient), filter(input));
+    Some((page?, filter?))
+}
+
 async fn list(State(state): State<Audit>, call: Call) -> Result<Json<Vec<AuditRecord>>, Error> {
-    let (_, mut input) = call.permit("audit:read")?;
-    let (page, filter) = (page(&mut input, Limits::Lenient), filter(&mut input));
-    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
+    let (_, input) = call.permit("audit:read")?;
+    let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
     Ok(Json(audit::list(&mut tx, &filter, page.into()).await?))
 }
 
 async fn count(State(state): State<Audit>, call: Call) -> Result<Json<i64>, Error> {
-    let (_, mut input) = call.permit("audit:read")?;
-    let filter = filter(&mut input);
-    let filter = input.finish(|| filter)?;
+    let (_, input) = call.permit("audit:read")?;
+    let filter = input.read(filter)?;
     let mut tx = state.control.read().await?;
     Ok(Json(audit::count(&mut tx, &filter).await?))
 }

@@ -1,11 +1,21 @@
 //! Operations on many rows at once: which of them took place, and why the others did not.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::error::{Detail, Error};
+use super::input::{Input, Read, Valid};
 
 /// Most ids in one request.
 pub(super) const MOST: usize = 1_000;
+
+/// Reads which rows shall be active or not.
+pub(super) fn switched<I: Read>(input: &mut Input) -> Valid<(Vec<I>, bool)> {
+    let mut body = input.body();
+    let ids = body.field::<Vec<I>>("ids").max_items(MOST).required();
+    let is_active = body.required::<bool>("is_active");
+    Some((ids?, is_active?))
+}
 
 /// The ids of one request, of which those fall out that cannot be served.
 #[derive(Debug)]
@@ -16,14 +26,14 @@ pub(super) struct Batch<I> {
 }
 
 /// One that was left out.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
 struct Failure<I> {
     id: I,
     detail: Detail,
 }
 
 /// What was done, in the words of a message, and what was not.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Outcome<I> {
     message: String,
     success: bool,

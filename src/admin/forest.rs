@@ -7,9 +7,11 @@
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use schemars::json_schema;
 use serde::Serialize;
 
 use super::error::Error;
+use super::reply::{Answer, Reply};
 
 /// Objects, some of which hold others in a list that is their last field.
 #[derive(Debug, Default)]
@@ -68,6 +70,16 @@ impl Forest {
         }
         text
     }
+}
+
+impl Reply for Forest {
+    const ANSWER: Answer = Answer {
+        body: |_| {
+            let node = "What lies below it stands in its last field, a list.";
+            json_schema!({ "type": "array", "items": { "type": "object", "description": node } })
+        },
+        names_revision: false,
+    };
 }
 
 impl IntoResponse for Forest {

@@ -26,6 +26,7 @@ mod upstreams;
 mod users;
 mod views;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +37,12 @@ use axum::middleware;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+pub use axum::http::Method;
+pub use endpoints::Access;
 pub use gate::Gate;
 pub use health::{About, Places, metrics_router};
+
+use endpoints::Operation;
 
 use crate::control::Control;
 use crate::http::{Lifecycle, LoginFailures};
@@ -146,21 +151,32 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     system::endpoints().mount(prefix, &system, mounted).layer(middleware::from_fn(conditional::tag))
 }
 
+/// Every operation below the API prefix, under the heading it is shown with.
+fn operations() -> impl Iterator<Item = Operation> {
+    auth::endpoints()
+        .operations()
+        .chain(users::endpoints().operations())
+        .chain(roles::endpoints().operations())
+        .chain(permissions::endpoints().operations())
+        .chain(modules::endpoints().operations())
+        .chain(routes::endpoints().operations())
+        .chain(upstreams::endpoints().operations())
+        .chain(audit::endpoints().operations())
+        .chain(system::endpoints().operations())
+}
+
+/// Method, path and access of every operation below the API prefix.
+pub fn operation_list() -> Vec<(Method, &'static str, Access)> {
+    operations().map(|operation| (operation.method, operation.path, operation.access)).collect()
+}
+
 /// The paths that the gateway serves too: every endpoint below `prefix`, and `/health`.
 ///
 /// # Panics
 /// When an endpoint's path is no template, which the tests rule out.
 pub fn mounted_paths(prefix: &str) -> Vec<Arc<MountedPath>> {
-    let mut paths = vec!["/health".to_owned()];
-    auth::endpoints().paths(prefix, &mut paths);
-    users::endpoints().paths(prefix, &mut paths);
-    roles::endpoints().paths(prefix, &mut paths);
-    permissions::endpoints().paths(prefix, &mut paths);
-    modules::endpoints().paths(prefix, &mut paths);
-    routes::endpoints().paths(prefix, &mut paths);
-    upstreams::endpoints().paths(prefix, &mut paths);
-    audit::endpoints().paths(prefix, &mut paths);
-    system::endpoints().paths(prefix, &mut paths);
+    let mut paths = BTreeSet::from(["/health".to_owned()]);
+    paths.extend(operations().flat_map(|operation| endpoints::spellings(prefix, operation.path)));
     let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");
     paths.into_iter().map(|path| Arc::new(MountedPath { template: template(path) })).collect()
 }

@@ -5,12 +5,14 @@ use std::borrow::Cow;
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 
+use super::error::Error;
 use crate::control;
 
 /// What was done, in a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Message {
     message: Cow<'static, str>,
     success: bool,
@@ -46,6 +48,57 @@ impl<T: Serialize> IntoResponse for Written<T> {
         response
     }
 }
+
+/// What a handler answers with when all goes well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    /// The schema of the body.
+    pub(crate) body: fn(&mut SchemaGenerator) -> Schema,
+    /// Whether `X-Policy-Revision` says what a write led to.
+    pub(crate) names_revision: bool,
+}
+
+/// A type that handlers return.
+pub(crate) trait Reply {
+    /// What clients get of it.
+    const ANSWER: Answer;
+}
+
+impl<T: JsonSchema> Reply for Json<T> {
+    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, names_revision: false };
+}
+
+impl<T: JsonSchema> Reply for Written<T> {
+    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, names_revision: true };
+}
+
+impl<R: Reply> Reply for Result<R, Error> {
+    const ANSWER: Answer = R::ANSWER;
+}
+
+/// A handler, told by its `Arguments` from others: its own type says what it answers with.
+pub(crate) trait Answers<Arguments> {
+    /// What it answers with.
+    fn answer() -> Answer;
+}
+
+macro_rules! handlers {
+    (one ($($argument:ident),*)) => {
+        impl<F, W, R, $($argument),*> Answers<($($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> W,
+            W: Future<Output = R>,
+            R: Reply,
+        {
+            fn answer() -> Answer {
+                R::ANSWER
+            }
+        }
+    };
+    ($($arguments:tt)*) => {$(handlers! { one $arguments })*};
+}
+
+handlers! { (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) }
 
 #[cfg(test)]
 mod tests {

@@ -2,13 +2,14 @@
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::get;
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
-use super::input::Flaw;
+use super::input::{Flaw, Input, Valid};
 use crate::telemetry::{Logs, logs};
 
 /// What the endpoints of this file use.
@@ -19,11 +20,14 @@ pub(super) struct System {
 }
 
 pub(super) fn endpoints() -> Endpoints<System> {
-    Endpoints::new().at("/system/log-level", get(level).put(set_level))
+    Endpoints::new("System")
+        .get("/system/log-level", Needs("system:read"), "Get the level of the log", level)
+        .put("/system/log-level", Needs("system:manage"), "Change the level of the log", set_level)
+        .reads(wanted)
 }
 
 /// The level of the process's log; none where it does not log.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LogLevel {
     level: Option<String>,
 }
@@ -39,14 +43,17 @@ async fn level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>
     Ok(LogLevel::of(state.logs.level()))
 }
 
-async fn set_level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>, Error> {
-    let (caller, mut input) = call.permit("system:manage")?;
+fn wanted(input: &mut Input) -> Valid<String> {
     let known = |level: &String| match logs::LEVELS.contains(&level.as_str()) {
         true => Ok(()),
         false => Err(Flaw::value(logs::Error::Level)),
     };
-    let level = input.body().field::<String>("level").check(known).required();
-    let level = input.finish(|| level)?;
+    input.body().field::<String>("level").one_of(&logs::LEVELS).check(known).required()
+}
+
+async fn set_level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>, Error> {
+    let (caller, input) = call.permit("system:manage")?;
+    let level = input.read(wanted)?;
     let level = state.logs.set_level(&level).map_err(Error::internal)?;
     tracing::warn!(user.id = %caller.id(), %level, "log level changed");
     Ok(LogLevel::of(Some(level)))

@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{self, Flaw, Input, Object, Valid};
-use super::page::{Limits, page};
+use super::page::{Limits, Page, page};
 use super::record;
 use super::reply::{Message, Written};
 use crate::control::{Control, Write};
@@ -27,11 +28,18 @@ pub(super) struct Upstreams {
 }
 
 pub(super) fn endpoints() -> Endpoints<Upstreams> {
-    Endpoints::new()
-        .at("/upstreams/", get(list).post(create))
-        .at("/upstreams/count", get(count))
-        .at("/upstreams/{upstream_id}", get(one).put(update).delete(delete))
-        .at("/upstreams/{upstream_id}/restore", post(restore))
+    Endpoints::new("Upstreams")
+        .get("/upstreams/", Needs("upstream:read"), "List upstreams", list)
+        .reads(listing)
+        .post("/upstreams/", Needs("upstream:create"), "Create an upstream", create)
+        .reads(read_create)
+        .get("/upstreams/count", Needs("upstream:read"), "Count upstreams", count)
+        .reads(include_deleted)
+        .get("/upstreams/{upstream_id}", Needs("upstream:read"), "Get an upstream", one)
+        .put("/upstreams/{upstream_id}", Needs("upstream:update"), "Change an upstream", update)
+        .reads(read_update)
+        .delete("/upstreams/{upstream_id}", Needs("upstream:delete"), "Delete an upstream", delete)
+        .post("/upstreams/{upstream_id}/restore", Needs("upstream:update"), "Bring a deleted upstream back", restore)
 }
 
 const MOST_TARGETS: usize = 256;
@@ -51,7 +59,7 @@ async fn existing(tx: &mut Tx, id: UpstreamId) -> Result<Upstream, Error> {
 }
 
 /// An upstream of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Item {
     #[serde(flatten)]
     upstream: Upstream,
@@ -65,20 +73,26 @@ impl From<UpstreamRow> for Item {
     }
 }
 
+fn include_deleted(input: &mut Input) -> Valid<bool> {
+    input.query::<bool>("include_deleted").or(false)
+}
+
+fn listing(input: &mut Input) -> Valid<(Page, bool)> {
+    let (page, include_deleted) = (page(input, Limits::Lenient), include_deleted(input));
+    Some((page?, include_deleted?))
+}
+
 async fn list(State(state): State<Upstreams>, call: Call) -> Result<Json<Vec<Item>>, Error> {
-    let (_, mut input) = call.permit("upstream:read")?;
-    let page = page(&mut input, Limits::Lenient);
-    let include_deleted = input.query::<bool>("include_deleted").or(false);
-    let (page, include_deleted) = input.finish(|| Some((page?, include_deleted?)))?;
+    let (_, input) = call.permit("upstream:read")?;
+    let (page, include_deleted) = input.read(listing)?;
     let mut tx = state.control.read().await?;
     let rows = upstreams::list(&mut tx, include_deleted, page.into()).await?;
     Ok(Json(rows.into_iter().map(Item::from).collect()))
 }
 
 async fn count(State(state): State<Upstreams>, call: Call) -> Result<Json<i64>, Error> {
-    let (_, mut input) = call.permit("upstream:read")?;
-    let include_deleted = input.query::<bool>("include_deleted").or(false);
-    let include_deleted = input.finish(|| include_deleted)?;
+    let (_, input) = call.permit("upstream:read")?;
+    let include_deleted = input.read(include_deleted)?;
     let mut tx = state.control.read().await?;
     Ok(Json(upstreams::count(&mut tx, include_deleted).await?))
 }
@@ -194,9 +208,8 @@ fn read_create(input: &mut Input) -> Valid<NewUpstream> {
 }
 
 async fn create(State(state): State<Upstreams>, call: Call) -> Result<Written<Upstream>, Error> {
-    let (caller, mut input) = call.permit("upstream:create")?;
-    let new = read_create(&mut input);
-    let new = input.finish(|| new)?;
+    let (caller, input) = call.permit("upstream:create")?;
+    let new = input.read(read_create)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let id = upstreams::insert(write.tx(), &new, now).await.map_err(taken)?;
@@ -204,7 +217,7 @@ async fn create(State(state): State<Upstreams>, call: Call) -> Result<Written<Up
 }
 
 async fn changed(mut write: Write, id: UpstreamId) -> Result<Written<Upstream>, Error> {
-    write.touch(Change::Rules);
+    write.touch(Change::Upstream(id));
     let upstream = existing(write.tx(), id).await?;
     record::after_upstream(&mut write, id).await?;
     Ok(write.commit(upstream).await?.into())
@@ -231,9 +244,8 @@ fn read_update(input: &mut Input) -> Valid<(UpstreamId, UpstreamPatch)> {
 }
 
 async fn update(State(state): State<Upstreams>, call: Call) -> Result<Written<Upstream>, Error> {
-    let (caller, mut input) = call.permit("upstream:update")?;
-    let read = read_update(&mut input);
-    let (id, patch) = input.finish(|| read)?;
+    let (caller, input) = call.permit("upstream:update")?;
+    let (id, patch) = input.read(read_update)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_upstream(&mut write, id).await?;
     let now = write.now();
@@ -266,7 +278,7 @@ async fn delete(State(state): State<Upstreams>, call: Call) -> Result<Written<Me
     let upstream = existing(write.tx(), id).await?;
     refuse_if_used(write.tx(), &upstream).await?;
     upstreams::delete(write.tx(), id, now).await?;
-    write.touch(Change::Rules);
+    write.touch(Change::Upstream(id));
     write.gone(record::UPSTREAM, id.0);
     Ok(write.commit(Message::new("Upstream deleted successfully")).await?.into())
 }

@@ -28,15 +28,19 @@ impl Step<'_> {
             return Ok(());
         }
         let fine = self.changes.iter().all(|change| match change {
-            Change::Rules => self.roles_gain_only(&self.own(origin.actor)),
             Change::User(id) => self.user_is_within(*id, origin.actor),
-            Change::Revocation(_) => true,
+            _ => true,
         });
+        let fine = fine && (!self.moves_rules() || self.roles_gain_only(&self.own(origin.actor)));
         if fine { Ok(()) } else { Err(Error::Escalation) }
     }
 
+    fn moves_rules(&self) -> bool {
+        self.changes.iter().any(Change::is_of_rules)
+    }
+
     fn keeps_administration(&self) -> Result<(), Error> {
-        if self.changes.contains(&Change::Rules) && !self.next.compiled().keeps_super_role_of(self.base.compiled()) {
+        if self.moves_rules() && !self.next.compiled().keeps_super_role_of(self.base.compiled()) {
             return Err(Error::SuperRole);
         }
         let loses = |change: &Change| match change {
@@ -44,7 +48,7 @@ impl Step<'_> {
                 let was = self.base.user(*id).is_some_and(|state| self.base.is_superuser(state));
                 was && !self.next.user(*id).is_some_and(|state| self.next.is_superuser(state))
             }
-            Change::Rules | Change::Revocation(_) => false,
+            _ => false,
         };
         if self.changes.iter().any(loses) && !self.next.has_superuser() {
             return Err(Error::LastSuperuser);
@@ -84,7 +88,7 @@ impl Step<'_> {
         let (before, after) = (self.base.compiled(), self.next.compiled());
         let marks = after.marks();
         let super_role = before.super_role();
-        after.changed_roles(before).into_iter().filter(|id| Some(*id) != super_role).all(|id| {
+        after.changed_roles().into_iter().filter(|id| Some(*id) != super_role).all(|id| {
             let gained = |was: &[_], is: &[_]| {
                 let (held, holds) = (before.holdings(was, &marks), after.holdings(is, &marks));
                 let mut allowed = held.clone();

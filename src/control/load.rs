@@ -12,6 +12,12 @@ use crate::{
 /// Longer than any leeway: a token is accepted for that long after its end, and so is its revocation.
 const REVOCATION_MARGIN_SECONDS: i64 = 120;
 
+/// With more parts changed than that, reading all rules is less work.
+const MOST_PARTS: usize = 200;
+
+/// With more users changed than that, and more than a tenth of all, reading all of them is less work.
+const MOST_USERS: usize = 1_000;
+
 /// Revocations that ended before this moment matter no longer.
 pub(super) fn forgotten_before(now: Timestamp) -> Timestamp {
     now.plus_seconds(-REVOCATION_MARGIN_SECONDS)
@@ -20,7 +26,7 @@ pub(super) fn forgotten_before(now: Timestamp) -> Timestamp {
 /// Reads and compiles everything.
 pub(super) async fn everything(tx: &mut Tx, fixed: &Fixed, now: Timestamp) -> Result<Snapshot, Error> {
     let revisions = changes::current(tx).await?;
-    let compiled = compile(tx, fixed, None).await?;
+    let compiled = all_rules(tx, fixed, None).await?;
     let states = users::states(tx).await?;
     let revoked = revocations::live(tx, forgotten_before(now)).await?;
     Ok(Snapshot::new(revisions, compiled, states, revoked, now))
@@ -37,17 +43,20 @@ pub(super) async fn after(
 ) -> Result<Snapshot, Error> {
     let changes: HashSet<&Change> = changes.into_iter().collect();
     let mut next = base.advanced(revisions, now);
-    if changes.contains(&Change::Rules) {
-        next.put_rules(compile(tx, fixed, Some(Arc::clone(base))).await?);
+    if changes.iter().any(|change| change.is_of_rules()) {
+        next.put_rules(changed_rules(tx, fixed, base, &changes).await?);
     }
-    put(tx, &mut next, changes).await?;
+    put(tx, &mut next, changes, now).await?;
     Ok(next)
 }
 
-async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>) -> Result<(), Error> {
+async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>, now: Timestamp) -> Result<(), Error> {
+    let users = changes.iter().filter(|change| matches!(change, Change::User(_))).count();
+    if users > MOST_USERS.max(next.user_count() / 10) {
+        return put_everybody(tx, next, now).await;
+    }
     for change in changes {
         match change {
-            Change::Rules => {}
             Change::User(id) => match users::state(tx, *id).await? {
                 Some(state) => next.put_user(state),
                 None => next.remove_user(*id),
@@ -57,8 +66,14 @@ async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>) -> Res
                     next.put_revocation(&revocation);
                 }
             }
+            _ => {}
         }
     }
+    Ok(())
+}
+
+async fn put_everybody(tx: &mut Tx, next: &mut Snapshot, now: Timestamp) -> Result<(), Error> {
+    next.put_everybody(users::states(tx).await?, revocations::live(tx, forgotten_before(now)).await?);
     Ok(())
 }
 
@@ -75,8 +90,14 @@ pub(super) async fn catch_up(
 ) -> Result<(Snapshot, Option<CompileError>), Error> {
     let mut next = base.advanced(revisions, now);
     let mut fault = None;
+    let missed = changes::since(tx, base.revision()).await?;
     if revisions.policy_revision != base.policy_revision() {
-        match compile(tx, fixed, Some(Arc::clone(base))).await {
+        let told = rules_told(&missed, base, revisions);
+        let compiled = match &told {
+            Some(changes) => changed_rules(tx, fixed, base, changes).await,
+            None => all_rules(tx, fixed, Some(Arc::clone(base))).await,
+        };
+        match compiled {
             Ok(compiled) => next.put_rules(compiled),
             Err(Error::Rejected(error)) => {
                 let reached = Revisions { policy_revision: base.policy_revision(), ..revisions };
@@ -86,22 +107,51 @@ pub(super) async fn catch_up(
             Err(other) => return Err(other),
         }
     }
-    let missed = changes::since(tx, base.revision()).await?;
     let up_to_date = revisions.revision == base.revision();
     if up_to_date || missed.first().is_some_and(|(first, _)| *first == base.revision() + 1) {
-        put(tx, &mut next, missed.iter().map(|(_, change)| change).collect()).await?;
+        put(tx, &mut next, missed.iter().map(|(_, change)| change).collect(), now).await?;
     } else {
         // The feed no longer reaches back to where we are.
-        next.put_everybody(users::states(tx).await?, revocations::live(tx, forgotten_before(now)).await?);
+        put_everybody(tx, &mut next, now).await?;
     }
     Ok((next, fault))
 }
 
-/// Compiling may take a while with many grants, so it leaves the threads that serve requests alone.
-async fn compile(tx: &mut Tx, fixed: &Fixed, before: Option<Arc<Snapshot>>) -> Result<Compiled, Error> {
+/// What the feed says of rules, if it tells of every revision of them since `base`: it may have been cut, and what did
+/// not compile here was passed over.
+fn rules_told<'c>(missed: &'c [(i64, Change)], base: &Snapshot, revisions: Revisions) -> Option<HashSet<&'c Change>> {
+    let of_rules = missed.iter().filter(|(_, change)| change.is_of_rules());
+    let told: HashSet<i64> = of_rules.clone().map(|(revision, _)| *revision).collect();
+    let passed = revisions.policy_revision - base.policy_revision();
+    (i64::try_from(told.len()) == Ok(passed)).then(|| of_rules.map(|(_, change)| change).collect())
+}
+
+/// The rules with what `changes` say has changed; `tx` must see it.
+async fn changed_rules(
+    tx: &mut Tx,
+    fixed: &Fixed,
+    base: &Arc<Snapshot>,
+    changes: &HashSet<&Change>,
+) -> Result<Compiled, Error> {
+    let of_rules: Vec<&Change> = changes.iter().copied().filter(|change| change.is_of_rules()).collect();
+    if of_rules.contains(&&Change::Rules) || of_rules.len() > MOST_PARTS || base.compiled().is_worn() {
+        return all_rules(tx, fixed, Some(Arc::clone(base))).await;
+    }
+    let mut parts = Vec::with_capacity(of_rules.len());
+    for change in of_rules {
+        parts.extend(rules::part(tx, change).await?);
+    }
+    let base = Arc::clone(base);
+    compile(move || base.compiled().with(parts)).await
+}
+
+async fn all_rules(tx: &mut Tx, fixed: &Fixed, before: Option<Arc<Snapshot>>) -> Result<Compiled, Error> {
     let rules = rules::load(tx).await?;
     let fixed = fixed.clone();
-    let compile = move || Compiled::new(rules, &fixed, before.as_ref().map(|snapshot| snapshot.compiled()));
-    let compiled = tokio::task::spawn_blocking(compile).await.map_err(|_| Error::Interrupted)?;
-    Ok(compiled?)
+    compile(move || Compiled::new(rules, &fixed, before.as_ref().map(|snapshot| snapshot.compiled()))).await
+}
+
+/// Compiling may take a while with many grants, so it leaves the threads that serve requests alone.
+async fn compile(how: impl FnOnce() -> Result<Compiled, CompileError> + Send + 'static) -> Result<Compiled, Error> {
+    Ok(tokio::task::spawn_blocking(how).await.map_err(|_| Error::Interrupted)??)
 }

@@ -211,6 +211,11 @@ impl Write {
         self.changes.push(change);
     }
 
+    /// The same of many.
+    pub fn touch_all(&mut self, changes: impl IntoIterator<Item = Change>) {
+        self.changes.extend(changes);
+    }
+
     /// Compiles, commits and enforces the change; without a noted change, only commits.
     ///
     /// # Errors
@@ -225,12 +230,10 @@ impl Write {
             self.tx.commit().await?;
             return Ok(Written { value, policy_revision: self.base.policy_revision() });
         }
-        if self.changes.contains(&Change::Rules) {
+        if self.changes.iter().any(Change::is_of_rules) {
             self.revisions.policy_revision = changes::bump_policy(&mut self.tx).await?;
         }
-        for change in &self.changes {
-            changes::append(&mut self.tx, self.revisions.revision, change, self.now).await?;
-        }
+        changes::append_all(&mut self.tx, self.revisions.revision, &self.changes, self.now).await?;
         let built =
             load::after(&mut self.tx, &self.base, &self.inner.fixed, self.revisions, &self.changes, self.now).await;
         if matches!(built, Err(Error::Rejected(_))) {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method};
 use pingora::protocols::tls::SslDigest;
-use smallvec::SmallVec;
 
 use crate::http::RequestId;
 use crate::model::{Reason, RouteId, Upstream};
@@ -172,7 +171,6 @@ impl Context {
 
     fn log(&self, took: Duration, method: Option<&str>) {
         let path = self.target.as_ref().map(Target::raw_path).or(self.refused_path.as_deref());
-        let policies: Option<SmallVec<[&str; 4]>> = self.policies.as_ref().map(|policies| policies.ids().collect());
         self.shared.access_log.write(Record {
             time: chrono::Utc::now(),
             request_id: self.request_id.as_str(),
@@ -187,7 +185,7 @@ impl Context {
             username: self.caller.as_ref().map(|caller| caller.username().as_str()),
             route_id: if let RouteLabel::Route(route) = self.route { Some(route.0) } else { None },
             operation: self.operation.as_ref().map(|operation| operation.label.as_str()),
-            policies: policies.as_deref(),
+            policies: self.policies.as_ref(),
             revision: self.snapshot.as_ref().map(|snapshot| snapshot.revision()),
             upstream: self.upstream.as_ref().map(|upstream| upstream.name.as_str()),
             upstream_ms: self.upstream_took.map(millis),

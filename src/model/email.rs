@@ -1,9 +1,11 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A mail address: local part as written, domain in lower case and Unicode.
 ///
 /// Syntax only; no name is looked up. The rules are those of the contract, section 2.1.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[schemars(inline, example = "alice@example.com", extend("format" = "email"))]
 #[serde(try_from = "String", into = "String")]
 #[sqlx(transparent)]
 pub struct Email(String);

@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why a text is not a valid name.
@@ -39,9 +40,10 @@ pub(super) fn bounded(text: &str, min: usize, max: usize) -> Result<(), NameErro
 }
 
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident($parse:expr);)*) => {$(
+    ($($(#[$doc:meta])* $name:ident($min:literal, $max:literal, $example:literal, $parse:expr);)*) => {$(
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, sqlx::Type)]
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+        #[schemars(inline, example = $example, extend("minLength" = $min, "maxLength" = $max))]
         #[serde(try_from = "String", into = "String")]
         #[sqlx(transparent)]
         pub struct $name(String);
@@ -57,6 +59,7 @@ macro_rules! names {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
                 let parse: fn(String) -> Result<String, NameError> = $parse;
+                bounded(&text, $min, $max)?;
                 parse(text).map(Self)
             }
         }
@@ -84,22 +87,20 @@ macro_rules! names {
 
 names! {
     /// A sign-in name: 3 to 50 letters or digits in the Unicode sense, kept in lower case.
-    Username(|text| {
-        bounded(&text, 3, 50)?;
+    Username(3, 50, "alice", |text| {
         if !text.chars().all(char::is_alphanumeric) {
             return Err(NameError::Assertion("Username must be alphanumeric"));
         }
         Ok(text.to_lowercase())
     });
     /// A role's name: 1 to 50 characters.
-    RoleName(|text| bounded(&text, 1, 50).map(|()| text));
+    RoleName(1, 50, "editor", Ok);
     /// A permission's name: 1 to 100 characters, by convention `resource:verb` or `resource:verb:own`.
-    PermissionName(|text| bounded(&text, 1, 100).map(|()| text));
+    PermissionName(1, 100, "article:read", Ok);
     /// A permission's category: at most 50 characters.
-    Category(|text| bounded(&text, 0, 50).map(|()| text));
+    Category(0, 50, "articles", Ok);
     /// A module's name: 1 to 100 of `[A-Za-z0-9_-]`, kept in lower case.
-    ModuleName(|text| {
-        bounded(&text, 1, 100)?;
+    ModuleName(1, 100, "reports", |text| {
         if !text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-') {
             return Err(NameError::Form(
                 "Module name must contain only letters, numbers, hyphens, and underscores".to_owned(),
@@ -108,8 +109,7 @@ names! {
         Ok(text.to_lowercase())
     });
     /// A label shown to people: 1 to 100 characters, outer blanks removed.
-    Label(|text| {
-        bounded(&text, 1, 100)?;
+    Label(1, 100, "Reports", |text| {
         let trimmed = text.trim();
         if trimmed.is_empty() {
             return Err(NameError::Form("Label cannot be empty".to_owned()));
@@ -117,10 +117,9 @@ names! {
         Ok(trimmed.to_owned())
     });
     /// An icon's name: at most 50 characters, outer blanks removed.
-    Icon(|text| bounded(&text, 0, 50).map(|()| text.trim().to_owned()));
+    Icon(0, 50, "Layers", |text| Ok(text.trim().to_owned()));
     /// An upstream's name: `[a-z0-9][a-z0-9_-]{0,62}`.
-    UpstreamName(|text| {
-        bounded(&text, 1, 63)?;
+    UpstreamName(1, 63, "articles", |text| {
         let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let rest = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
         if !first || !rest {
@@ -129,8 +128,7 @@ names! {
         Ok(text)
     });
     /// A hand-written policy's name: `[a-z0-9][a-z0-9_-]{0,99}`.
-    PolicyName(|text| {
-        bounded(&text, 1, 100)?;
+    PolicyName(1, 100, "office-hours", |text| {
         let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         let rest = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
         if !first || !rest {
@@ -139,8 +137,7 @@ names! {
         Ok(text)
     });
     /// The host a route is bound to: a lower-case DNS name or an address, without port and without final dot.
-    Host(|text| {
-        bounded(&text, 1, 253)?;
+    Host(1, 253, "api.example.com", |text| {
         let host = text.to_ascii_lowercase();
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
         let dns = host.split('.').all(|label| !label.is_empty() && label.len() <= 63 && label.bytes().all(plain));

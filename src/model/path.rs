@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::name::{NameError, bounded};
@@ -16,7 +17,8 @@ pub enum Segment {
 /// A route's path: `/articles/{id}`, `/files/{*rest}`.
 ///
 /// The text is kept as the contract writes it: a leading `/` added, `//` collapsed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::Type)]
+#[schemars(inline, example = "/articles/{id}", extend("minLength" = 1, "maxLength" = 255))]
 #[serde(try_from = "String", into = "String")]
 #[sqlx(transparent)]
 pub struct PathTemplate(String);

@@ -1,9 +1,10 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Category, PermissionId, PermissionName, RoleName, Timestamp};
 
 /// A permission: row and answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct Permission {
     /// `resource:verb` or `resource:verb:own`.
     pub name: PermissionName,
@@ -22,7 +23,7 @@ pub struct Permission {
 }
 
 /// A permission that a role has, and from where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct EffectivePermission {
     /// What it has.
     #[serde(flatten)]

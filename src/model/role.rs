@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Permission, PermissionId, RoleId, RoleName, Timestamp};
@@ -6,7 +7,7 @@ use super::{Permission, PermissionId, RoleId, RoleName, Timestamp};
 pub const MAX_INHERITANCE: i64 = 32;
 
 /// A role with the permissions granted to it directly.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Role {
     /// Unique among undeleted roles.
     pub name: RoleName,
@@ -26,7 +27,7 @@ pub struct Role {
 }
 
 /// A role without its grants.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct RoleHead {
     /// Identity.
     pub id: RoleId,
@@ -41,7 +42,7 @@ pub struct RoleHead {
 }
 
 /// A role without its grants, where the contract shows it in brief.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct RoleInfo {
     /// Identity.
     pub id: RoleId,

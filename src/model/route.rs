@@ -1,9 +1,11 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Host, Icon, Label, ModuleId, PathTemplate, PermissionName, RoleId, RouteId, Timestamp, UpstreamName};
 
 /// Which methods an operation answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline, example = ["GET", "HEAD"])]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct Methods(Vec<String>);
 
@@ -46,7 +48,7 @@ impl From<Methods> for Vec<String> {
 }
 
 /// Who may use an operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "access", rename_all = "snake_case")]
 pub enum Access {
     /// Everybody, without a token.
@@ -66,7 +68,8 @@ pub enum Access {
 }
 
 /// Where the owner's user id is found in a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline, example = "path.user_id")]
 #[serde(try_from = "String", into = "String")]
 pub enum Owner {
     /// `path.NAME`: a parameter of the path template.
@@ -107,7 +110,7 @@ impl From<Owner> for String {
 ///
 /// Reading one refuses keys that its access does not have: a permission that is not asked for would look like one
 /// that is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Fields")]
 pub struct Operation {
     /// The methods it answers. GET also serves HEAD.
@@ -117,7 +120,7 @@ pub struct Operation {
     pub access: Access,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Fields {
     methods: Methods,
@@ -126,7 +129,7 @@ struct Fields {
     owner: Option<Owner>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Public,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ModuleId, ModuleName, PermissionId, PermissionName, RoleId, RoleName, Route, RouteId, Timestamp, Upstream, UserId,
-    Username,
+    ModuleId, ModuleName, PermissionId, PermissionName, RoleId, RoleName, Route, RouteId, Timestamp, Upstream,
+    UpstreamId, UserId, Username,
 };
 
 /// The two counters of the database.
@@ -25,7 +25,7 @@ pub struct RoleRule {
     pub name: RoleName,
     /// An inactive role grants nothing and passes nothing on.
     pub is_active: bool,
-    /// Roles whose grants it has too.
+    /// Roles whose grants it has too, by id; those that are deleted pass nothing on.
     pub parents: Vec<RoleId>,
 }
 
@@ -82,12 +82,36 @@ pub struct Rules {
     pub modules: Vec<ModuleRule>,
     /// Undeleted routes that have an upstream.
     pub routes: Vec<Route>,
-    /// The roles bound to those routes.
+    /// The roles bound to those routes, by id; those that are deleted count for nothing.
     pub route_roles: BTreeMap<RouteId, Vec<RoleId>>,
     /// Undeleted upstreams.
     pub upstreams: Vec<Upstream>,
     /// Undeleted, active hand-written policies.
     pub policies: Vec<PolicyRule>,
+}
+
+/// A gateway route and the roles bound to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRule {
+    /// The row.
+    pub route: Route,
+    /// The roles, by id.
+    pub roles: Vec<RoleId>,
+}
+
+/// What one part of the rules has become; `None` when it is no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A role and the permissions granted to it.
+    Role(RoleId, Option<(RoleRule, Vec<PermissionId>)>),
+    /// A permission and the roles it is granted to.
+    Permission(PermissionId, Option<(PermissionRule, Vec<RoleId>)>),
+    /// A module and all of its gateway routes.
+    Module(ModuleId, Option<(ModuleRule, Vec<RouteRule>)>),
+    /// A route; one without an upstream is no part of the rules.
+    Route(RouteId, Option<RouteRule>),
+    /// An upstream.
+    Upstream(UpstreamId, Option<Upstream>),
 }
 
 /// A role assigned to a user.

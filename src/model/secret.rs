@@ -1,5 +1,8 @@
+use schemars::JsonSchema;
+
 /// A value that must not be shown: no `Display`, and `Debug` prints `***`.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(inline, extend("format" = "password"))]
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {

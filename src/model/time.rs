@@ -1,10 +1,12 @@
 use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, Timelike, Utc};
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 /// A moment in UTC with microseconds, written as `2026-11-22T15:02:48.834466Z`.
 ///
 /// Truncated on construction: PostgreSQL keeps microseconds, and an answer must equal what is read back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, sqlx::Type)]
+#[schemars(inline, with = "String", example = "2026-11-22T15:02:48.834466Z", extend("format" = "date-time"))]
 #[sqlx(transparent)]
 pub struct Timestamp(DateTime<Utc>);
 

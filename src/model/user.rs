@@ -1,9 +1,10 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Email, Role, RoleId, Secret, Timestamp, UserId, Username};
 
 /// A user as answered: never with the password's hash.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct User {
     /// Identity.
     pub id: UserId,
@@ -25,7 +26,7 @@ pub struct User {
 }
 
 /// A role as it was assigned to a user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AssignedRole {
     /// The role.
     #[serde(flatten)]

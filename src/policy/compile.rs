@@ -1,4 +1,9 @@
-//! Rules to everything a decision needs: a pure function.
+//! Rules to everything a decision needs: a pure function, of all rules or of what has become of some.
+//!
+//! ## Why
+//! A change must cost what it touches. So everything is held in maps that share their structure, and a compile applies
+//! the parts that have changed to the one before; all rules at once are every part applied to nothing. What no part can
+//! tell, hand-written policies, is compiled as a whole.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -9,20 +14,27 @@ use cedar_policy::{Entity, EntityUid, PolicyId, Schema};
 
 use super::{
     CompileError,
+    engine::PolicyRef,
     handwritten::{self, Handwritten},
-    holdings::Grants,
-    index::{Index, Link},
-    names, operation,
-    roles::{CompiledRole, Roles},
+    index::Index,
+    names,
+    operation::Terms,
+    permissions::Permissions,
+    roles::{CompiledRole, RoleChange, Roles},
+    routing::{Routing, RoutingChange},
     schema,
     slice::{REMEMBERED_SETS, Sets},
-    table::{MountedPath, RouteTable},
-    template::{Kind, Templates},
+    table::MountedPath,
+    template::{Kind, Link, Templates},
+    upstreams::Upstreams,
 };
 use crate::model::{
-    PermissionId, RouteId, Upstream, UpstreamName,
-    rules::{GrantRule, PermissionRule, PolicyRule, Rules},
+    PermissionId, RoleId,
+    rules::{Part, PermissionRule, PolicyRule, RouteRule, Rules},
 };
+
+/// How many targets that nothing speaks of any more are carried along before all is compiled anew.
+const FORGOTTEN_TARGETS: usize = 10_000;
 
 /// What does not change while the process runs.
 #[derive(Clone, Debug, Default)]
@@ -34,71 +46,142 @@ pub struct Fixed {
 }
 
 /// Everything about access that is not about one user, prepared.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Compiled {
-    pub(super) index: Index,
-    pub(super) templates: Templates,
+    pub(super) permissions: Permissions,
     pub(super) roles: Roles,
-    pub(super) table: RouteTable,
-    pub(super) upstreams: HashMap<UpstreamName, Arc<Upstream>>,
-    pub(super) verbs: BTreeSet<String>,
-    pub(super) permissions: Vec<PermissionRule>,
+    pub(super) routing: Routing,
+    pub(super) upstreams: Upstreams,
     pub(super) checked: Arc<Checked>,
-    pub(super) sets: Sets,
-    pub(super) grants: Grants,
-    /// Endpoints that hand-written policies name: their place among routes and modules can be asked about.
-    pub(super) named_endpoints: HashMap<EntityUid, Entity>,
+    pub(super) sets: Arc<Sets>,
+    /// Roles that are not what they were in the rules this was made from; `None` if it was made from nothing.
+    pub(super) affected: Option<BTreeSet<RoleId>>,
+    targets_at_first: usize,
 }
 
 /// Hand-written policies that were validated against the verbs of then; reused while neither changes.
 #[derive(Debug)]
 pub(super) struct Checked {
-    verbs: BTreeSet<String>,
+    pub(super) verbs: BTreeSet<String>,
     stored: Vec<PolicyRule>,
     pub(super) policies: Vec<Arc<Handwritten>>,
+    pub(super) index: Index,
+    pub(super) templates: Templates,
+    /// Entities that policies name.
+    named: HashSet<EntityUid>,
+}
+
+impl Checked {
+    fn new(
+        verbs: BTreeSet<String>,
+        stored: Vec<PolicyRule>,
+        policies: Vec<Arc<Handwritten>>,
+    ) -> Result<Self, CompileError> {
+        let templates = Templates::new(&verbs)?;
+        handwritten::validate(&schema::build(&verbs)?, templates.set()?, &policies)?;
+        let named = policies.iter().flat_map(|policy| &policy.literals).cloned().collect();
+        Ok(Self { index: Index::new(&policies), verbs, stored, policies, templates, named })
+    }
 }
 
 impl Compiled {
-    /// Compiles `rules`; `before` saves validating what has not changed.
+    /// Compiles all of `rules`; `before` saves validating what has not changed.
     ///
     /// # Errors
     /// A hand-written policy that does not parse or validate strictly, routes that tie with each other or lie
     /// on admin paths, operations that contradict themselves.
     pub fn new(rules: Rules, fixed: &Fixed, before: Option<&Self>) -> Result<Self, CompileError> {
-        let verbs = schema::verbs(&rules);
+        let verbs = schema::verbs(rules.permissions.iter().filter_map(|row| Some(row.name.parts()?.verb)));
         let unchanged = before.filter(|old| old.checked.verbs == verbs && old.checked.stored == rules.policies);
-        let checked = match unchanged {
-            Some(old) => Arc::clone(&old.checked),
-            None => Arc::new(check(&verbs, fixed, &rules.policies)?),
+        let (checked, sets) = match unchanged {
+            Some(old) => (Arc::clone(&old.checked), Arc::clone(&old.sets)),
+            None => {
+                let policies = handwritten::parse(&fixed.files, &rules.policies)?;
+                let checked = Checked::new(verbs, rules.policies.clone(), policies)?;
+                (Arc::new(checked), Arc::new(Sets::new(REMEMBERED_SETS)))
+            }
         };
-        let templates = Templates::new(&verbs)?;
-        let grants = Grants::of(&rules);
-        let mut index = Index::default();
-        let roles = Roles::new(&rules.roles, &mut index);
-        for link in grant_links(&roles, &rules.permissions, &rules.grants) {
-            index.add_link(Arc::new(link));
-        }
-        for handwritten in &checked.policies {
-            index.add_handwritten(handwritten);
-        }
-        let table = compile_routes(&rules, &roles, fixed, &mut index)?;
-        let active = rules.upstreams.into_iter().filter(|upstream| upstream.is_active);
-        let upstreams = active.map(|upstream| (upstream.name.clone(), Arc::new(upstream))).collect();
-        let permissions = rules.permissions;
-        let named_endpoints = named_endpoints(&checked.policies, &table);
-        Ok(Self {
-            index,
-            templates,
-            roles,
-            table,
-            upstreams,
-            verbs,
-            permissions,
+        let mut compiled = Self {
+            permissions: Permissions::default(),
+            roles: Roles::default(),
+            routing: Routing::new(&fixed.mounts),
+            upstreams: Upstreams::default(),
             checked,
-            sets: Sets::new(REMEMBERED_SETS),
-            grants,
-            named_endpoints,
-        })
+            sets,
+            affected: None,
+            targets_at_first: 0,
+        };
+        compiled.apply(parts(rules))?;
+        compiled.targets_at_first = compiled.permissions.target_count();
+        Ok(compiled)
+    }
+
+    /// The same with what some parts have become.
+    ///
+    /// # Errors
+    /// Those of [`Compiled::new`].
+    pub fn with(&self, parts: Vec<Part>) -> Result<Self, CompileError> {
+        let mut next = self.clone();
+        next.affected = Some(next.apply(parts)?);
+        Ok(next)
+    }
+
+    /// Whether so much has come and gone that it is time to compile all rules anew.
+    pub fn is_worn(&self) -> bool {
+        self.permissions.target_count() > 2 * self.targets_at_first + FORGOTTEN_TARGETS
+    }
+
+    /// Returns the roles that are not what they were.
+    fn apply(&mut self, parts: Vec<Part>) -> Result<BTreeSet<RoleId>, CompileError> {
+        let mut roles: BTreeMap<RoleId, RoleChange> = BTreeMap::new();
+        let (mut routes, mut upstreams) = (RoutingChange::default(), Vec::new());
+        let mut whole_roles = Vec::new();
+        for part in parts {
+            match part {
+                Part::Permission(id, now) => self.put_permission(id, now, &mut roles),
+                Part::Role(id, now) => whole_roles.push((id, now)),
+                Part::Module(id, now) => routes.module(id, now, &self.routing),
+                Part::Route(id, now) => routes.route(id, now),
+                Part::Upstream(id, now) => upstreams.push((id, now)),
+            }
+        }
+        for (id, now) in whole_roles {
+            roles.insert(id, now.map_or(RoleChange::Gone, |(rule, granted)| RoleChange::Is(rule, granted)));
+        }
+        let verbs = schema::verbs(self.permissions.verbs());
+        if verbs != self.checked.verbs {
+            let (stored, policies) = (self.checked.stored.clone(), self.checked.policies.clone());
+            self.checked = Arc::new(Checked::new(verbs, stored, policies)?);
+        }
+        let affected = self.roles.put(roles, &self.permissions);
+        let mut terms = Terms { permissions: &mut self.permissions, index: &self.checked.index };
+        self.routing.put(routes, &mut terms, &self.checked.named)?;
+        self.upstreams.put(upstreams);
+        Ok(affected)
+    }
+
+    /// Changes a permission, and notes what that means for the roles that had it or have it now.
+    fn put_permission(
+        &mut self,
+        id: PermissionId,
+        now: Option<(PermissionRule, Vec<RoleId>)>,
+        changes: &mut BTreeMap<RoleId, RoleChange>,
+    ) {
+        let had: BTreeSet<RoleId> = match self.permissions.get(id) {
+            Some(_) => self.roles.holders(id).collect(),
+            None => BTreeSet::new(),
+        };
+        let (rule, holders) = now.unzip();
+        let have: BTreeSet<RoleId> = holders.unwrap_or_default().into_iter().collect();
+        let differs = self.permissions.put(id, rule);
+        for role in had.union(&have).filter(|role| differs || !(had.contains(role) && have.contains(role))) {
+            let Some(current) = self.roles.get(*role) else { continue };
+            let change = changes.entry(*role).or_insert_with(|| RoleChange::Granted(current.grants.all.to_vec()));
+            if let RoleChange::Granted(granted) = change {
+                granted.retain(|granted| *granted != id);
+                granted.extend(have.contains(role).then_some(id));
+            }
+        }
     }
 
     /// A role with what it inherits from.
@@ -109,62 +192,49 @@ impl Compiled {
 
     /// The schema the policies were validated against.
     pub(super) fn schema(&self) -> Result<Schema, CompileError> {
-        schema::build(&self.verbs)
+        schema::build(&self.checked.verbs)
     }
-}
 
-fn check(verbs: &BTreeSet<String>, fixed: &Fixed, stored: &[PolicyRule]) -> Result<Checked, CompileError> {
-    let schema = schema::build(verbs)?;
-    let policies = handwritten::parse(&fixed.files, stored)?;
-    handwritten::validate(&schema, Templates::new(verbs)?.set()?, &policies)?;
-    Ok(Checked { verbs: verbs.clone(), stored: stored.to_vec(), policies })
-}
+    /// Every generated policy, in no order.
+    pub(super) fn links(&self) -> impl Iterator<Item = Link> {
+        let roles = self.roles.all().filter(|(_, role)| role.is_active);
+        let grants = roles.flat_map(|(id, role)| role.grants.live().iter().map(move |grant| (id, grant.permission)));
+        let grants = grants.filter_map(|(role, permission)| self.grant_link(role, permission));
+        let operations = self.routing.routes().flat_map(|route| route.operations());
+        grants.chain(operations.flat_map(|operation| operation.links(&self.roles)))
+    }
 
-fn named_endpoints(policies: &[Arc<Handwritten>], table: &RouteTable) -> HashMap<EntityUid, Entity> {
-    let named: HashSet<&EntityUid> = policies.iter().flat_map(|policy| &policy.literals).collect();
-    let operations = table.routes().into_iter().flat_map(|route| route.operations());
-    let endpoints = operations.map(|operation| (operation.endpoint.uid(), &operation.endpoint));
-    let named = endpoints.filter(|(uid, _)| named.contains(uid));
-    named.map(|(uid, endpoint)| (uid, endpoint.clone())).collect()
-}
-
-fn grant_links(roles: &Roles, permissions: &[PermissionRule], grants: &[GrantRule]) -> Vec<Link> {
-    let active = permissions.iter().filter(|permission| permission.is_active);
-    let by_id: HashMap<PermissionId, &PermissionRule> = active.map(|permission| (permission.id, permission)).collect();
-    let link = |grant: &GrantRule| {
-        let role = roles.active(grant.role_id)?;
-        let parts = by_id.get(&grant.permission_id)?.name.parts()?;
+    /// The policy that grants `permission` to `role`.
+    pub(super) fn grant_link(&self, role: RoleId, permission: PermissionId) -> Option<Link> {
+        let parts = self.permissions.get(permission)?.name.parts()?;
         let verb = parts.verb.to_owned();
         Some(Link {
-            id: PolicyId::new(format!("grant:{}:{}", grant.role_id, grant.permission_id)),
+            id: PolicyId::new(PolicyRef::Grant(role, permission).to_string()),
             kind: if parts.own { Kind::OwnGrant(verb) } else { Kind::Grant(verb) },
-            principal: Some(role.uid.clone()),
+            principal: Some(self.roles.get(role)?.uid.clone()),
             action: names::action(parts.verb),
             resource: names::resource(parts.resource),
         })
-    };
-    grants.iter().filter_map(link).collect()
-}
-
-fn compile_routes(rules: &Rules, roles: &Roles, fixed: &Fixed, index: &mut Index) -> Result<RouteTable, CompileError> {
-    let active = rules.modules.iter().filter(|module| module.is_active);
-    let modules: BTreeMap<_, _> = active.map(|module| (module.id, &module.name)).collect();
-    let mut routes = Vec::new();
-    for row in rules.routes.iter().filter(|route| route.is_active) {
-        let (Some(module), Some(upstream)) = (modules.get(&row.module_id), &row.upstream) else {
-            continue;
-        };
-        let route = operation::compile(row, module, upstream, index)?;
-        for link in operation::links(&route, &role_names(row.id, rules, roles)) {
-            index.add_link(Arc::new(link));
-        }
-        routes.push((row.route.clone(), route));
     }
-    RouteTable::new(&fixed.mounts, routes.into_iter())
 }
 
-fn role_names<'r>(route: RouteId, rules: &Rules, roles: &'r Roles) -> Vec<(i64, &'r str)> {
-    let ids = rules.route_roles.get(&route).map(Vec::as_slice).unwrap_or_default();
-    let active = ids.iter().filter_map(|id| Some((id.0, roles.active(*id)?)));
-    active.map(|(id, role)| (id, role.name.as_ref())).collect()
+/// All rules, part by part.
+fn parts(rules: Rules) -> Vec<Part> {
+    let mut granted: HashMap<RoleId, Vec<PermissionId>> = HashMap::new();
+    for grant in rules.grants {
+        granted.entry(grant.role_id).or_default().push(grant.permission_id);
+    }
+    let mut route_roles = rules.route_roles;
+    let permissions = rules.permissions.into_iter().map(|rule| Part::Permission(rule.id, Some((rule, Vec::new()))));
+    let roles = rules.roles.into_iter().map(|rule| {
+        let granted = granted.remove(&rule.id).unwrap_or_default();
+        Part::Role(rule.id, Some((rule, granted)))
+    });
+    let modules = rules.modules.into_iter().map(|rule| Part::Module(rule.id, Some((rule, Vec::new()))));
+    let routes = rules.routes.into_iter().map(|route| {
+        let roles = route_roles.remove(&route.id).unwrap_or_default();
+        Part::Route(route.id, Some(RouteRule { route, roles }))
+    });
+    let upstreams = rules.upstreams.into_iter().map(|upstream| Part::Upstream(upstream.id, Some(upstream)));
+    permissions.chain(roles).chain(modules).chain(routes).chain(upstreams).collect()
 }

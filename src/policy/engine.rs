@@ -1,19 +1,20 @@
 //! One decision: find the policies that can apply, and let Cedar evaluate them.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use cedar_policy::{Authorizer, Decision as CedarDecision, Effect, Entity, EntityUid, PolicyId, Request};
+use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::{
     facts,
     index::Symbol,
     names,
-    operation::{CompiledOperation, GatewayRoute},
+    operation::{CompiledOperation, GatewayRoute, Opening},
     slice::Slice,
     snapshot::{Caller, Snapshot},
 };
-use crate::model::{PermissionName, Reason, Timestamp};
+use crate::model::{PermissionId, PermissionName, Reason, RoleId, Timestamp};
 
 /// A question to the engine.
 #[derive(Debug)]
@@ -67,20 +68,56 @@ pub struct Decision {
     pub errors: Vec<(String, String)>,
 }
 
-/// Ids of the policies that determined a decision, sorted.
+/// A policy by its id, which is put into words only when somebody reads it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PolicyRef {
+    /// What a role is granted.
+    Grant(RoleId, PermissionId),
+    /// Any other.
+    Named(PolicyId),
+}
+
+impl fmt::Display for PolicyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Grant(role, permission) => write!(f, "grant:{role}:{permission}"),
+            Self::Named(id) => id.fmt(f),
+        }
+    }
+}
+
+/// Ids of the policies that determined a decision, in an order of their own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Determining(SmallVec<[PolicyId; 2]>);
+pub struct Determining(SmallVec<[PolicyRef; 2]>);
 
 impl Determining {
-    fn new(ids: impl Iterator<Item = PolicyId>) -> Self {
-        let mut ids: SmallVec<[PolicyId; 2]> = ids.collect();
-        ids.sort_unstable();
-        Self(ids)
+    fn new(found: impl Iterator<Item = PolicyRef>) -> Self {
+        let mut found: SmallVec<[PolicyRef; 2]> = found.collect();
+        found.sort_unstable();
+        Self(found)
     }
 
     /// The ids.
-    pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(AsRef::as_ref)
+    pub fn ids(&self) -> impl Iterator<Item = impl fmt::Display> {
+        self.0.iter()
+    }
+
+    pub(super) fn refs(&self) -> &[PolicyRef] {
+        &self.0
+    }
+}
+
+impl Serialize for Determining {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Shown))
+    }
+}
+
+struct Shown<'p>(&'p PolicyRef);
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
     }
 }
 
@@ -138,7 +175,8 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
             let question = Question {
                 action: &operation.action,
                 resource: &operation.endpoint,
-                action_symbol: Some(operation.action_symbol),
+                opening: Some(&operation.opening),
+                action_symbol: operation.action_symbol,
                 resource_symbols: &operation.resource_symbols,
             };
             let decision = evaluate(snapshot, ask, question, || permit(Destination::Upstream(route)));
@@ -154,11 +192,14 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
             let Some(parts) = name.as_ref().and_then(PermissionName::parts).filter(|_| ask.caller.is_some()) else {
                 return Decision::deny(Reason::NoGrant);
             };
-            let index = &snapshot.compiled().index;
+            let compiled = snapshot.compiled();
+            let index = &compiled.checked.index;
+            let opening = compiled.permissions.target(parts).map(Opening::Granted);
             let (action, resource) = (names::action(parts.verb), names::resource(parts.resource));
             let mut resource_symbols: SmallVec<[Symbol; 2]> = SmallVec::from_slice(&[Symbol::ANYTHING]);
             resource_symbols.extend(index.symbol(&resource));
             let question = Question {
+                opening: opening.as_ref(),
                 action_symbol: index.symbol(&action),
                 action: &action,
                 resource: &Entity::with_uid(resource),
@@ -173,16 +214,16 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
 pub(super) struct Question<'q> {
     pub(super) action: &'q EntityUid,
     pub(super) resource: &'q Entity,
+    /// Whom generated policies let in, if anybody.
+    pub(super) opening: Option<&'q Opening>,
     pub(super) action_symbol: Option<Symbol>,
     pub(super) resource_symbols: &'q [Symbol],
 }
 
 fn evaluate(snapshot: &Snapshot, ask: &Ask<'_>, question: Question<'_>, permit: impl FnOnce() -> Permit) -> Decision {
     let compiled = snapshot.compiled();
-    let slice = Slice::find(compiled, ask.caller, &question);
-    // Their scope holds, or they would not have been found, and the one condition there is was written by ourselves.
-    // The oracle of the tests compares this with Cedar.
-    let granted = slice.satisfied_links(ask).map(|link| link.id.clone());
+    let slice = Slice::find(compiled, ask, &question);
+    let granted = slice.granted.iter().cloned();
     if slice.handwritten.is_empty() {
         let policies = Determining::new(granted);
         let outcome = if policies.0.is_empty() { Err(Reason::NoGrant) } else { Ok(permit()) };
@@ -209,7 +250,7 @@ fn evaluate(snapshot: &Snapshot, ask: &Ask<'_>, question: Question<'_>, permit: 
         forbid_failed |= policies.policy(error.policy_id()).is_none_or(|policy| policy.effect() == Effect::Forbid);
         errors.push((error.policy_id().to_string(), error.to_string()));
     }
-    let reasons = response.diagnostics().reason().cloned();
+    let reasons = response.diagnostics().reason().cloned().map(PolicyRef::Named);
     let (outcome, policies) = match response.decision() {
         CedarDecision::Allow if !forbid_failed => (Ok(permit()), Determining::new(reasons.chain(granted))),
         CedarDecision::Allow => (Err(Reason::PolicyError), Determining::new(reasons.chain(granted))),

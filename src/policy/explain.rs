@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::{
     compile::Compiled,
-    engine::{Ask, Facts, Subject},
-    index::Entry as PolicyEntry,
+    engine::{Ask, Facts, PolicyRef, Subject},
     names,
     operation::{CompiledOperation, QueryOf},
     snapshot::{Caller, Snapshot},
     table::{Entry, Matched},
+    template::Link,
 };
 use crate::model::{Access, Claims, Reason, RoleId, RouteId, Timestamp, UserId, Username, rules::UserState};
 
@@ -196,7 +196,8 @@ fn judge(
     };
     let decision = snapshot.decide(&Ask { caller, subject: Subject::Operation(operation), facts });
     explanation.errors = decision.errors.into_iter().map(|(_, message)| message).collect();
-    explanation.policies = decision.policies.ids().filter_map(|id| policy(snapshot.compiled(), id)).collect();
+    let determining = decision.policies.refs().iter().filter_map(|found| policy(snapshot.compiled(), operation, found));
+    explanation.policies = determining.collect();
     let reason = decision.outcome.err().unwrap_or(Reason::Allowed);
     if reason == Reason::NoGrant {
         explanation.suggestions = suggestions(caller, operation, owner.as_deref());
@@ -223,7 +224,7 @@ fn principal(snapshot: &Snapshot, caller: &Caller, user: &UserState) -> Principa
             continue;
         }
         origin.insert(id, from);
-        let parents = roles.get(id).map(|role| role.parents.as_slice()).unwrap_or_default();
+        let parents = roles.get(id).map(|role| &*role.parents).unwrap_or_default();
         open.extend(parents.iter().map(|parent| (*parent, Some(id))));
     }
     let name = |id: &RoleId| roles.get(*id).map(|role| Arc::clone(&role.name));
@@ -243,25 +244,28 @@ fn principal(snapshot: &Snapshot, caller: &Caller, user: &UserState) -> Principa
     Principal { id: caller.id(), username: caller.username().clone(), roles: held }
 }
 
-fn policy(compiled: &Compiled, id: &str) -> Option<PolicyBrief> {
-    compiled.index.entries().find_map(|entry| match entry {
-        PolicyEntry::Handwritten(handwritten) if handwritten.id().to_string() == id => Some(PolicyBrief {
-            id: id.to_owned(),
-            name: id.strip_prefix("policy:").unwrap_or(id).to_owned(),
+fn policy(compiled: &Compiled, operation: &CompiledOperation, found: &PolicyRef) -> Option<PolicyBrief> {
+    let id = found.to_string();
+    let generated = |name: String, link: Link| {
+        let policy = compiled.checked.templates.instantiate(&link).ok()?;
+        let source = policy.to_cedar().unwrap_or_else(|| policy.to_string());
+        Some(PolicyBrief { id: id.clone(), name, effect: "permit", source })
+    };
+    if let PolicyRef::Grant(role, permission) = found {
+        let (holder, granted) = (compiled.roles.get(*role)?, compiled.permissions.get(*permission)?);
+        let name = format!("{} may {}", holder.name, granted.name);
+        return generated(name, compiled.grant_link(*role, *permission)?);
+    }
+    if let Some(handwritten) = compiled.checked.policies.iter().find(|policy| policy.id().to_string() == id) {
+        return Some(PolicyBrief {
+            name: id.strip_prefix("policy:").unwrap_or(&id).to_owned(),
             effect: if handwritten.policy.effect() == cedar_policy::Effect::Permit { "permit" } else { "forbid" },
             source: handwritten.policy.to_string(),
-        }),
-        PolicyEntry::Link(link) if link.id.to_string() == id => {
-            let source = compiled.templates.instantiate(link).ok()?;
-            Some(PolicyBrief {
-                id: id.to_owned(),
-                name: compiled.describe(link),
-                effect: "permit",
-                source: source.to_cedar().unwrap_or_else(|| source.to_string()),
-            })
-        }
-        PolicyEntry::Handwritten(_) | PolicyEntry::Link(_) => None,
-    })
+            id,
+        });
+    }
+    let mut links = operation.links(&compiled.roles).into_iter();
+    generated(id.clone(), links.find(|link| link.id.to_string() == id)?)
 }
 
 /// The grants to one of the caller's roles that would allow the request; what the caller owns needs less.

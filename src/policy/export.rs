@@ -5,13 +5,7 @@ use std::collections::BTreeMap;
 use cedar_policy::{Entities, Entity};
 use serde::Serialize;
 
-use super::{
-    CompileError,
-    compile::Compiled,
-    index::{Entry, Link},
-    names, schema,
-    snapshot::Snapshot,
-};
+use super::{CompileError, names, schema, snapshot::Snapshot};
 use crate::model::Timestamp;
 
 /// Everything a Cedar tool needs.
@@ -34,22 +28,17 @@ pub struct Export {
 pub fn export(snapshot: &Snapshot, now: Timestamp) -> Result<Export, CompileError> {
     let compiled = snapshot.compiled();
     let mut policies = BTreeMap::new();
-    for entry in compiled.index.entries() {
-        let (id, text) = match entry {
-            Entry::Link(link) => {
-                let policy = compiled.templates.instantiate(link)?;
-                (link.id.to_string(), policy.to_cedar().unwrap_or_else(|| policy.to_string()))
-            }
-            Entry::Handwritten(handwritten) => {
-                let policy = &handwritten.policy;
-                let mut json = policy.to_json().map_err(|error| CompileError::generated(&error))?;
-                json["annotations"]["id"] = policy.id().to_string().into();
-                let policy = cedar_policy::Policy::from_json(Some(policy.id().clone()), json)
-                    .map_err(|error| CompileError::generated(&error))?;
-                (policy.id().to_string(), policy.to_cedar().unwrap_or_else(|| policy.to_string()))
-            }
-        };
-        policies.insert(id, text);
+    for link in compiled.links() {
+        let policy = compiled.checked.templates.instantiate(&link)?;
+        policies.insert(link.id.to_string(), policy.to_cedar().unwrap_or_else(|| policy.to_string()));
+    }
+    for handwritten in &compiled.checked.policies {
+        let policy = &handwritten.policy;
+        let mut json = policy.to_json().map_err(|error| CompileError::generated(&error))?;
+        json["annotations"]["id"] = policy.id().to_string().into();
+        let policy = cedar_policy::Policy::from_json(Some(policy.id().clone()), json)
+            .map_err(|error| CompileError::generated(&error))?;
+        policies.insert(policy.id().to_string(), policy.to_cedar().unwrap_or_else(|| policy.to_string()));
     }
     let entities = Entities::from_entities(entities(snapshot, now), Some(&compiled.schema()?))
         .map_err(|error| CompileError::generated(&error))?;
@@ -58,7 +47,7 @@ pub fn export(snapshot: &Snapshot, now: Timestamp) -> Result<Export, CompileErro
     Ok(Export {
         policy_revision: snapshot.policy_revision(),
         policies: policies.into_values().collect::<Vec<_>>().join("\n\n"),
-        schema: schema::text(&compiled.verbs)?,
+        schema: schema::text(&compiled.checked.verbs)?,
         entities: serde_json::from_slice(&json).map_err(|error| CompileError::generated(&error))?,
     })
 }
@@ -66,25 +55,8 @@ pub fn export(snapshot: &Snapshot, now: Timestamp) -> Result<Export, CompileErro
 fn entities(snapshot: &Snapshot, now: Timestamp) -> Vec<Entity> {
     let compiled = snapshot.compiled();
     let users = snapshot.users().filter_map(|user| snapshot.entity(&names::user(user.id), now));
-    let roles = compiled.roles.all().map(|role| compiled.role_entity(role));
-    let operations = compiled.table.routes().into_iter().flat_map(|route| route.operations());
+    let roles = compiled.roles.all().map(|(_, role)| compiled.role_entity(role));
+    let operations = compiled.routing.routes().flat_map(|route| route.operations());
     let endpoints = operations.map(|operation| operation.endpoint.clone());
     users.chain(roles).chain(endpoints).collect()
-}
-
-impl Compiled {
-    /// A generated policy in words.
-    pub(super) fn describe(&self, link: &Link) -> String {
-        let id = link.id.to_string();
-        let mut parts = id.split(':').skip(1).filter_map(|part| part.parse::<i64>().ok());
-        let (Some(role), Some(permission)) = (parts.next(), parts.next()) else {
-            return id;
-        };
-        let role = self.roles.get(crate::model::RoleId(role)).map(|role| role.name.as_ref());
-        let permission = self.permissions.iter().find(|row| row.id.0 == permission).map(|row| row.name.as_str());
-        match (role, permission) {
-            (Some(role), Some(permission)) => format!("{role} may {permission}"),
-            _ => id,
-        }
-    }
 }

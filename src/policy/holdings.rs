@@ -5,15 +5,12 @@
 //! what a policy speaks of. So the doors are not watched one by one: what every role and user holds before a write is
 //! compared with what it holds after.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use cedar_policy::Effect;
 
-use super::{Snapshot, compile::Compiled};
-use crate::model::{
-    DEFAULT_ROLE, PermissionId, PermissionName, RoleId, SUPER_ROLE, Timestamp,
-    rules::{Rules, UserState},
-};
+use super::{Snapshot, compile::Compiled, routing::Routing};
+use crate::model::{DEFAULT_ROLE, PermissionId, RoleId, SUPER_ROLE, Timestamp, rules::UserState};
 
 /// Permissions by name, whether active or not, and roles that count by themselves: those that routes or hand-written
 /// policies speak of.
@@ -53,39 +50,11 @@ impl<'c> Holdings<'c> {
 }
 
 /// Roles that count by themselves in the snapshot that a write leads to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Marks<'c> {
     names: HashSet<&'c str>,
     forbidden: HashSet<&'c str>,
-    bound: &'c [RoleId],
-}
-
-/// Who is granted what, active or not, as rules say it.
-#[derive(Debug, Default)]
-pub(super) struct Grants {
-    /// Of each role by itself, sorted.
-    by_role: HashMap<RoleId, Vec<PermissionId>>,
-    names: HashMap<PermissionId, PermissionName>,
-    /// Roles bound to routes, sorted.
-    bound: Vec<RoleId>,
-}
-
-impl Grants {
-    pub(super) fn of(rules: &Rules) -> Self {
-        let mut by_role: HashMap<RoleId, Vec<PermissionId>> = HashMap::new();
-        for grant in &rules.grants {
-            by_role.entry(grant.role_id).or_default().push(grant.permission_id);
-        }
-        for permissions in by_role.values_mut() {
-            permissions.sort_unstable();
-        }
-        let bound: BTreeSet<RoleId> = rules.route_roles.values().flatten().copied().collect();
-        Self {
-            by_role,
-            names: rules.permissions.iter().map(|permission| (permission.id, permission.name.clone())).collect(),
-            bound: bound.into_iter().collect(),
-        }
-    }
+    routing: &'c Routing,
 }
 
 impl Compiled {
@@ -97,22 +66,23 @@ impl Compiled {
             let roles = policies.flat_map(|policy| &policy.literals).filter(|uid| super::names::is_role(uid));
             roles.map(|uid| uid.id().unescaped()).collect()
         };
-        Marks { names: named(None), forbidden: named(Some(Effect::Forbid)), bound: &self.grants.bound }
+        Marks { names: named(None), forbidden: named(Some(Effect::Forbid)), routing: &self.routing }
     }
 
     /// What holding `roles` amounts to.
     pub fn holdings<'c>(&'c self, roles: &[RoleId], marks: &Marks<'_>) -> Holdings<'c> {
         let mut held = Holdings::default();
         for id in roles {
-            let granted = self.grants.by_role.get(id).into_iter().flatten();
-            let names = granted.filter_map(|permission| self.grants.names.get(permission));
-            held.permissions.extend(names.map(PermissionName::as_str));
-            let name = self.roles.get(*id).map(|role| &*role.name);
+            let role = self.roles.get(*id);
+            let granted = role.into_iter().flat_map(|role| &*role.grants.all);
+            let known = granted.filter_map(|permission| self.permissions.get(*permission));
+            held.permissions.extend(known.map(|known| known.name.as_str()));
+            let name = role.map(|role| &*role.name);
             let named = name.is_some_and(|name| marks.names.contains(name));
             if name.is_some_and(|name| marks.forbidden.contains(name)) {
                 held.burdens.insert(*id);
             }
-            if named || marks.bound.binary_search(id).is_ok() {
+            if named || marks.routing.binds(*id) {
                 held.roles.insert(*id);
             }
         }
@@ -123,42 +93,26 @@ impl Compiled {
     pub fn standing(&self, id: RoleId) -> Vec<RoleId> {
         let Some(role) = self.roles.get(id) else { return Vec::new() };
         if role.is_active {
-            return role.closure.clone();
+            return role.closure.to_vec();
         }
         let inherited =
-            role.parents.iter().filter_map(|parent| self.roles.get(*parent)).flat_map(|parent| &parent.closure);
+            role.parents.iter().filter_map(|parent| self.roles.get(*parent)).flat_map(|parent| &*parent.closure);
         let all: BTreeSet<RoleId> = inherited.copied().chain([id]).collect();
         all.into_iter().collect()
     }
 
     /// The same, but nothing while the role is inactive.
     pub fn effective(&self, id: RoleId) -> &[RoleId] {
-        self.roles.get(id).map(|role| role.closure.as_slice()).unwrap_or_default()
+        self.roles.get(id).map(|role| &*role.closure).unwrap_or_default()
     }
 
-    /// Every role that is not what it was in `before`, by itself or through what it inherits; new ones included.
-    pub fn changed_roles(&self, before: &Self) -> Vec<RoleId> {
-        let renamed: HashSet<PermissionId> = self
-            .grants
-            .names
-            .iter()
-            .filter(|(id, name)| before.grants.names.get(id).is_none_or(|old| old != *name))
-            .map(|(id, _)| *id)
-            .collect();
-        let differs = |id: RoleId| {
-            let (Some(new), Some(old)) = (self.roles.get(id), before.roles.get(id)) else { return true };
-            let (granted, had) = (self.grants.by_role.get(&id), before.grants.by_role.get(&id));
-            new.name != old.name
-                || new.is_active != old.is_active
-                || new.parents != old.parents
-                || granted != had
-                || granted.is_some_and(|granted| granted.iter().any(|permission| renamed.contains(permission)))
-        };
-        let direct: HashSet<RoleId> = self.roles.ids().filter(|id| differs(*id)).collect();
-        if direct.is_empty() {
-            return Vec::new();
+    /// Every role that may not be what it was in the rules this was made from, by itself or through what it inherits;
+    /// new ones included.
+    pub fn changed_roles(&self) -> Vec<RoleId> {
+        match &self.affected {
+            Some(affected) => affected.iter().copied().filter(|id| self.roles.get(*id).is_some()).collect(),
+            None => self.roles.ids().collect(),
         }
-        self.roles.ids().filter(|id| self.standing(*id).iter().any(|id| direct.contains(id))).collect()
     }
 
     /// The role of the first administrator.
@@ -175,10 +129,11 @@ impl Compiled {
     pub fn keeps_super_role_of(&self, before: &Self) -> bool {
         let Some(id) = before.super_role() else { return true };
         let active = |compiled: &Self| compiled.roles.active(id).is_some_and(|role| &*role.name == SUPER_ROLE);
-        let granted = |compiled: &Self| compiled.grants.by_role.get(&id).cloned().unwrap_or_default();
-        let now: HashSet<PermissionId> = granted(self).into_iter().collect();
-        let kept = |permission: &PermissionId| now.contains(permission) || !self.grants.names.contains_key(permission);
-        !active(before) || (active(self) && granted(before).iter().all(kept))
+        let (was, is) = (before.roles.get(id), self.roles.get(id));
+        let kept = |permission: &PermissionId| {
+            is.is_some_and(|role| role.grants.has(*permission)) || self.permissions.get(*permission).is_none()
+        };
+        !active(before) || (active(self) && was.is_none_or(|role| role.grants.all.iter().all(kept)))
     }
 }
 

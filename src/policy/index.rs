@@ -1,36 +1,19 @@
-//! Which policies can apply to a request: found by hash, so that the cost follows the caller's roles and not
-//! the number of policies.
+//! Which hand-written policies can apply to a request: found by hash, so that the cost follows the caller's roles and
+//! not the number of policies.
 //!
 //! ## Why
 //! A policy can be satisfied only if its scope holds. `principal in X` holds only when `X` is the principal or
 //! one of its ancestors, and likewise for resources; so every policy that can be satisfied is found under one of
-//! the principal's own keys, one of the action's and one of the resource's. Hand-written
-//! policies that are found are then evaluated by Cedar itself, so a key may be too generous but never too narrow. Keys are numbers given at compile time:
+//! the principal's own keys, one of the action's and one of the resource's. Policies that are found are then evaluated by
+//! Cedar itself, so a key may be too generous but never too narrow. Keys are numbers given at compile time:
 //! hashing Cedar's names on every request cost more than the rest of the search.
 
 use std::{collections::HashMap, sync::Arc};
 
-use cedar_policy::{ActionConstraint, EntityUid, PolicyId, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{ActionConstraint, EntityUid, PrincipalConstraint, ResourceConstraint};
 
-use super::{handwritten::Handwritten, names, template::Kind};
+use super::{handwritten::Handwritten, names};
 use crate::model::UserId;
-
-/// A generated policy: an instance of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) id: PolicyId,
-    pub(super) kind: Kind,
-    pub(super) principal: Option<EntityUid>,
-    pub(super) action: EntityUid,
-    pub(super) resource: EntityUid,
-}
-
-/// A policy of either origin.
-#[derive(Clone, Debug)]
-pub(super) enum Entry {
-    Link(Arc<Link>),
-    Handwritten(Arc<Handwritten>),
-}
 
 /// An entity that scopes may name, by number: equal entities have equal symbols within one index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,13 +30,15 @@ impl Symbol {
 /// Neither what is looked up nor what is found comes from clients, so a fast hash will do.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// All policies by principal, action and resource of their scope.
+type ByResource = Map<Symbol, Vec<Arc<Handwritten>>>;
+
+/// All hand-written policies by principal, action and resource of their scope.
 #[derive(Debug)]
 pub(super) struct Index {
     symbols: HashMap<EntityUid, Symbol>,
     /// Users that some scope names.
     users: Map<UserId, Symbol>,
-    policies: Map<Symbol, Map<Symbol, Map<Symbol, Vec<Entry>>>>,
+    policies: Map<Symbol, Map<Symbol, ByResource>>,
 }
 
 impl Default for Index {
@@ -64,8 +49,16 @@ impl Default for Index {
 }
 
 impl Index {
+    pub(super) fn new(policies: &[Arc<Handwritten>]) -> Self {
+        let mut index = Self::default();
+        for policy in policies {
+            index.put(policy);
+        }
+        index
+    }
+
     /// The symbol of `uid`, a new one if it has none yet.
-    pub(super) fn intern(&mut self, uid: &EntityUid) -> Symbol {
+    fn intern(&mut self, uid: &EntityUid) -> Symbol {
         if let Some(symbol) = self.symbols.get(uid) {
             return *symbol;
         }
@@ -75,7 +68,7 @@ impl Index {
         Symbol(next)
     }
 
-    /// The symbol of `uid`; without one, no policy names it.
+    /// The symbol of `uid`; without one, no scope names it.
     pub(super) fn symbol(&self, uid: &EntityUid) -> Option<Symbol> {
         self.symbols.get(uid).copied()
     }
@@ -85,13 +78,7 @@ impl Index {
         self.users.get(&id).copied()
     }
 
-    pub(super) fn add_link(&mut self, link: Arc<Link>) {
-        let principal = link.principal.as_ref().map_or(Symbol::ANYTHING, |uid| self.intern(uid));
-        let (action, resource) = (self.intern(&link.action), self.intern(&link.resource));
-        self.add(principal, action, resource, Entry::Link(link));
-    }
-
-    pub(super) fn add_handwritten(&mut self, handwritten: &Arc<Handwritten>) {
+    fn put(&mut self, handwritten: &Arc<Handwritten>) {
         let policy = &handwritten.policy;
         let principal = match policy.principal_constraint() {
             PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) | PrincipalConstraint::IsIn(_, uid) => {
@@ -111,7 +98,7 @@ impl Index {
             ActionConstraint::In(uids) => uids.iter().map(|uid| self.intern(uid)).collect(),
         };
         for action in actions {
-            self.add(principal, action, resource, Entry::Handwritten(Arc::clone(handwritten)));
+            self.add(principal, action, resource, Arc::clone(handwritten));
         }
     }
 
@@ -121,9 +108,9 @@ impl Index {
         symbol
     }
 
-    fn add(&mut self, principal: Symbol, action: Symbol, resource: Symbol, entry: Entry) {
+    fn add(&mut self, principal: Symbol, action: Symbol, resource: Symbol, policy: Arc<Handwritten>) {
         let by_resource = self.policies.entry(principal).or_default().entry(action).or_default();
-        by_resource.entry(resource).or_default().push(entry);
+        by_resource.entry(resource).or_default().push(policy);
     }
 
     /// Calls `found` with every policy that can apply; "anything" is among the actions by itself, and must be
@@ -133,54 +120,13 @@ impl Index {
         principals: impl IntoIterator<Item = Symbol>,
         action: Option<Symbol>,
         resources: &[Symbol],
-        mut found: impl FnMut(&'i Entry),
+        mut found: impl FnMut(&'i Arc<Handwritten>),
     ) {
         for by_action in principals.into_iter().filter_map(|principal| self.policies.get(&principal)) {
             let actions = [Some(Symbol::ANYTHING), action].into_iter().flatten();
             for by_resource in actions.filter_map(|action| by_action.get(&action)) {
-                for entry in resources.iter().filter_map(|resource| by_resource.get(resource)).flatten() {
-                    found(entry);
-                }
+                resources.iter().filter_map(|resource| by_resource.get(resource)).flatten().for_each(&mut found);
             }
-        }
-    }
-
-    /// Every policy, in no order; one on several actions comes once for each.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.policies.values().flat_map(HashMap::values).flat_map(HashMap::values).flatten()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a decision looks at follows the caller's roles, whatever else there is.
-    #[test]
-    fn work_does_not_follow_the_number_of_roles() {
-        for roles in [10, 10_000] {
-            let mut index = Index::default();
-            for role in 0..roles {
-                for grant in 0..5 {
-                    index.add_link(Arc::new(Link {
-                        id: PolicyId::new(format!("grant:{role}:{grant}")),
-                        kind: Kind::Grant("read".to_owned()),
-                        principal: Some(names::role(&format!("role{role}"))),
-                        action: names::action("read"),
-                        resource: names::resource(&format!("thing{grant}")),
-                    }));
-                }
-            }
-            let symbol = |uid: EntityUid| index.symbol(&uid).unwrap();
-            let held = [Symbol::ANYTHING, symbol(names::role("role3")), symbol(names::role("role7"))];
-            let mut found = Vec::new();
-            let resources = [Symbol::ANYTHING, symbol(names::resource("thing2"))];
-            index.each(held, index.symbol(&names::action("read")), &resources, |entry| {
-                if let Entry::Link(link) = entry {
-                    found.push(link.id.to_string());
-                }
-            });
-            assert_eq!(found, ["grant:3:2", "grant:7:2"], "{roles} roles");
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! ## Why
 //! Cedar is the source of truth, but `is_authorized` over a complete set costs time linear in its size. So the
-//! set is indexed by scope. Generated policies are decided by the index alone; hand-written ones that can apply are
-//! evaluated by Cedar. The tests compare both together with Cedar over the complete set.
+//! set is taken apart: what generated policies grant is held by role, verb and resource, and decided without Cedar;
+//! hand-written ones are indexed by scope, and those that can apply are evaluated by Cedar. The tests compare both together with Cedar over the complete set.
 //! Compilation is a pure function of [`Rules`](crate::model::rules::Rules): this module knows no database.
 
 mod compile;
+mod dump;
 mod engine;
 mod error;
 mod explain;
@@ -18,15 +19,19 @@ mod index;
 mod named;
 mod names;
 mod operation;
+mod permissions;
 mod revoked;
 mod roles;
+mod routing;
 mod schema;
 mod slice;
 mod snapshot;
 mod table;
 mod template;
+mod upstreams;
 
 pub use compile::{Compiled, Fixed};
+pub use dump::dump;
 pub use engine::{Ask, Decision, Destination, Determining, Facts, Permit, Subject};
 pub use error::CompileError;
 pub use explain::{Explanation, HeldRole, Inquiry, explain};

@@ -6,13 +6,16 @@ use cedar_policy::{Entity, EntityUid, PolicyId};
 
 use super::{
     CompileError,
-    index::{Index, Link, Symbol},
+    index::{Index, Symbol},
     names,
+    permissions::{Permissions, Target},
+    roles::Roles,
     schema::ACCESS,
-    template::Kind,
+    template::{Kind, Link},
 };
 use crate::model::{
-    Access, Claims, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName, Route, RouteId, UpstreamName,
+    Access, Claims, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName, RoleId, Route, RouteId,
+    UpstreamName, rules::RouteRule,
 };
 
 /// A gateway route.
@@ -60,6 +63,19 @@ pub type QueryOf<'q> = dyn Fn(&str) -> Result<Option<String>, AmbiguousOwner> + 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AmbiguousOwner;
 
+/// Whom generated policies let in.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// Who is granted this.
+    Granted(Target),
+    /// Anybody, with or without a token.
+    Everybody(PolicyId),
+    /// Any user.
+    SignedIn(PolicyId),
+    /// Who has one of these roles, sorted.
+    Roles(Box<[(RoleId, PolicyId)]>),
+}
+
 /// One method of a gateway route: `Endpoint::"17:GET"`.
 #[derive(Debug)]
 pub struct CompiledOperation {
@@ -73,8 +89,10 @@ pub struct CompiledOperation {
     pub owner: Option<Owner>,
     pub(super) action: EntityUid,
     pub(super) endpoint: Entity,
-    pub(super) action_symbol: Symbol,
-    /// What a scope may name to apply to the endpoint.
+    pub(super) opening: Opening,
+    /// The action, if a scope names it.
+    pub(super) action_symbol: Option<Symbol>,
+    /// What scopes name of the endpoint and what it belongs to.
     pub(super) resource_symbols: Vec<Symbol>,
     pub(super) route: std::sync::Weak<GatewayRoute>,
 }
@@ -118,16 +136,23 @@ impl CompiledOperation {
     }
 }
 
-/// Prepares a route; `role_names` are those of the route's own active roles.
+/// What operations are compiled against.
+#[derive(Debug)]
+pub(super) struct Terms<'t> {
+    pub(super) permissions: &'t mut Permissions,
+    pub(super) index: &'t Index,
+}
+
+/// Prepares a route.
 ///
 /// # Errors
 /// A template that cannot be matched, a method served twice, a permission without a verb, an owner parameter
 /// that the template does not have.
 pub(super) fn compile(
-    route: &Route,
+    RouteRule { route, roles }: &RouteRule,
     module: &ModuleName,
     upstream: &UpstreamName,
-    index: &mut Index,
+    terms: &mut Terms<'_>,
 ) -> Result<Arc<GatewayRoute>, CompileError> {
     let fault = |message: String| CompileError::Route { route: route.route.to_string(), message };
     route.route.check_matchable().map_err(|error| fault(error.to_string()))?;
@@ -136,7 +161,11 @@ pub(super) fn compile(
         let mut operations = BTreeMap::new();
         for operation in &route.operations {
             for method in operation.methods.iter() {
-                let compiled = compile_operation(route, module, (operation, method), weak.clone(), index);
+                let opening = opening(route.id, (operation, method), roles, terms.permissions);
+                let compiled = CompiledOperation {
+                    opening,
+                    ..compile_operation(route, module, (operation, method), weak.clone(), terms.index)
+                };
                 operations.insert(method.to_owned(), Arc::new(compiled));
             }
         }
@@ -153,12 +182,36 @@ pub(super) fn compile(
     }))
 }
 
+fn opening(
+    route: RouteId,
+    (operation, method): (&Operation, &str),
+    roles: &[RoleId],
+    permissions: &mut Permissions,
+) -> Opening {
+    let id = || PolicyId::new(format!("route:{route}:{method}"));
+    let bound = || {
+        let id = |role: &RoleId| (*role, PolicyId::new(format!("route:{route}:{method}.{role}")));
+        let mut bound: Vec<_> = roles.iter().map(id).collect();
+        bound.sort_unstable();
+        Opening::Roles(bound.into())
+    };
+    match &operation.access {
+        Access::Public => Opening::Everybody(id()),
+        Access::Authenticated => Opening::SignedIn(id()),
+        Access::Roles => bound(),
+        Access::Permission { permission, .. } => match permission.parts() {
+            Some(parts) => Opening::Granted(permissions.intern(parts)),
+            None => Opening::Roles(Box::default()),
+        },
+    }
+}
+
 fn compile_operation(
     route: &Route,
     module: &ModuleName,
     (operation, method): (&Operation, &str),
     weak: std::sync::Weak<GatewayRoute>,
-    index: &mut Index,
+    index: &Index,
 ) -> CompiledOperation {
     let uid = names::endpoint(route.id, method);
     let mut parents = vec![names::route(route.id), names::module(module.as_str())];
@@ -167,7 +220,7 @@ fn compile_operation(
         Access::Public | Access::Authenticated | Access::Roles => None,
     };
     parents.extend(parts.map(|parts| names::resource(parts.resource)));
-    let named = std::iter::once(&uid).chain(&parents).map(|uid| index.intern(uid));
+    let named = std::iter::once(&uid).chain(&parents).filter_map(|uid| index.symbol(uid));
     let resource_symbols = std::iter::once(Symbol::ANYTHING).chain(named).collect();
     let action = names::action(parts.map_or(ACCESS, |parts| parts.verb));
     let (asks, owner) = match &operation.access {
@@ -181,7 +234,8 @@ fn compile_operation(
         method: method.to_owned(),
         access: operation.access.clone(),
         owner,
-        action_symbol: index.intern(&action),
+        opening: Opening::Roles(Box::default()),
+        action_symbol: index.symbol(&action),
         action,
         endpoint: Entity::new_no_attrs(uid, parents.into_iter().collect()),
         resource_symbols,
@@ -234,29 +288,27 @@ fn allow_header(operations: &BTreeMap<String, Arc<CompiledOperation>>) -> String
     methods.join(", ")
 }
 
-/// The generated policies of a route's public, authenticated and role-bound operations.
-pub(super) fn links(route: &GatewayRoute, role_names: &[(i64, &str)]) -> Vec<Link> {
-    let mut links = Vec::new();
-    for operation in route.operations() {
-        let id = format!("route:{}:{}", route.id, operation.method);
-        let resource = operation.endpoint.uid();
-        let link = |id: String, kind: Kind, principal: Option<EntityUid>| Link {
-            id: PolicyId::new(id),
+impl CompiledOperation {
+    /// The generated policies of what needs no permission, for roles that are active now.
+    pub(super) fn links(&self, roles: &Roles) -> Vec<Link> {
+        let resource = self.endpoint.uid();
+        let link = |id: &PolicyId, kind: Kind, principal: Option<EntityUid>| Link {
+            id: id.clone(),
             kind,
             principal,
-            action: names::action(ACCESS),
+            action: self.action.clone(),
             resource: resource.clone(),
         };
-        match &operation.access {
-            Access::Public => links.push(link(id, Kind::Public, None)),
-            Access::Authenticated => links.push(link(id, Kind::Authenticated, None)),
-            Access::Roles => links.extend(
-                role_names.iter().map(|(role, name)| link(format!("{id}.{role}"), Kind::Role, Some(names::role(name)))),
-            ),
-            Access::Permission { .. } => {}
+        match &self.opening {
+            Opening::Granted(_) => Vec::new(),
+            Opening::Everybody(id) => vec![link(id, Kind::Public, None)],
+            Opening::SignedIn(id) => vec![link(id, Kind::Authenticated, None)],
+            Opening::Roles(bound) => {
+                let active = bound.iter().filter_map(|(role, id)| Some((id, roles.active(*role)?)));
+                active.map(|(id, role)| link(id, Kind::Role, Some(role.uid.clone()))).collect()
+            }
         }
     }
-    links
 }
 
 #[cfg(test)]
@@ -267,7 +319,13 @@ pub(super) mod tests {
     /// A gateway route with one public GET operation.
     pub(in crate::policy) fn route(id: i64, template: &str, host: Option<&str>) -> Arc<GatewayRoute> {
         let operations = serde_json::json!([{ "methods": ["GET"], "access": "public" }]);
-        compile(&row(id, template, host, operations), &module(), &upstream(), &mut Index::default()).unwrap()
+        compiled(row(id, template, host, operations)).unwrap()
+    }
+
+    fn compiled(route: Route) -> Result<Arc<GatewayRoute>, CompileError> {
+        let (mut permissions, index) = (Permissions::default(), Index::default());
+        let mut terms = Terms { permissions: &mut permissions, index: &index };
+        compile(&RouteRule { route, roles: Vec::new() }, &module(), &upstream(), &mut terms)
     }
 
     fn module() -> ModuleName {
@@ -305,7 +363,7 @@ pub(super) mod tests {
             { "methods": ["GET"], "access": "public" },
             { "methods": ["*"], "access": "authenticated" },
         ]);
-        let route = compile(&row(1, "/a", None, operations), &module(), &upstream(), &mut Index::default()).unwrap();
+        let route = compiled(row(1, "/a", None, operations)).unwrap();
         let label = |method| route.operation(method).map(|operation| operation.label.clone());
         assert_eq!(label("HEAD").as_deref(), Some("GET public"));
         assert_eq!(label("POST").as_deref(), Some("* authenticated"));
@@ -322,7 +380,8 @@ pub(super) mod tests {
             serde_json::json!([{"methods": ["GET"], "access": "permission", "permission": "a:b", "owner": "path.z"}]),
         ] {
             let row = row(1, "/a/{id}", None, bad);
-            assert!(compile(&row, &module(), &upstream(), &mut Index::default()).is_err(), "{:?}", row.operations);
+            let operations = row.operations.clone();
+            assert!(compiled(row).is_err(), "{operations:?}");
         }
     }
 }

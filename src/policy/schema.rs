@@ -6,17 +6,15 @@ use cedar_policy::{Schema, SchemaFragment};
 use serde_json::{Map, Value, json};
 
 use super::CompileError;
-use crate::model::rules::Rules;
 
 const BASE: &str = include_str!("../../policies/base.cedarschema");
 /// The action of public, authenticated and role-bound operations.
 pub(super) const ACCESS: &str = "access";
 const ALWAYS: [&str; 4] = ["create", "read", "update", "delete"];
 
-/// The verbs of all undeleted permissions, and those that exist without any.
-pub(super) fn verbs(rules: &Rules) -> BTreeSet<String> {
-    let stored = rules.permissions.iter().filter_map(|p| p.name.parts()).map(|parts| parts.verb.to_owned());
-    ALWAYS.iter().map(|verb| (*verb).to_owned()).chain([ACCESS.to_owned()]).chain(stored).collect()
+/// The verbs of permissions, and those that exist without any.
+pub(super) fn verbs<'v>(stored: impl Iterator<Item = &'v str>) -> BTreeSet<String> {
+    ALWAYS.into_iter().chain([ACCESS]).chain(stored).map(str::to_owned).collect()
 }
 
 /// Builds the schema with one action for each of `verbs`.

@@ -152,17 +152,17 @@ impl Snapshot {
 
     /// The route table.
     pub fn routes(&self) -> &RouteTable {
-        &self.compiled.table
+        &self.compiled.routing.table
     }
 
     /// An active upstream.
     pub fn upstream(&self, name: &UpstreamName) -> Option<&Arc<Upstream>> {
-        self.compiled.upstreams.get(name)
+        self.compiled.upstreams.active(name)
     }
 
     /// All active upstreams.
     pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.compiled.upstreams.values()
+        self.compiled.upstreams.all_active()
     }
 
     /// The rules.
@@ -214,7 +214,8 @@ impl Snapshot {
     pub fn assume(&self, state: &Arc<UserState>, claims: Arc<Claims>, now: Timestamp) -> Caller {
         let live = state.roles.iter().filter(|assignment| assignment.expires_at.is_none_or(|end| end > now));
         let assigned: SmallVec<[RoleId; 16]> = live.map(|assignment| assignment.role_id).collect();
-        Caller { state: Arc::clone(state), roles: self.compiled.roles.effective(&assigned), claims }
+        let roles = self.compiled.roles.effective(&assigned, &self.compiled.checked.index);
+        Caller { state: Arc::clone(state), roles, claims }
     }
 
     /// Decides.
@@ -237,7 +238,7 @@ impl Snapshot {
             let claims = Arc::new(Claims::none(&state.username));
             return self.caller_entity(&self.assume(state, claims, now));
         }
-        if let Some(endpoint) = self.compiled.named_endpoints.get(uid) {
+        if let Some(endpoint) = self.compiled.routing.named_endpoints.get(uid) {
             return Some(endpoint.clone());
         }
         self.compiled.roles.named(uid).map(|role| self.compiled.role_entity(role))

@@ -12,7 +12,7 @@ use super::{CompileError, operation::GatewayRoute};
 use crate::model::{PathTemplate, Segment};
 
 /// Only rules put keys in, so a fast hash will do.
-type Map<V> = HashMap<Box<str>, V, foldhash::fast::RandomState>;
+type Map<V> = HashMap<Arc<str>, V, foldhash::fast::RandomState>;
 
 /// A path of the admin service, served on the gateway's listener too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,56 +41,76 @@ pub struct Matched<'t> {
 
 type Values<'p> = SmallVec<[&'p str; 4]>;
 
-#[derive(Debug, Default)]
+/// Nodes are shared between tables: a changed route costs the nodes on its path.
+#[derive(Clone, Debug, Default)]
 struct Node {
-    literals: Map<Node>,
-    param: Option<Box<Node>>,
+    literals: Map<Arc<Self>>,
+    param: Option<Arc<Self>>,
     rest: Option<Leaf>,
     leaf: Option<Leaf>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Leaf {
     entry: Entry,
-    names: Vec<String>,
+    names: Arc<[String]>,
 }
 
 /// All mounted paths and gateway routes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RouteTable {
-    mounted: Node,
-    any_host: Node,
-    hosts: Map<Node>,
+    mounts: Arc<[(Vec<Segment>, String)]>,
+    mounted: Arc<Node>,
+    any_host: Arc<Node>,
+    hosts: Map<Arc<Node>>,
 }
 
 impl RouteTable {
-    pub(super) fn new(
-        mounts: &[Arc<MountedPath>],
-        routes: impl Iterator<Item = (PathTemplate, Arc<GatewayRoute>)>,
-    ) -> Result<Self, CompileError> {
-        let mut table = Self::default();
+    /// A table of mounted paths alone.
+    pub(super) fn new(mounts: &[Arc<MountedPath>]) -> Self {
+        let mut mounted = Node::default();
         for mount in mounts {
             // Two admin endpoints on one path are one mounted path.
-            let _same = table.mounted.insert(&mount.template, Entry::Mounted(Arc::clone(mount)));
+            let _same = mounted.insert(&mount.template, Entry::Mounted(Arc::clone(mount)));
         }
-        for (template, route) in routes {
-            if let Some(mount) = mounts.iter().find(|mount| covers(&mount.template, &template)) {
-                let (route, mounted) = (template.to_string(), mount.template.to_string());
-                return Err(CompileError::RouteShadowed { route, mounted });
-            }
-            let node = match &route.host {
-                Some(host) => table.hosts.entry(host.as_str().into()).or_default(),
-                None => &mut table.any_host,
+        let mounts = mounts.iter().map(|mount| (mount.template.segments(), mount.template.to_string())).collect();
+        Self { mounts, mounted: Arc::new(mounted), ..Self::default() }
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// It lies on a mounted path, or another route matches exactly the same paths.
+    pub(super) fn insert(&mut self, template: &PathTemplate, route: &Arc<GatewayRoute>) -> Result<(), CompileError> {
+        let segments = template.segments();
+        if let Some((_, mounted)) = self.mounts.iter().find(|(mounted, _)| covers(mounted, &segments)) {
+            return Err(CompileError::RouteShadowed { route: template.to_string(), mounted: mounted.clone() });
+        }
+        self.tree(route).insert(template, Entry::Route(Arc::clone(route))).map_err(|other| {
+            let other = match other {
+                Entry::Route(route) => route.id.to_string(),
+                Entry::Mounted(mount) => mount.template.to_string(),
             };
-            node.insert(&template, Entry::Route(route)).map_err(|other| {
-                let other = match other {
-                    Entry::Route(route) => route.id.to_string(),
-                    Entry::Mounted(mount) => mount.template.to_string(),
-                };
-                CompileError::RouteConflict { route: template.to_string(), other }
-            })?;
+            CompileError::RouteConflict { route: template.to_string(), other }
+        })
+    }
+
+    /// Takes a route out, which is there.
+    pub(super) fn remove(&mut self, template: &PathTemplate, route: &Arc<GatewayRoute>) {
+        let tree = self.tree(route);
+        tree.remove(&template.segments());
+        if tree.is_empty()
+            && let Some(host) = &route.host
+        {
+            self.hosts.remove(host.as_str());
         }
-        Ok(table)
+    }
+
+    fn tree(&mut self, route: &GatewayRoute) -> &mut Node {
+        Arc::make_mut(match &route.host {
+            Some(host) => self.hosts.entry(host.as_str().into()).or_default(),
+            None => &mut self.any_host,
+        })
     }
 
     /// Finds what `path`, percent-decoded and beginning with `/`, leads to on `host`, in lower case.
@@ -119,14 +139,14 @@ impl RouteTable {
     /// Every gateway route, in no order.
     pub(super) fn routes(&self) -> Vec<&Arc<GatewayRoute>> {
         let mut found = Vec::new();
-        let mut open: Vec<&Node> = self.hosts.values().chain([&self.any_host]).collect();
+        let mut open: Vec<&Node> = self.hosts.values().chain([&self.any_host]).map(|tree| &**tree).collect();
         while let Some(node) = open.pop() {
             let leaves = [&node.leaf, &node.rest].into_iter().flatten();
             found.extend(leaves.filter_map(|leaf| match &leaf.entry {
                 Entry::Route(route) => Some(route),
                 Entry::Mounted(_) => None,
             }));
-            open.extend(node.literals.values().chain(node.param.as_deref()));
+            open.extend(node.literals.values().chain(&node.param).map(|node| &**node));
         }
         found
     }
@@ -140,7 +160,7 @@ impl RouteTable {
         let Some(path) = path.strip_prefix('/') else {
             return ControlFlow::Continue(());
         };
-        let trees = [Some(&self.mounted), self.hosts.get(host), Some(&self.any_host)];
+        let trees = [Some(&*self.mounted), self.hosts.get(host).map(|tree| &**tree), Some(&*self.any_host)];
         trees.into_iter().flatten().try_for_each(|tree| {
             tree.visit(Some(path), &mut SmallVec::new(), &mut |leaf, values| {
                 let names = leaf.names.iter().map(String::as_str);
@@ -157,8 +177,8 @@ impl Node {
         let mut slot_is_rest = false;
         for segment in template.segments() {
             match segment {
-                Segment::Literal(text) => node = node.literals.entry(text.into()).or_default(),
-                Segment::Param(_) => node = node.param.get_or_insert_default(),
+                Segment::Literal(text) => node = Arc::make_mut(node.literals.entry(text.into()).or_default()),
+                Segment::Param(_) => node = Arc::make_mut(node.param.get_or_insert_default()),
                 Segment::Rest(_) => slot_is_rest = true,
             }
         }
@@ -166,10 +186,40 @@ impl Node {
         match slot {
             Some(leaf) => Err(leaf.entry.clone()),
             None => {
-                *slot = Some(Leaf { entry, names: template.params() });
+                *slot = Some(Leaf { entry, names: template.params().into() });
                 Ok(())
             }
         }
+    }
+
+    /// Takes out what `segments` lead to, and the nodes that lead nowhere then.
+    fn remove(&mut self, segments: &[Segment]) {
+        match segments {
+            [] => self.leaf = None,
+            [Segment::Rest(_), ..] => self.rest = None,
+            [Segment::Literal(text), rest @ ..] => {
+                if let Some(next) = self.literals.get_mut(text.as_str()) {
+                    let node = Arc::make_mut(next);
+                    node.remove(rest);
+                    if node.is_empty() {
+                        self.literals.remove(text.as_str());
+                    }
+                }
+            }
+            [Segment::Param(_), rest @ ..] => {
+                if let Some(next) = &mut self.param {
+                    let node = Arc::make_mut(next);
+                    node.remove(rest);
+                    if node.is_empty() {
+                        self.param = None;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.literals.is_empty() && self.param.is_none() && self.rest.is_none() && self.leaf.is_none()
     }
 
     /// `path` is what follows the last slash passed, or `None` at the end.
@@ -204,9 +254,8 @@ impl Node {
 }
 
 /// Whether every path that matches `inner` matches `outer` too.
-fn covers(outer: &PathTemplate, inner: &PathTemplate) -> bool {
-    let (outer, inner) = (outer.segments(), inner.segments());
-    let pairs_cover = outer.iter().zip(&inner).all(|pair| match pair {
+fn covers(outer: &[Segment], inner: &[Segment]) -> bool {
+    let pairs_cover = outer.iter().zip(inner).all(|pair| match pair {
         (Segment::Literal(a), Segment::Literal(b)) => a == b,
         (Segment::Param(_), Segment::Literal(text)) => !text.is_empty(),
         (Segment::Param(_), Segment::Param(_)) | (Segment::Rest(_), _) => true,
@@ -225,8 +274,11 @@ mod tests {
 
     fn table(templates: &[(&str, Option<&str>)]) -> Result<RouteTable, CompileError> {
         let mounts = [Arc::new(MountedPath { template: path("/api/v1/users/{id}") })];
-        let routes = templates.iter().zip(1..).map(|((text, host), id)| (path(text), route(id, text, *host)));
-        RouteTable::new(&mounts, routes)
+        let mut table = RouteTable::new(&mounts);
+        for ((text, host), id) in templates.iter().zip(1..) {
+            table.insert(&path(text), &route(id, text, *host))?;
+        }
+        Ok(table)
     }
 
     fn path(text: &str) -> PathTemplate {
@@ -298,11 +350,28 @@ mod tests {
                     routes.push(template);
                 }
             }
-            let numbered = routes.iter().zip(1..).map(|(t, id)| (t.clone(), route(id, t.as_str(), None)));
-            let table = RouteTable::new(&[], numbered).unwrap();
+            let numbered: Vec<_> = routes.iter().zip(1..).map(|(t, id)| (t, route(id, t.as_str(), None))).collect();
+            let mut table = RouteTable::new(&[]);
+            for (template, route) in &numbered {
+                table.insert(template, route).unwrap();
+            }
             let best = routes.iter().zip(1..).filter(|(t, _)| matches(t, &wanted))
                 .min_by_key(|(t, _)| t.segments().iter().map(rank).collect::<Vec<_>>());
             prop_assert_eq!(found(&table, "", &wanted).map(|(id, _)| id), best.map(|(_, id)| id));
+
+            // Without every other one, it answers as if those had never been there, and leaves other tables alone.
+            let full = table.clone();
+            for (template, route) in numbered.iter().skip(1).step_by(2) {
+                table.remove(template, route);
+            }
+            let left = numbered.iter().step_by(2).filter(|(t, _)| matches(t, &wanted));
+            let left = left.min_by_key(|(t, _)| t.segments().iter().map(rank).collect::<Vec<_>>());
+            prop_assert_eq!(found(&table, "", &wanted).map(|(id, _)| id), left.map(|(_, route)| route.id.0));
+            prop_assert_eq!(found(&full, "", &wanted).map(|(id, _)| id), best.map(|(_, id)| id));
+            for (template, route) in numbered.iter().step_by(2) {
+                table.remove(template, route);
+            }
+            prop_assert!(table.any_host.is_empty());
         }
     }
 

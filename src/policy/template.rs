@@ -2,10 +2,20 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cedar_policy::{Policy, PolicyId, PolicySet, Template};
+use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, Template};
 use serde_json::{Value, json};
 
-use super::{CompileError, index::Link, schema::ACCESS};
+use super::{CompileError, schema::ACCESS};
+
+/// A generated policy: an instance of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) id: PolicyId,
+    pub(super) kind: Kind,
+    pub(super) principal: Option<EntityUid>,
+    pub(super) action: EntityUid,
+    pub(super) resource: EntityUid,
+}
 
 /// Which template a generated policy is an instance of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

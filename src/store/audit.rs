@@ -1,5 +1,6 @@
 //! The audit trail: what was changed, by whom, from where, from what to what.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -12,7 +13,7 @@ use super::{
 use crate::model::{Timestamp, UserId};
 
 /// One change of one entity.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct AuditRecord {
     /// Identity; later changes have greater ones.
     pub id: i64,

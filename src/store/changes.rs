@@ -3,18 +3,52 @@
 use super::{
     db::Tx,
     error::{Error, Result},
+    sql::Ids,
 };
-use crate::model::{Timestamp, UserId, rules::Revisions};
+use crate::model::{ModuleId, PermissionId, RoleId, RouteId, Timestamp, UpstreamId, UserId, rules::Revisions};
 
 /// What a revision changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// Roles, permissions, modules, routes, upstreams or policies.
+    /// Anything of the rules, policies among it: they are read again as a whole.
     Rules,
+    /// A role, what is granted to it, or what it inherits from.
+    Role(RoleId),
+    /// A permission, or that it was granted to the super role as every new one is.
+    Permission(PermissionId),
+    /// A module.
+    Module(ModuleId),
+    /// A route that has or had an upstream, or the roles bound to it.
+    Route(RouteId),
+    /// An upstream.
+    Upstream(UpstreamId),
     /// One user, or the roles assigned to it.
     User(UserId),
     /// A token or session became void; its key.
     Revocation(String),
+}
+
+impl Change {
+    /// Whether it moves `policy_revision`.
+    pub fn is_of_rules(&self) -> bool {
+        !matches!(self, Self::User(_) | Self::Revocation(_))
+    }
+
+    /// Kind, entity and key in the feed. Parts of the rules are told by the key, so that a release that knows no parts
+    /// reads all rules again.
+    fn columns(&self) -> (&'static str, Option<i64>, Option<String>) {
+        let part = |name: &str, id: i64| ("rules", Some(id), Some(name.to_owned()));
+        match self {
+            Self::Rules => ("rules", None, None),
+            Self::Role(id) => part("role", id.0),
+            Self::Permission(id) => part("permission", id.0),
+            Self::Module(id) => part("module", id.0),
+            Self::Route(id) => part("route", id.0),
+            Self::Upstream(id) => part("upstream", id.0),
+            Self::User(id) => ("user", Some(id.0), None),
+            Self::Revocation(key) => ("revocation", None, Some(key.clone())),
+        }
+    }
 }
 
 /// Moves `revision` and returns the new counters.
@@ -60,11 +94,7 @@ pub async fn current(tx: &mut Tx) -> Result<Revisions> {
 /// # Errors
 /// What the database refuses.
 pub async fn append(tx: &mut Tx, revision: i64, change: &Change, now: Timestamp) -> Result<()> {
-    let (kind, entity_id, key) = match change {
-        Change::Rules => ("rules", None, None),
-        Change::User(id) => ("user", Some(*id), None),
-        Change::Revocation(key) => ("revocation", None, Some(key.clone())),
-    };
+    let (kind, entity_id, key) = change.columns();
     tx.query("INSERT INTO changes (revision, kind, entity_id, key, at) VALUES ($1, $2, $3, $4, $5)")
         .bind(revision)
         .bind(kind)
@@ -76,11 +106,38 @@ pub async fn append(tx: &mut Tx, revision: i64, change: &Change, now: Timestamp)
         .map(drop)
 }
 
+/// Appends several, users in one statement: there may be many of them.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn append_all(tx: &mut Tx, revision: i64, changes: &[Change], now: Timestamp) -> Result<()> {
+    let mut users = Vec::new();
+    for change in changes {
+        match change {
+            Change::User(id) => users.push(id.0),
+            other => append(tx, revision, other, now).await?,
+        }
+    }
+    if users.is_empty() {
+        return Ok(());
+    }
+    tx.query(
+        "INSERT INTO changes (revision, kind, entity_id, at)
+         SELECT $1, 'user', CAST(key AS BIGINT), $3 FROM json_each($2)",
+    )
+    .bind(revision)
+    .bind(Ids::new(users))
+    .bind(now)
+    .execute()
+    .await
+    .map(drop)
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     revision: i64,
     kind: String,
-    entity_id: Option<UserId>,
+    entity_id: Option<i64>,
     key: Option<String>,
 }
 
@@ -99,8 +156,16 @@ pub async fn since(tx: &mut Tx, revision: i64) -> Result<Vec<(i64, Change)>> {
 
 fn change(row: Row) -> Result<Change> {
     match (row.kind.as_str(), row.entity_id, row.key) {
+        ("rules", Some(id), Some(part)) => Ok(match part.as_str() {
+            "role" => Change::Role(RoleId(id)),
+            "permission" => Change::Permission(PermissionId(id)),
+            "module" => Change::Module(ModuleId(id)),
+            "route" => Change::Route(RouteId(id)),
+            "upstream" => Change::Upstream(UpstreamId(id)),
+            _ => Change::Rules,
+        }),
         ("rules", _, _) => Ok(Change::Rules),
-        ("user", Some(id), _) => Ok(Change::User(id)),
+        ("user", Some(id), _) => Ok(Change::User(UserId(id))),
         ("revocation", _, Some(key)) => Ok(Change::Revocation(key)),
         (kind, _, _) => Err(Error::Database(sqlx::Error::Decode(
             format!("unknown change '{kind}' in revision {}", row.revision).into(),

@@ -23,7 +23,7 @@ thread_local! {
 ///
 /// Never a query, never a token.
 #[derive(Debug, Serialize)]
-pub struct Record<'a> {
+pub struct Record<'a, P> {
     /// When the answer was complete.
     #[serde(serialize_with = "micros")]
     pub time: DateTime<Utc>,
@@ -51,8 +51,8 @@ pub struct Record<'a> {
     pub route_id: Option<i64>,
     /// The matched operation.
     pub operation: Option<&'a str>,
-    /// The policies that determined the decision.
-    pub policies: Option<&'a [&'a str]>,
+    /// The ids of the policies that determined the decision, as a sequence.
+    pub policies: Option<P>,
     /// The snapshot's revision.
     pub revision: Option<i64>,
     /// The upstream, by name.
@@ -106,7 +106,7 @@ impl AccessLog {
     }
 
     /// Hands over one line, long text cut; never blocks.
-    pub fn write(&self, mut record: Record<'_>) {
+    pub fn write(&self, mut record: Record<'_, impl Serialize>) {
         let Some(mut writer) = self.writer.clone() else { return };
         record.path = record.path.map(|text| bounded(text, MAX_PATH));
         record.user_agent = record.user_agent.map(|text| bounded(text, MAX_USER_AGENT));
@@ -169,7 +169,7 @@ mod tests {
             username: Some("alice"),
             route_id: None,
             operation: None,
-            policies: Some(&[]),
+            policies: Some([(); 0]),
             revision: Some(7),
             upstream: None,
             upstream_ms: None,

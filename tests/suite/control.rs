@@ -253,6 +253,34 @@ on_both!(a_database_that_fails_keeps_the_last_snapshot, |backend| async move {
     until(|| knows(&b, "second")).await;
 });
 
+on_both!(many_users_at_once_reach_the_other_node, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    let mut write = a.write().await.unwrap();
+    let now = write.now();
+    let mut made = Vec::new();
+    for number in 0..1_100 {
+        let name = format!("user{number}");
+        let user = NewUser {
+            username: Username::try_from(name.as_str()).unwrap(),
+            email: format!("{name}@example.com").try_into().unwrap(),
+            password_hash: Secret::new(String::new()),
+            is_active: number % 2 == 0,
+            role_ids: Vec::new(),
+            granted_by: None,
+        };
+        let id = users::insert(write.tx(), &user, now).await.unwrap();
+        write.touch(Change::User(id));
+        made.push(id);
+    }
+    write.commit(()).await.unwrap();
+    assert!(b.apply_feed().await.unwrap());
+    for node in [&a, &b] {
+        let snapshot = node.snapshots().load();
+        let active = made.iter().filter(|id| snapshot.user(**id).unwrap().is_active).count();
+        assert_eq!((snapshot.user_count() >= 1_100, active), (true, 550));
+    }
+});
+
 on_both!(old_audit_records_are_removed_if_that_is_wanted, |backend| async move {
     let (a, _b, _guard) = two_nodes(backend).await;
     let record = || NewAuditRecord {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::{Extension, Json};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Auth;
@@ -12,6 +13,7 @@ use super::sign_in::limited;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::{Call, Gate};
+use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, taken};
@@ -19,7 +21,7 @@ use crate::control::Write;
 use crate::model::{
     Email, PermissionName, Reason, RoleId, RoleInfo, Secret, Timestamp, User, UserId, UserPatch, Username,
 };
-use crate::password::{self, Verdict};
+use crate::password::{self, Policy, Verdict};
 use crate::policy::{Ask, Caller, Facts, Snapshot, Subject};
 use crate::store::{changes::Change, users};
 use crate::telemetry::logs::SECURITY;
@@ -30,26 +32,38 @@ pub(super) async fn me(State(auth): State<Auth>, call: Call) -> Result<Json<User
     existing(&mut tx, caller.id(), Timestamp::now()).await.map(Json)
 }
 
+/// The password that one has, and the one that one wants.
+pub(super) struct Passwords {
+    current: Option<Secret<String>>,
+    new: Option<Secret<String>>,
+}
+
+pub(super) fn changes(input: &mut Input, policy: Policy) -> Valid<(UserPatch, Passwords)> {
+    let mut body = input.body();
+    let username = body.optional::<Username>("username");
+    let email = body.optional::<Email>("email");
+    let new = new_password(&mut body, "password", policy);
+    let current = body.optional::<Secret<String>>("current_password");
+    let is_active = body.optional::<bool>("is_active");
+    let role_ids = body.optional::<Vec<RoleId>>("role_ids");
+    let (username, email, is_active, role_ids) = (username?, email?, is_active?, role_ids?);
+    let patch = UserPatch { username, email, is_active, role_ids, ..UserPatch::default() };
+    Some((patch, Passwords { current: current?, new: new? }))
+}
+
 pub(super) async fn update(
     State(auth): State<Auth>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     call: Call,
 ) -> Result<Written<User>, Error> {
-    let (caller, mut input) = call.signed_in();
-    let mut body = input.body();
-    let username = body.optional::<Username>("username");
-    let email = body.optional::<Email>("email");
-    let password = new_password(&mut body, "password", auth.policy);
-    let current = body.optional::<Secret<String>>("current_password");
-    let is_active = body.optional::<bool>("is_active");
-    let role_ids = body.optional::<Vec<RoleId>>("role_ids");
-    let read = || Some((username?, email?, password?, current?, is_active?, role_ids?));
-    let (username, email, password, current, is_active, role_ids) = input.finish(read)?;
+    let (caller, input) = call.signed_in();
+    let (UserPatch { username, email, is_active, role_ids, .. }, Passwords { current, new }) =
+        input.read(|input| changes(input, auth.policy))?;
     if role_ids.is_some() {
         return Err(Error::Forbidden("Cannot modify your own roles".into()));
     }
     keeps_himself(&caller, caller.id(), is_active.unwrap_or(true))?;
-    let password_hash = match password {
+    let password_hash = match new {
         Some(password) => {
             auth.confirm(&caller, current.unwrap_or_else(|| Secret::new(String::new())), client).await?;
             Some(auth.hasher.hash(password).await?)
@@ -65,20 +79,25 @@ pub(super) async fn update(
     changed(write, caller.id()).await
 }
 
-pub(super) async fn change_password(
-    State(auth): State<Auth>,
-    Extension(ClientAddress(client)): Extension<ClientAddress>,
-    call: Call,
-) -> Result<Written<Message>, Error> {
-    let (caller, mut input) = call.signed_in();
+/// The password that one has, which some clients call the old one, and the new one.
+pub(super) fn passwords(input: &mut Input, policy: Policy) -> Valid<(Secret<String>, Secret<String>)> {
     let mut body = input.body();
     let old = body.optional::<Secret<String>>("old_password");
     let current = match old {
         Some(Some(old)) => body.optional("current_password").map(|current| current.unwrap_or(old)),
         _ => body.required("current_password"),
     };
-    let new = body.field::<Secret<String>>("new_password").check(|secret| flaw(auth.policy, secret)).required();
-    let (current, new) = input.finish(|| Some((current?, new?)))?;
+    let new = body.field::<Secret<String>>("new_password").check(|secret| flaw(policy, secret)).required();
+    Some((current?, new?))
+}
+
+pub(super) async fn change_password(
+    State(auth): State<Auth>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    call: Call,
+) -> Result<Written<Message>, Error> {
+    let (caller, input) = call.signed_in();
+    let (current, new) = input.read(|input| passwords(input, auth.policy))?;
     auth.confirm(&caller, current, client).await?;
     let hash = auth.hasher.hash(new).await?;
     let mut write = auth.control.write_as(caller.origin()).await?;
@@ -124,7 +143,7 @@ impl Auth {
 }
 
 /// What a user is, and may do by grants.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Rights {
     user_id: UserId,
     username: Username,
@@ -142,7 +161,7 @@ pub(super) async fn permissions(State(auth): State<Auth>, call: Call) -> Result<
 }
 
 /// Whose token it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Verified {
     valid: bool,
     user_id: UserId,
@@ -157,11 +176,19 @@ pub(super) async fn verify_token(call: Call) -> Json<Verified> {
 }
 
 /// What the engine says about a permission.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Checked {
     allowed: bool,
     permission: PermissionName,
     reason: &'static str,
+}
+
+/// About which permission, and whose thing.
+pub(super) fn asked(input: &mut Input) -> Valid<(PermissionName, Option<UserId>)> {
+    let mut body = input.body();
+    let permission = body.required::<PermissionName>("permission");
+    let owner = body.optional::<UserId>("owner_id");
+    Some((permission?, owner?))
 }
 
 pub(super) async fn check_permission(
@@ -170,11 +197,8 @@ pub(super) async fn check_permission(
     uri: Uri,
     call: Call,
 ) -> Result<Json<Checked>, Error> {
-    let (caller, mut input) = call.signed_in();
-    let mut body = input.body();
-    let permission = body.required::<PermissionName>("permission");
-    let owner = body.optional::<UserId>("owner_id");
-    let (permission, owner) = input.finish(|| Some((permission?, owner?)))?;
+    let (caller, input) = call.signed_in();
+    let (permission, owner) = input.read(asked)?;
     let owner = owner.map(|owner| owner.to_string());
     let scene = Scene { client, method: "POST", path: uri.path(), owner: owner.as_deref() };
     let refused = ask(&auth.gate, &caller, permission.as_str(), &scene)?;

@@ -7,12 +7,13 @@ mod sign_in;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
-use axum::routing::{get, post};
 
 pub(super) use account::{Scene, ask};
 
+use super::endpoints::Access::{Public, PublicOr, SignedIn};
 use super::endpoints::Endpoints;
 use super::gate::Gate;
+use super::users::Account;
 use crate::control::Control;
 use crate::http::LoginFailures;
 use crate::jwt::Minter;
@@ -34,16 +35,26 @@ pub(super) struct Auth {
 }
 
 pub(super) fn endpoints() -> Endpoints<Auth> {
-    Endpoints::new()
-        .at("/auth/login", post(sign_in::login))
-        .at("/auth/refresh", post(sign_in::refresh))
-        .at("/auth/logout", post(sign_in::logout))
-        .at("/auth/register", post(register::register))
-        .at("/auth/public-register", post(register::sign_up))
-        .at("/auth/me", get(account::me).put(account::update))
-        .at("/users/me", get(account::me).put(account::update))
-        .at("/auth/change-password", post(account::change_password))
-        .at("/auth/permissions", get(account::permissions))
-        .at("/auth/verify-token", post(account::verify_token))
-        .at("/auth/check-permission", post(account::check_permission))
+    Endpoints::new("Account")
+        .post("/auth/login", Public, "Sign in", sign_in::login)
+        .reads(sign_in::credentials)
+        .post("/auth/refresh", Public, "Get a new access token", sign_in::refresh)
+        .reads(sign_in::refresh_token)
+        .post("/auth/logout", SignedIn, "Sign out", sign_in::logout)
+        .post("/auth/register", PublicOr("user:create"), "Make an account", register::register)
+        .reads(|input| Account::read(&mut input.body(), Policy::default()))
+        .post("/auth/public-register", Public, "Make an account of one's own", register::sign_up)
+        .reads(|input| Account::read_public(&mut input.body(), Policy::default()))
+        .get("/auth/me", SignedIn, "Get one's own account", account::me)
+        .put("/auth/me", SignedIn, "Change one's own account", account::update)
+        .reads(|input| account::changes(input, Policy::default()))
+        .get("/users/me", SignedIn, "Get one's own account (as a user)", account::me)
+        .put("/users/me", SignedIn, "Change one's own account (as a user)", account::update)
+        .reads(|input| account::changes(input, Policy::default()))
+        .post("/auth/change-password", SignedIn, "Change one's own password", account::change_password)
+        .reads(|input| account::passwords(input, Policy::default()))
+        .get("/auth/permissions", SignedIn, "Get one's own roles and permissions", account::permissions)
+        .post("/auth/verify-token", SignedIn, "Ask whose token it is", account::verify_token)
+        .post("/auth/check-permission", SignedIn, "Ask whether one has a permission", account::check_permission)
+        .reads(account::asked)
 }

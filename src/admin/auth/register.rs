@@ -46,9 +46,8 @@ pub(super) async fn register(
     match visitor {
         Visitor::Anonymous(input) => auth.sign_up(*input, client).await,
         Visitor::SignedIn(call) => {
-            let (caller, mut input) = call.permit("user:create")?;
-            let account = Account::read(&mut input.body(), auth.policy);
-            let account = input.finish(|| account)?;
+            let (caller, input) = call.permit("user:create")?;
+            let account = input.read(|input| Account::read(&mut input.body(), auth.policy))?;
             account.make((&auth.control, &auth.hasher), Some(caller.origin()), taken).await
         }
     }
@@ -63,12 +62,11 @@ pub(super) async fn sign_up(
 }
 
 impl Auth {
-    async fn sign_up(&self, mut input: Input, client: IpAddr) -> Result<Written<User>, Error> {
+    async fn sign_up(&self, input: Input, client: IpAddr) -> Result<Written<User>, Error> {
         if !self.registration {
             return Err(Error::Forbidden("User registration is disabled".into()));
         }
-        let account = Account::read_public(&mut input.body(), self.policy);
-        let account = input.finish(|| account)?;
+        let account = input.read(|input| Account::read_public(&mut input.body(), self.policy))?;
         let made = account.make((&self.control, &self.hasher), None, taken).await?;
         tracing::info!(target: SECURITY, client = %client, user.id = %made.value.id, "signed up");
         Ok(made)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, State};
 use axum::http::{header, request::Parts};
 use axum::{Extension, Json};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ use super::Auth;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
-use crate::admin::input::Input;
+use crate::admin::input::{Input, Valid};
 use crate::admin::reply::{Message, Written};
 use crate::http::Refusal;
 use crate::jwt::{self, Kind};
@@ -23,7 +24,7 @@ use crate::store::{changes::Change, revocations, sessions, sessions::NewSession,
 use crate::telemetry::logs::SECURITY;
 
 /// An access token, and with a new session its refresh token.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Pair {
     access_token: String,
     refresh_token: Option<String>,
@@ -45,16 +46,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     }
 }
 
+pub(super) fn credentials(input: &mut Input) -> Valid<(String, Secret<String>)> {
+    let mut body = input.body_or_form();
+    let name = body.required::<String>("username");
+    let password = body.required::<Secret<String>>("password");
+    Some((name?, password?))
+}
+
 pub(super) async fn login(
     State(auth): State<Auth>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     origin: Origin,
-    mut input: Input,
+    input: Input,
 ) -> Result<Json<Pair>, Error> {
-    let mut body = input.body_or_form();
-    let name = body.required::<String>("username");
-    let password = body.required::<Secret<String>>("password");
-    let (name, password) = input.finish(|| Some((name?, password?)))?;
+    let (name, password) = input.read(credentials)?;
     let mut tx = auth.control.read().await?;
     let known = users::credentials(&mut tx, name.trim()).await?;
     drop(tx);
@@ -197,14 +202,17 @@ fn wrong_credentials() -> Error {
     Error::Unauthorized { detail: "Invalid username or password".into(), presented: false }
 }
 
+pub(super) fn refresh_token(input: &mut Input) -> Valid<Secret<String>> {
+    input.body().required("refresh_token")
+}
+
 pub(super) async fn refresh(
     State(auth): State<Auth>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     origin: Origin,
-    mut input: Input,
+    input: Input,
 ) -> Result<Json<Pair>, Error> {
-    let token = input.body().required::<Secret<String>>("refresh_token");
-    let token = input.finish(|| token)?;
+    let token = input.read(refresh_token)?;
     let refused = |detail: &'static str| Error::invalid_token(detail);
     let now = Timestamp::now();
     let claims = auth.gate.verifier.verify_refresh(token.expose(), now).map_err(|error| {

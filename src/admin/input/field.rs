@@ -38,6 +38,10 @@ impl<'f, T> Field<'f, T> {
         read: fn(Place<'_>) -> Valid<T>,
     ) -> Self {
         let state = match found {
+            _ if issues.sketch.is_some() => {
+                read(Place { value: &NULL, loc: loc.clone(), issues });
+                State::Refused
+            }
             None => State::Absent,
             Some(Value::Null) => State::Null,
             Some(value) => match read(Place { value, loc: loc.clone(), issues }) {
@@ -50,6 +54,9 @@ impl<'f, T> Field<'f, T> {
 
     /// Absent is refused, and so is `null`.
     pub(crate) fn required(self) -> Valid<T> {
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.require(&self.loc);
+        }
         if matches!(self.state, State::Absent) {
             self.issues.push(self.loc, Flaw::missing(), self.parent);
             return None;
@@ -79,6 +86,9 @@ impl<'f, T> Field<'f, T> {
 
     /// Absent is `None`, an explicit `null` is `Some(None)`.
     pub(crate) fn nullable(self) -> Valid<Change<Option<T>>> {
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.allow_null(&self.loc);
+        }
         match self.state {
             State::Absent => Some(None),
             State::Null => Some(Some(None)),
@@ -98,6 +108,19 @@ impl<'f, T> Field<'f, T> {
         self
     }
 
+    /// Says which values pass the check that follows.
+    pub(crate) fn one_of(self, values: &[&str]) -> Self {
+        self.note("enum", json!(values))
+    }
+
+    /// Says by `keyword` of JSON Schema what is checked next.
+    fn note(self, keyword: &str, value: impl Into<Value>) -> Self {
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.at(&self.loc).insert(keyword.to_owned(), value.into());
+        }
+        self
+    }
+
     /// Refuses a value that is not `good`, with a `value_error` of this text.
     pub(crate) fn must(self, good: impl FnOnce(&T) -> bool, text: &'static str) -> Self {
         self.check(|value| good(value).then_some(()).ok_or_else(|| Flaw::value(text)))
@@ -107,7 +130,7 @@ impl<'f, T> Field<'f, T> {
 impl<T: Number> Field<'_, T> {
     /// Refuses less than `bound`.
     pub(crate) fn at_least(self, bound: i64) -> Self {
-        self.bounded(
+        self.note("minimum", bound).bounded(
             |number| number >= bound,
             || {
                 let msg = format!("Input should be greater than or equal to {bound}");
@@ -118,7 +141,7 @@ impl<T: Number> Field<'_, T> {
 
     /// Refuses `bound` and less.
     pub(crate) fn greater_than(self, bound: i64) -> Self {
-        self.bounded(
+        self.note("exclusiveMinimum", bound).bounded(
             |number| number > bound,
             || Flaw::with("greater_than", format!("Input should be greater than {bound}"), json!({ "gt": bound })),
         )
@@ -126,7 +149,7 @@ impl<T: Number> Field<'_, T> {
 
     /// Refuses more than `bound`.
     pub(crate) fn at_most(self, bound: i64) -> Self {
-        self.bounded(
+        self.note("maximum", bound).bounded(
             |number| number <= bound,
             || {
                 let msg = format!("Input should be less than or equal to {bound}");
@@ -143,14 +166,15 @@ impl<T: Number> Field<'_, T> {
 impl<T> Field<'_, Vec<T>> {
     /// Refuses more than `max` items.
     pub(crate) fn max_items(self, max: usize) -> Self {
-        self.check(|list| (list.len() <= max).then_some(()).ok_or_else(|| Flaw::too_many(max, list.len())))
+        let field = self.note("maxItems", max);
+        field.check(|list| (list.len() <= max).then_some(()).ok_or_else(|| Flaw::too_many(max, list.len())))
     }
 }
 
 impl<T: Text> Field<'_, T> {
     /// Refuses fewer than `min` characters.
     pub(crate) fn min_length(self, min: usize) -> Self {
-        self.check(|value| match value.text().chars().take(min).count() {
+        self.note("minLength", min).check(|value| match value.text().chars().take(min).count() {
             count if count < min => Err(Flaw::too_short(min)),
             _ => Ok(()),
         })
@@ -158,7 +182,7 @@ impl<T: Text> Field<'_, T> {
 
     /// Refuses more than `max` characters.
     pub(crate) fn max_length(self, max: usize) -> Self {
-        self.check(|value| match value.text().chars().nth(max) {
+        self.note("maxLength", max).check(|value| match value.text().chars().nth(max) {
             Some(_) => Err(Flaw::too_long(max)),
             None => Ok(()),
         })

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::sketch::Sketch;
 use crate::model::NameError;
 
 /// More are counted but not listed: each may echo the whole body, so an answer could outgrow its request without bound.
@@ -166,22 +167,26 @@ impl Issue {
     }
 }
 
-/// The issues found so far.
+/// What reading has brought to light so far.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Issues(Vec<Issue>);
+pub(crate) struct Issues {
+    found: Vec<Issue>,
+    /// There when it is asked what would be read: then nothing is given, and nothing is an issue.
+    pub(super) sketch: Option<Box<Sketch>>,
+}
 
 impl Issues {
     /// Adds one.
     pub(super) fn push(&mut self, loc: Vec<Step>, flaw: Flaw, input: &Value) {
-        if self.0.len() < MOST_LISTED {
-            self.0.push(Issue::new(loc, flaw, input));
+        if self.sketch.is_none() && self.found.len() < MOST_LISTED {
+            self.found.push(Issue::new(loc, flaw, input));
         }
     }
 
     /// All, in the order of the answer.
     pub(super) fn sorted(mut self) -> Vec<Issue> {
-        self.0.sort_by_key(Issue::rank);
-        self.0
+        self.found.sort_by_key(Issue::rank);
+        self.found
     }
 }
 

@@ -11,6 +11,9 @@
 //! }
 //! ```
 //!
+//! Where that is a function of its own, [`Input::read`] calls it, and [`Input::sketch`] finds out what it reads: that is
+//! how the OpenAPI document knows.
+//!
 //! ## Why
 //! Readers record what is wrong and go on, since clients get all entries in one answer. Each returns `None` only if it
 //! recorded an issue, and the closure given to [`Input::finish`] runs only if there is none: `?` inside it never fails.
@@ -20,6 +23,7 @@ mod issue;
 mod json;
 mod object;
 mod read;
+mod sketch;
 
 use std::sync::LazyLock;
 
@@ -34,6 +38,7 @@ pub(crate) use issue::{Flaw, Issue};
 pub(crate) use json::{Body, parse};
 pub(crate) use object::Object;
 pub(crate) use read::{Place, Read};
+pub(crate) use sketch::Sketch;
 
 use super::error::Error;
 use issue::Issues;
@@ -72,6 +77,14 @@ impl Input {
         Self { path, query, body, value, issues: Issues::default() }
     }
 
+    /// What `read` would read.
+    pub(crate) fn sketch<T>(read: impl FnOnce(&mut Self) -> Valid<T>) -> Sketch {
+        let mut input = Self::new(Vec::new(), "", Body::Empty);
+        input.issues.sketch = Some(Box::default());
+        read(&mut input);
+        input.issues.sketch.map(|sketch| *sketch).unwrap_or_default()
+    }
+
     /// A parameter of the path.
     pub(crate) fn path<T: Read>(&mut self, name: &'static str) -> Valid<T> {
         let found = self.path.iter().find(|(key, _)| key == name).map(|(_, value)| value);
@@ -86,7 +99,7 @@ impl Input {
 
     /// The body, which must be an object.
     pub(crate) fn body(&mut self) -> Object<'_> {
-        if self.refuse_missing() {
+        if self.issues.sketch.is_none() && self.refuse_missing() {
             return Object::refused(&mut self.issues);
         }
         self.place().object()
@@ -94,12 +107,19 @@ impl Input {
 
     /// The body, if there is one, which must be an object then.
     pub(crate) fn body_if_any(&mut self) -> Option<Object<'_>> {
-        (!self.value.is_null()).then(|| self.place().object())
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.body_is_optional = true;
+        } else if self.value.is_null() {
+            return None;
+        }
+        Some(self.place().object())
     }
 
     /// The body, which may be left out: then it is an object without fields.
     pub(crate) fn optional_body(&mut self) -> Object<'_> {
-        if self.value.is_null() {
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.body_is_optional = true;
+        } else if self.value.is_null() {
             return Place { value: &EMPTY, loc: vec!["body".into()], issues: &mut self.issues }.object();
         }
         self.place().object()
@@ -113,6 +133,9 @@ impl Input {
 
     /// The body, which must be an object or an HTML form: tools send it to sign in (RFC 6749, 4.3.2).
     pub(crate) fn body_or_form(&mut self) -> Object<'_> {
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.takes_form = true;
+        }
         if let Body::Form(bytes) = &self.body {
             let pairs = decode_form(&String::from_utf8_lossy(bytes));
             self.value = Value::Object(pairs.into_iter().map(|(name, value)| (name, value.into())).collect());
@@ -130,6 +153,15 @@ impl Input {
             return Err(Error::Validation(issues));
         }
         build().ok_or_else(|| Error::internal("a value was not read, but no issue was recorded"))
+    }
+
+    /// Reads with `read`, and finishes.
+    ///
+    /// # Errors
+    /// As [`Input::finish`].
+    pub(crate) fn read<T>(mut self, read: impl FnOnce(&mut Self) -> Valid<T>) -> Result<T, Error> {
+        let read = read(&mut self);
+        self.finish(|| read)
     }
 
     fn place(&mut self) -> Place<'_> {

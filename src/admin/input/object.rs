@@ -1,7 +1,8 @@
 //! A JSON object while its fields are read.
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::field::{Field, NULL, State};
 use super::issue::{Flaw, Issues, Step};
@@ -22,7 +23,9 @@ impl<'a> Object<'a> {
     pub(super) fn new(place: Place<'a>) -> Self {
         let Place { value, loc, issues } = place;
         let map = value.as_object();
-        if map.is_none() {
+        if let Some(sketch) = &mut issues.sketch {
+            sketch.at(&loc).insert("type".to_owned(), json!("object"));
+        } else if map.is_none() {
             let msg = "Input should be a valid dictionary or object to extract fields from";
             issues.push(loc.clone(), Flaw::new("model_attributes_type", msg), value);
         }
@@ -40,7 +43,7 @@ impl<'a> Object<'a> {
     }
 
     /// Looks `name` up and reads it as a structure of the model, by its `Deserialize`.
-    pub(crate) fn json<T: DeserializeOwned>(&mut self, name: &'static str) -> Field<'_, T> {
+    pub(crate) fn json<T: DeserializeOwned + JsonSchema>(&mut self, name: &'static str) -> Field<'_, T> {
         self.find(name, structure::<T>)
     }
 
@@ -73,6 +76,12 @@ impl<'a> Object<'a> {
     ) -> Valid<Vec<T>> {
         self.asked.push(name);
         let loc: Vec<Step> = self.loc.iter().cloned().chain([name.into()]).collect();
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.at(&loc).extend([("type".to_owned(), json!("array")), ("maxItems".to_owned(), json!(max))]);
+            sketch.require(&loc);
+            let loc = loc.into_iter().chain([0.into()]).collect();
+            return read(&mut Object::new(Place { value: &NULL, loc, issues: self.issues })).map(|_| Vec::new());
+        }
         let (flaw, value) = match self.map?.get(name) {
             Some(Value::Array(items)) if items.len() <= max => {
                 let object = |(index, value): (usize, &Value)| {
@@ -93,6 +102,9 @@ impl<'a> Object<'a> {
 
     /// Refuses each key that was not looked up before.
     pub(crate) fn refuse_unknown(&mut self) {
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.at(&self.loc).insert("additionalProperties".to_owned(), json!(false));
+        }
         for (key, value) in self.map.into_iter().flatten() {
             if !self.asked.contains(&key.as_str()) {
                 let loc = self.loc.iter().cloned().chain([key.clone().into()]).collect();
@@ -106,6 +118,7 @@ impl<'a> Object<'a> {
         let loc = self.loc.iter().cloned().chain([name.into()]).collect();
         match self.map {
             Some(map) => Field::new(self.issues, loc, self.value, map.get(name), read),
+            None if self.issues.sketch.is_some() => Field::new(self.issues, loc, self.value, None, read),
             None => Field { issues: self.issues, loc, parent: self.value, read, state: State::Refused },
         }
     }

@@ -1,5 +1,6 @@
 //! How a value becomes a typed one: the coercions clients rely on.
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -30,7 +31,11 @@ impl<'a> Place<'a> {
         Object::new(self)
     }
 
-    fn keep<T>(self, outcome: Result<T, Flaw>) -> Valid<T> {
+    fn keep<T: JsonSchema>(self, outcome: Result<T, Flaw>) -> Valid<T> {
+        if let Some(sketch) = &mut self.issues.sketch {
+            sketch.takes::<T>(&self.loc);
+            return None;
+        }
         outcome.map_or_else(|flaw| self.refuse(flaw), Some)
     }
 }
@@ -72,6 +77,12 @@ impl Read for Timestamp {
 
 impl<T: Read> Read for Vec<T> {
     fn read(place: Place<'_>) -> Valid<Self> {
+        if let Some(sketch) = &mut place.issues.sketch {
+            sketch.at(&place.loc).insert("type".to_owned(), "array".into());
+            let loc = place.loc.iter().cloned().chain([0.into()]).collect();
+            T::read(Place { value: place.value, loc, issues: place.issues });
+            return None;
+        }
         let Value::Array(items) = place.value else {
             return place.refuse(Flaw::no_list());
         };
@@ -164,7 +175,11 @@ texts! {
 }
 
 /// Reads a structure of the model; what serde refuses is said at the place it names.
-pub(super) fn structure<T: DeserializeOwned>(mut place: Place<'_>) -> Valid<T> {
+pub(super) fn structure<T: DeserializeOwned + JsonSchema>(mut place: Place<'_>) -> Valid<T> {
+    if let Some(sketch) = &mut place.issues.sketch {
+        sketch.takes::<T>(&place.loc);
+        return None;
+    }
     if has_nul(place.value) {
         return place.refuse(nul());
     }

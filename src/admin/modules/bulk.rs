@@ -3,9 +3,10 @@
 use axum::extract::State;
 
 use super::{Modules, NOT_FOUND, not_found};
-use crate::admin::bulk::{Batch, MOST, Outcome};
+use crate::admin::bulk::{Batch, MOST, Outcome, switched};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::input::{Input, Valid};
 use crate::admin::reply::{Message, Written};
 use crate::admin::{places, record};
 use crate::control::{Origin, Write};
@@ -23,30 +24,30 @@ async fn known(state: &Modules, origin: Origin, ids: Vec<ModuleId>) -> Result<(W
     Ok((write, batch))
 }
 
+pub(super) fn named(input: &mut Input) -> Valid<Vec<ModuleId>> {
+    input.body().field::<Vec<ModuleId>>("module_ids").max_items(MOST).required()
+}
+
 pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<Written<Outcome<ModuleId>>, Error> {
-    let (caller, mut input) = call.permit("module:delete")?;
-    let ids = input.body().field::<Vec<ModuleId>>("module_ids").max_items(MOST).required();
-    let ids = input.finish(|| ids)?;
+    let (caller, input) = call.permit("module:delete")?;
+    let ids = input.read(named)?;
     let (mut write, mut batch) = known(&state, caller.origin(), ids).await?;
     let now = write.now();
     let occupied = modules::occupied(write.tx(), batch.ids()).await?;
     batch.keep_sound("delete", |id| occupied.contains(id).then_some(OCCUPIED))?;
     modules::delete_many(write.tx(), batch.ids(), now).await?;
-    write.touch(Change::Rules);
+    write.touch_all(batch.ids().iter().copied().map(Change::Module));
     record::many(&mut write, record::MODULE, batch.ids().iter().map(|id| id.0), None)?;
     Ok(write.commit(batch.done("deleted")).await?.into())
 }
 
 pub(super) async fn set_status(State(state): State<Modules>, call: Call) -> Result<Written<Outcome<ModuleId>>, Error> {
-    let (caller, mut input) = call.permit("module:update")?;
-    let mut body = input.body();
-    let ids = body.field::<Vec<ModuleId>>("ids").max_items(MOST).required();
-    let is_active = body.required::<bool>("is_active");
-    let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
+    let (caller, input) = call.permit("module:update")?;
+    let (ids, is_active) = input.read(switched)?;
     let (mut write, batch) = known(&state, caller.origin(), ids).await?;
     let now = write.now();
     if modules::set_active(write.tx(), batch.ids(), is_active, now).await? > 0 {
-        write.touch(Change::Rules);
+        write.touch_all(batch.ids().iter().copied().map(Change::Module));
     }
     let set = Some(&("is_active", is_active.into()));
     record::many(&mut write, record::MODULE, batch.ids().iter().map(|id| id.0), set)?;
@@ -54,9 +55,8 @@ pub(super) async fn set_status(State(state): State<Modules>, call: Call) -> Resu
 }
 
 pub(super) async fn reorder(State(state): State<Modules>, call: Call) -> Result<Written<Message>, Error> {
-    let (caller, mut input) = call.permit("module:update")?;
-    let places = places::read::<ModuleId>(&mut input);
-    let places = input.finish(|| places)?;
+    let (caller, input) = call.permit("module:update")?;
+    let places = input.read(places::read::<ModuleId>)?;
     if places.is_empty() {
         return Err(Error::BadRequest("No module IDs provided".into()));
     }

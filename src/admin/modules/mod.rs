@@ -5,13 +5,15 @@ mod write;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::{get, patch, post};
 
+use super::bulk::switched;
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, MOST, page, search};
+use super::page::{self, Limits, MOST, page, search};
+use super::places;
 use super::views::{ModuleItem, ModuleView, RouteItem};
 use crate::control::Control;
 use crate::model::{Module, ModuleId};
@@ -27,18 +29,40 @@ pub(super) struct Modules {
 }
 
 pub(super) fn endpoints() -> Endpoints<Modules> {
-    Endpoints::new()
-        .at("/modules/", get(list).post(write::create))
-        .at("/modules/count", get(count))
-        .at("/modules/active", get(active))
-        .at("/modules/reorder", patch(bulk::reorder))
-        .at("/modules/bulk-delete", post(bulk::delete))
-        .at("/modules/bulk-status", post(bulk::set_status))
-        .at("/modules/{module_id}", get(one).put(write::update).delete(write::delete))
-        .at("/modules/get-one/{module_id}", get(one).put(write::update))
-        .at("/modules/{module_id}/routes", get(routes_of))
-        .at("/modules/{module_id}/toggle-status", patch(write::toggle_status))
-        .at("/modules/{module_id}/restore", post(write::restore))
+    Endpoints::new("Modules")
+        .get("/modules/", Needs("module:read"), "List modules", list)
+        .reads(listing)
+        .post("/modules/", Needs("module:create"), "Create a module", write::create)
+        .reads(write::read_create)
+        .get("/modules/count", Needs("module:read"), "Count modules", count)
+        .reads(filter)
+        .get("/modules/active", Needs("module:read"), "List active modules with their routes", active)
+        .patch("/modules/reorder", Needs("module:update"), "Put modules in order", bulk::reorder)
+        .reads(places::read::<ModuleId>)
+        .post("/modules/bulk-delete", Needs("module:delete"), "Delete several modules", bulk::delete)
+        .reads(bulk::named)
+        .post(
+            "/modules/bulk-status",
+            Needs("module:update"),
+            "Activate or deactivate several modules",
+            bulk::set_status,
+        )
+        .reads(switched::<ModuleId>)
+        .get("/modules/{module_id}", Needs("module:read"), "Get a module with its routes", one)
+        .put("/modules/{module_id}", Needs("module:update"), "Change a module", write::update)
+        .reads(write::read_update)
+        .delete("/modules/{module_id}", Needs("module:delete"), "Delete a module", write::delete)
+        .get("/modules/get-one/{module_id}", Needs("module:read"), "Get a module with its routes (older path)", one)
+        .put("/modules/get-one/{module_id}", Needs("module:update"), "Change a module (older path)", write::update)
+        .reads(write::read_update)
+        .get("/modules/{module_id}/routes", Needs("module:read"), "List a module's routes", routes_of)
+        .patch(
+            "/modules/{module_id}/toggle-status",
+            Needs("module:update"),
+            "Flip whether a module is active",
+            write::toggle_status,
+        )
+        .post("/modules/{module_id}/restore", Needs("module:update"), "Bring a deleted module back", write::restore)
 }
 
 const NOT_FOUND: &str = "Module not found";
@@ -58,20 +82,24 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     Some(Filter { search: search?, is_active: is_active?, include_deleted: include_deleted? })
 }
 
-async fn list(State(state): State<Modules>, call: Call) -> Result<Json<Vec<ModuleItem>>, Error> {
-    let (_, mut input) = call.permit("module:read")?;
-    let (page, filter) = (page(&mut input, Limits::Strict(MOST)), filter(&mut input));
+/// Which ones, and whether their routes are counted.
+fn listing(input: &mut Input) -> Valid<(page::Page, Filter, bool)> {
+    let (page, filter) = (page(input, Limits::Strict(MOST)), filter(input));
     let counted = input.query::<bool>("include_count").or(true);
-    let (page, filter, counted) = input.finish(|| Some((page?, filter?, counted?)))?;
+    Some((page?, filter?, counted?))
+}
+
+async fn list(State(state): State<Modules>, call: Call) -> Result<Json<Vec<ModuleItem>>, Error> {
+    let (_, input) = call.permit("module:read")?;
+    let (page, filter, counted) = input.read(listing)?;
     let mut tx = state.control.read().await?;
     let rows = modules::list(&mut tx, &filter, page.into(), counted).await?;
     Ok(Json(rows.into_iter().map(ModuleItem::from).collect()))
 }
 
 async fn count(State(state): State<Modules>, call: Call) -> Result<Json<i64>, Error> {
-    let (_, mut input) = call.permit("module:read")?;
-    let filter = filter(&mut input);
-    let filter = input.finish(|| filter)?;
+    let (_, input) = call.permit("module:read")?;
+    let filter = input.read(filter)?;
     let mut tx = state.control.read().await?;
     Ok(Json(modules::count(&mut tx, &filter).await?))
 }

@@ -41,7 +41,7 @@ fn refuse_rename(write: &Write, from: &ModuleName, to: Option<&ModuleName>) -> R
     policy.map_or(Ok(()), |policy| Err(Error::named("Module", from.as_str(), policy)))
 }
 
-fn read_create(input: &mut Input) -> Valid<NewModule> {
+pub(super) fn read_create(input: &mut Input) -> Valid<NewModule> {
     let mut body = input.body();
     let name = body.required::<ModuleName>("name");
     let label = body.required::<Label>("label");
@@ -58,14 +58,13 @@ fn read_create(input: &mut Input) -> Valid<NewModule> {
 }
 
 pub(super) async fn create(State(state): State<Modules>, call: Call) -> Result<Written<ModuleView>, Error> {
-    let (caller, mut input) = call.permit("module:create")?;
-    let new = read_create(&mut input);
-    let new = input.finish(|| new)?;
+    let (caller, input) = call.permit("module:create")?;
+    let new = input.read(read_create)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     refuse_unknown_roles(write.tx(), &new.role_ids).await?;
     let id = modules::insert(write.tx(), &new, now).await.map_err(|error| Error::taken(error, exists(&new.name)))?;
-    write.touch(Change::Rules);
+    write.touch(Change::Module(id));
     finish(write, id).await
 }
 
@@ -75,7 +74,7 @@ async fn finish(mut write: Write, id: ModuleId) -> Result<Written<ModuleView>, E
     Ok(write.commit(view.counted()).await?.into())
 }
 
-fn read_update(input: &mut Input) -> Valid<(ModuleId, ModulePatch)> {
+pub(super) fn read_update(input: &mut Input) -> Valid<(ModuleId, ModulePatch)> {
     let id = input.path("module_id");
     let mut body = input.body();
     let name = body.unless_absent::<ModuleName>("name");
@@ -90,9 +89,8 @@ fn read_update(input: &mut Input) -> Valid<(ModuleId, ModulePatch)> {
 }
 
 pub(super) async fn update(State(state): State<Modules>, call: Call) -> Result<Written<ModuleView>, Error> {
-    let (caller, mut input) = call.permit("module:update")?;
-    let read = read_update(&mut input);
-    let (id, patch) = input.finish(|| read)?;
+    let (caller, input) = call.permit("module:update")?;
+    let (id, patch) = input.read(read_update)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_module(&mut write, id).await?;
     let current = existing(write.tx(), id).await?;
@@ -116,7 +114,7 @@ async fn change(mut write: Write, current: &Module, patch: &ModulePatch) -> Resu
     let updated = modules::update(write.tx(), current.id, patch, now).await;
     updated.map_err(|error| Error::taken(error, patch.name.as_ref().map(exists).unwrap_or_default()))?;
     if existing(write.tx(), current.id).await?.differs_in_rules(current) {
-        write.touch(Change::Rules);
+        write.touch(Change::Module(current.id));
     }
     finish(write, current.id).await
 }
@@ -133,7 +131,7 @@ pub(super) async fn delete(State(state): State<Modules>, call: Call) -> Result<W
         return Err(Error::BadRequest(super::bulk::OCCUPIED.into()));
     }
     modules::delete(write.tx(), id, now).await?;
-    write.touch(Change::Rules);
+    write.touch(Change::Module(id));
     write.gone(record::MODULE, id.0);
     Ok(write.commit(Message::new("Module deleted successfully")).await?.into())
 }
@@ -149,6 +147,6 @@ pub(super) async fn restore(State(state): State<Modules>, call: Call) -> Result<
     }
     let name = modules::deleted_name(write.tx(), id).await?.ok_or_else(not_found)?;
     modules::restore(write.tx(), id, now).await.map_err(|error| Error::taken(error, exists(&name)))?;
-    write.touch(Change::Rules);
+    write.touch(Change::Module(id));
     finish(write, id).await
 }

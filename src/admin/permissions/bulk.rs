@@ -5,30 +5,35 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 
 use super::{Permissions, SYSTEM_STAYS, commit};
-use crate::admin::bulk::{Batch, MOST, Outcome};
+use crate::admin::bulk::{Batch, MOST, Outcome, switched};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::{Origin, Write, is_system_permission};
 use crate::model::{Permission, PermissionId};
-use crate::store::permissions;
+use crate::store::{changes::Change, permissions};
 
 type Known = BTreeMap<PermissionId, Permission>;
+
+pub(super) fn named(input: &mut Input) -> Valid<Vec<PermissionId>> {
+    input.body().field::<Vec<PermissionId>>("permission_ids").max_items(MOST).required()
+}
 
 /// Deletes permissions, also those that roles hold: these lose them.
 pub(super) async fn delete(
     State(state): State<Permissions>,
     call: Call,
 ) -> Result<Written<Outcome<PermissionId>>, Error> {
-    let (caller, mut input) = call.permit("permission:delete")?;
-    let ids = input.body().field::<Vec<PermissionId>>("permission_ids").max_items(MOST).required();
-    let ids = input.finish(|| ids)?;
+    let (caller, input) = call.permit("permission:delete")?;
+    let ids = input.read(named)?;
     let (mut write, mut batch, known) = known(&state, caller.origin(), ids).await?;
     batch.keep_sound("delete", |id| is_system(&known, *id).then_some("Permission cannot be deleted"))?;
     let now = write.now();
     permissions::delete_all(write.tx(), batch.ids(), now).await?;
     record::many(&mut write, record::PERMISSION, batch.ids().iter().map(|id| id.0), None)?;
+    write.touch_all(batch.ids().iter().copied().map(Change::Permission));
     commit(write, batch.done("deleted")).await
 }
 
@@ -36,11 +41,8 @@ pub(super) async fn set_status(
     State(state): State<Permissions>,
     call: Call,
 ) -> Result<Written<Outcome<PermissionId>>, Error> {
-    let (caller, mut input) = call.permit("permission:update")?;
-    let mut body = input.body();
-    let ids = body.field::<Vec<PermissionId>>("ids").max_items(MOST).required();
-    let is_active = body.required::<bool>("is_active");
-    let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
+    let (caller, input) = call.permit("permission:update")?;
+    let (ids, is_active) = input.read(switched)?;
     let (mut write, mut batch, known) = known(&state, caller.origin(), ids).await?;
     batch.keep_sound("update", |id| (!is_active && is_system(&known, *id)).then_some(SYSTEM_STAYS))?;
     let now = write.now();
@@ -51,8 +53,10 @@ pub(super) async fn set_status(
         batch.ids().iter().map(|id| id.0),
         Some(&("is_active", is_active.into())),
     )?;
-    let outcome = batch.done("updated");
-    if changes > 0 { commit(write, outcome).await } else { Ok(write.commit(outcome).await?.into()) }
+    if changes > 0 {
+        write.touch_all(batch.ids().iter().copied().map(Change::Permission));
+    }
+    commit(write, batch.done("updated")).await
 }
 
 fn is_system(known: &Known, id: PermissionId) -> bool {

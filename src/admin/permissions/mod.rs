@@ -5,14 +5,15 @@ mod headings;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::{get, patch, post};
 
+use super::endpoints::Access::{Needs, SignedIn};
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, page, search};
+use super::page::{Limits, Page, page, search};
 use super::reply::{Message, Written};
+use crate::admin::bulk::switched;
 use crate::admin::record;
 use crate::control::{self, Control, Write, is_system_permission};
 use crate::model::{
@@ -29,21 +30,67 @@ pub(super) struct Permissions {
 }
 
 pub(super) fn endpoints() -> Endpoints<Permissions> {
-    Endpoints::new()
-        .at("/permissions/", get(list).post(create))
-        .at("/permissions/count", get(count))
-        .at("/permissions/categories", get(headings::categories))
-        .at("/permissions/category/{category}", get(headings::of_category))
-        .at("/permissions/by-category/{category}", get(headings::of_category))
-        .at("/permissions/by-resource/{resource}", get(headings::of_resource))
-        .at("/permissions/grouped", get(headings::grouped))
-        .at("/permissions/my-permissions", get(headings::mine))
-        .at("/permissions/bulk-delete", post(bulk::delete))
-        .at("/permissions/bulk-status", post(bulk::set_status))
-        .at("/permissions/{permission_id}", get(one).put(update).delete(delete))
-        .at("/permissions/get-one/{permission_id}", get(one).put(update))
-        .at("/permissions/{permission_id}/toggle-status", patch(toggle_status))
-        .at("/permissions/{permission_id}/restore", post(restore))
+    Endpoints::new("Permissions")
+        .get("/permissions/", Needs("permission:read"), "List permissions", list)
+        .reads(listing)
+        .post("/permissions/", Needs("permission:create"), "Create a permission", create)
+        .reads(new)
+        .get("/permissions/count", Needs("permission:read"), "Count permissions", count)
+        .reads(filter)
+        .get("/permissions/categories", Needs("permission:read"), "List categories", headings::categories)
+        .get(
+            "/permissions/category/{category}",
+            Needs("permission:read"),
+            "List a category's permissions",
+            headings::of_category,
+        )
+        .get(
+            "/permissions/by-category/{category}",
+            Needs("permission:read"),
+            "List a category's permissions (other path)",
+            headings::of_category,
+        )
+        .get(
+            "/permissions/by-resource/{resource}",
+            Needs("permission:read"),
+            "List a resource's permissions",
+            headings::of_resource,
+        )
+        .get("/permissions/grouped", Needs("permission:read"), "List permissions by category", headings::grouped)
+        .get("/permissions/my-permissions", SignedIn, "List one's own permissions", headings::mine)
+        .post("/permissions/bulk-delete", Needs("permission:delete"), "Delete several permissions", bulk::delete)
+        .reads(bulk::named)
+        .post(
+            "/permissions/bulk-status",
+            Needs("permission:update"),
+            "Activate or deactivate several permissions",
+            bulk::set_status,
+        )
+        .reads(switched::<PermissionId>)
+        .get("/permissions/{permission_id}", Needs("permission:read"), "Get a permission", one)
+        .put("/permissions/{permission_id}", Needs("permission:update"), "Change a permission", update)
+        .reads(changes)
+        .delete("/permissions/{permission_id}", Needs("permission:delete"), "Delete a permission", delete)
+        .get("/permissions/get-one/{permission_id}", Needs("permission:read"), "Get a permission (older path)", one)
+        .put(
+            "/permissions/get-one/{permission_id}",
+            Needs("permission:update"),
+            "Change a permission (older path)",
+            update,
+        )
+        .reads(changes)
+        .patch(
+            "/permissions/{permission_id}/toggle-status",
+            Needs("permission:update"),
+            "Flip whether a permission is active",
+            toggle_status,
+        )
+        .post(
+            "/permissions/{permission_id}/restore",
+            Needs("permission:update"),
+            "Bring a deleted permission back",
+            restore,
+        )
 }
 
 const DEFAULT_CATEGORY: &str = "general";
@@ -59,14 +106,19 @@ fn taken(error: store::Error) -> Error {
 
 /// Commits a change to permissions. A verb goes away with the last permission that names it, and a hand-written policy
 /// that uses the verb is then no longer valid.
-async fn commit<T>(mut write: Write, value: T) -> Result<Written<T>, Error> {
-    write.touch(Change::Rules);
+async fn commit<T>(write: Write, value: T) -> Result<Written<T>, Error> {
     match write.commit(value).await {
         Err(control::Error::Rejected(CompileError::Policy { policy, .. })) => {
             Err(Error::BadRequest(format!("Policy '{policy}' uses this permission's verb").into()))
         }
         outcome => Ok(outcome?.into()),
     }
+}
+
+async fn changed(mut write: Write, permission: Permission) -> Result<Written<Permission>, Error> {
+    write.touch(Change::Permission(permission.id));
+    record::after_permission(&mut write, permission.id).await?;
+    commit(write, permission).await
 }
 
 /// The super role holds every permission, from its first moment on.
@@ -90,18 +142,21 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     Some(Filter { search: search?, category, is_active: is_active?, include_deleted: include_deleted? })
 }
 
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let (page, filter) = (page(input, Limits::Lenient), filter(input));
+    Some((page?, filter?))
+}
+
 async fn list(State(state): State<Permissions>, call: Call) -> Result<Json<Vec<Permission>>, Error> {
-    let (_, mut input) = call.permit("permission:read")?;
-    let (page, filter) = (page(&mut input, Limits::Lenient), filter(&mut input));
-    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
+    let (_, input) = call.permit("permission:read")?;
+    let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
     Ok(Json(permissions::list(&mut tx, &filter, page.into()).await?))
 }
 
 async fn count(State(state): State<Permissions>, call: Call) -> Result<Json<i64>, Error> {
-    let (_, mut input) = call.permit("permission:read")?;
-    let filter = filter(&mut input);
-    let filter = input.finish(|| filter)?;
+    let (_, input) = call.permit("permission:read")?;
+    let filter = input.read(filter)?;
     let mut tx = state.control.read().await?;
     Ok(Json(permissions::count(&mut tx, &filter).await?))
 }
@@ -114,38 +169,40 @@ async fn one(State(state): State<Permissions>, call: Call) -> Result<Json<Permis
     existing(&mut tx, id).await.map(Json)
 }
 
-async fn create(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
-    let (caller, mut input) = call.permit("permission:create")?;
+fn new(input: &mut Input) -> Valid<NewPermission> {
     let mut body = input.body();
     let name = body.required::<PermissionName>("name");
     let description = body.optional::<String>("description");
     let category = body.optional::<Category>("category");
-    let read = || Some(NewPermission { name: name?, description: description?, category: category? });
-    let mut new = input.finish(read)?;
+    Some(NewPermission { name: name?, description: description?, category: category? })
+}
+
+async fn create(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
+    let (caller, input) = call.permit("permission:create")?;
+    let mut new = input.read(new)?;
     new.category = new.category.or_else(|| Category::try_from(DEFAULT_CATEGORY).ok());
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     let id = permissions::insert(write.tx(), &new, now).await.map_err(taken)?;
     grant_to_super_role(write.tx(), id, now).await?;
     let permission = existing(write.tx(), id).await?;
-    record::after_permission(&mut write, id).await?;
-    commit(write, permission).await
+    changed(write, permission).await
 }
 
-async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
-    let (caller, mut input) = call.permit("permission:update")?;
+fn changes(input: &mut Input) -> Valid<(PermissionId, PermissionPatch)> {
     let id = input.path::<PermissionId>("permission_id");
     let mut body = input.body();
     let name = body.optional::<PermissionName>("name");
     let description = body.optional::<String>("description");
     let category = body.optional::<Category>("category");
     let is_active = body.optional::<bool>("is_active");
-    let read = || {
-        let patch =
-            PermissionPatch { name: name?, description: description?, category: category?, is_active: is_active? };
-        Some((id?, patch))
-    };
-    let (id, patch) = input.finish(read)?;
+    let (description, category) = (description?, category?);
+    Some((id?, PermissionPatch { name: name?, description, category, is_active: is_active? }))
+}
+
+async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
+    let (caller, input) = call.permit("permission:update")?;
+    let (id, patch) = input.read(changes)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_permission(&mut write, id).await?;
     let now = write.now();
@@ -156,8 +213,7 @@ async fn update(State(state): State<Permissions>, call: Call) -> Result<Written<
     }
     permissions::update(write.tx(), id, &patch, now).await.map_err(taken)?;
     let permission = existing(write.tx(), id).await?;
-    record::after_permission(&mut write, id).await?;
-    commit(write, permission).await
+    changed(write, permission).await
 }
 
 async fn toggle_status(State(state): State<Permissions>, call: Call) -> Result<Written<Permission>, Error> {
@@ -173,8 +229,7 @@ async fn toggle_status(State(state): State<Permissions>, call: Call) -> Result<W
     }
     permissions::activate(write.tx(), &[id], !current.is_active, now).await?;
     let permission = existing(write.tx(), id).await?;
-    record::after_permission(&mut write, id).await?;
-    commit(write, permission).await
+    changed(write, permission).await
 }
 
 async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<Message>, Error> {
@@ -194,6 +249,7 @@ async fn delete(State(state): State<Permissions>, call: Call) -> Result<Written<
     }
     permissions::delete(write.tx(), id, now).await?;
     write.gone(record::PERMISSION, id.0);
+    write.touch(Change::Permission(id));
     commit(write, Message::new("Permission deleted successfully")).await
 }
 
@@ -209,6 +265,5 @@ async fn restore(State(state): State<Permissions>, call: Call) -> Result<Written
         return Err(Error::BadRequest("Permission is not deleted".into()));
     }
     grant_to_super_role(write.tx(), id, now).await?;
-    record::after_permission(&mut write, id).await?;
-    commit(write, permission).await
+    changed(write, permission).await
 }

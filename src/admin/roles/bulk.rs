@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 
 use super::Roles;
-use crate::admin::bulk::{Batch, MOST, Outcome};
+use crate::admin::bulk::{Batch, MOST, Outcome, switched};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::{Origin, Write};
@@ -16,10 +17,13 @@ use crate::store::{changes::Change, roles};
 
 type Heads = BTreeMap<RoleId, RoleHead>;
 
+pub(super) fn named(input: &mut Input) -> Valid<Vec<RoleId>> {
+    input.body().field::<Vec<RoleId>>("role_ids").max_items(MOST).required()
+}
+
 pub(super) async fn delete(State(state): State<Roles>, call: Call) -> Result<Written<Outcome<RoleId>>, Error> {
-    let (caller, mut input) = call.permit("role:delete")?;
-    let ids = input.body().field::<Vec<RoleId>>("role_ids").max_items(MOST).required();
-    let ids = input.finish(|| ids)?;
+    let (caller, input) = call.permit("role:delete")?;
+    let ids = input.read(named)?;
     let (mut write, mut batch, heads) = known(&state, caller.origin(), ids).await?;
     let now = write.now();
     let assigned = roles::assigned(write.tx(), batch.ids(), now).await?;
@@ -29,17 +33,14 @@ pub(super) async fn delete(State(state): State<Roles>, call: Call) -> Result<Wri
         flaw.or_else(|| assigned.contains(id).then_some("Cannot delete role that is assigned to users"))
     })?;
     roles::delete_all(write.tx(), batch.ids(), now).await?;
-    write.touch(Change::Rules);
+    write.touch_all(batch.ids().iter().copied().map(Change::Role));
     record::many(&mut write, record::ROLE, batch.ids().iter().map(|id| id.0), None)?;
     Ok(write.commit(batch.done("deleted")).await?.into())
 }
 
 pub(super) async fn set_status(State(state): State<Roles>, call: Call) -> Result<Written<Outcome<RoleId>>, Error> {
-    let (caller, mut input) = call.permit("role:update")?;
-    let mut body = input.body();
-    let ids = body.field::<Vec<RoleId>>("ids").max_items(MOST).required();
-    let is_active = body.required::<bool>("is_active");
-    let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
+    let (caller, input) = call.permit("role:update")?;
+    let (ids, is_active) = input.read(switched)?;
     let (mut write, mut batch, heads) = known(&state, caller.origin(), ids).await?;
     batch.keep_sound("update", |id| {
         let is_super = heads.get(id).is_some_and(|head| head.name.as_str() == SUPER_ROLE);
@@ -47,7 +48,7 @@ pub(super) async fn set_status(State(state): State<Roles>, call: Call) -> Result
     })?;
     let now = write.now();
     if roles::activate(write.tx(), batch.ids(), is_active, now).await? > 0 {
-        write.touch(Change::Rules);
+        write.touch_all(batch.ids().iter().copied().map(Change::Role));
     }
     record::many(&mut write, record::ROLE, batch.ids().iter().map(|id| id.0), Some(&("is_active", is_active.into())))?;
     Ok(write.commit(batch.done("updated")).await?.into())

@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Roles, changed, existing};
 use crate::admin::bulk;
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::control::Write;
@@ -15,7 +17,7 @@ use crate::model::{Permission, PermissionId, Role, RoleId, RoleName, SUPER_ROLE}
 use crate::store::{changes::Change, permissions, roles};
 
 /// What a role holds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Held {
     role_id: RoleId,
     role_name: RoleName,
@@ -24,7 +26,7 @@ pub(super) struct Held {
 }
 
 /// What a role could be granted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Free {
     role_id: RoleId,
     role_name: RoleName,
@@ -59,7 +61,7 @@ pub(super) async fn grant(State(state): State<Roles>, call: Call) -> Result<Writ
     let (mut write, role, permission) = pair(&state, call).await?;
     let now = write.now();
     if roles::grant(write.tx(), role.id, permission.id, now).await? {
-        write.touch(Change::Rules);
+        write.touch(Change::Role(role.id));
     }
     let message = format!("Permission {} added to role {}", permission.id, role.id);
     record::after_role(&mut write, role.id).await?;
@@ -70,7 +72,7 @@ pub(super) async fn revoke(State(state): State<Roles>, call: Call) -> Result<Wri
     let (mut write, role, permission) = pair(&state, call).await?;
     refuse_to_weaken(&role)?;
     if roles::revoke(write.tx(), role.id, permission.id).await? {
-        write.touch(Change::Rules);
+        write.touch(Change::Role(role.id));
     }
     let message = format!("Permission {} removed from role {}", permission.id, role.id);
     record::after_role(&mut write, role.id).await?;
@@ -117,12 +119,17 @@ async fn pair(state: &Roles, call: Call) -> Result<(Write, Role, Permission), Er
     Ok((write, role, permission))
 }
 
-/// A write in which the role of the path and all permissions of the body exist.
-async fn several(state: &Roles, call: Call) -> Result<(Write, Role, Vec<PermissionId>), Error> {
-    let (caller, mut input) = call.permit("role:update")?;
+/// The role of the path and the permissions of the body.
+pub(super) fn listed(input: &mut Input) -> Valid<(RoleId, Vec<PermissionId>)> {
     let role = input.path::<RoleId>("role_id");
     let ids = input.list::<PermissionId>().max_items(bulk::MOST).required();
-    let (role, ids) = input.finish(|| Some((role?, ids?)))?;
+    Some((role?, ids?))
+}
+
+/// A write in which the role of the path and all permissions of the body exist.
+async fn several(state: &Roles, call: Call) -> Result<(Write, Role, Vec<PermissionId>), Error> {
+    let (caller, input) = call.permit("role:update")?;
+    let (role, ids) = input.read(listed)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_role(&mut write, role).await?;
     let role = roles::get(write.tx(), role).await?.ok_or_else(not_found)?;

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,7 +23,7 @@ use crate::model::{EffectivePermission, MAX_INHERITANCE, RoleHead, RoleId, RoleI
 use crate::store::{Tx, changes::Change, hierarchy, roles};
 
 /// A role, and those that inherit from it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Branch {
     #[serde(flatten)]
     role: RoleHead,
@@ -58,7 +59,7 @@ pub(super) async fn inherit(State(state): State<Roles>, call: Call) -> Result<Wr
     if roles::inherit(write.tx(), role, parent).await? {
         refuse_tangle(write.tx(), role).await?;
         record::many(&mut write, record::ROLE, [role.0], Some(&("parent_added", json!(parent))))?;
-        write.touch(Change::Rules);
+        write.touch(Change::Role(role));
     }
     Ok(write.commit(Message::new(format!("Parent role {parent} added to role {role}"))).await?.into())
 }
@@ -67,7 +68,7 @@ pub(super) async fn disinherit(State(state): State<Roles>, call: Call) -> Result
     let (mut write, role, parent) = pair(&state, call).await?;
     if roles::disinherit(write.tx(), role, parent).await? {
         record::many(&mut write, record::ROLE, [role.0], Some(&("parent_removed", json!(parent))))?;
-        write.touch(Change::Rules);
+        write.touch(Change::Role(role));
     }
     Ok(write.commit(Message::new(format!("Parent role {parent} removed from role {role}"))).await?.into())
 }

@@ -7,14 +7,15 @@ mod patterns;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::{get, patch, post};
 
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, optional_page, search};
 use super::reply::{Message, Written};
+use crate::admin::bulk::switched;
 use crate::admin::record;
 use crate::control::{Control, Write};
 use crate::model::{NewRole, PermissionId, Role, RoleId, RoleName, RolePatch, SUPER_ROLE, SUPER_ROLE_ALIASES};
@@ -28,25 +29,91 @@ pub(super) struct Roles {
 }
 
 pub(super) fn endpoints() -> Endpoints<Roles> {
-    Endpoints::new()
-        .at("/roles/", get(list).post(create))
-        .at("/roles/count", get(count))
-        .at("/roles/create-minimal", post(patterns::create_minimal))
-        .at("/roles/templates", get(patterns::list))
-        .at("/roles/from-template/{template}", post(patterns::create))
-        .at("/roles/hierarchy", get(hierarchy::tree))
-        .at("/roles/bulk-delete", post(bulk::delete))
-        .at("/roles/bulk-status", post(bulk::set_status))
-        .at("/roles/{role_id}", get(one).put(update).delete(delete))
-        .at("/roles/{role_id}/toggle-status", patch(toggle_status))
-        .at("/roles/{role_id}/restore", post(restore))
-        .at("/roles/{role_id}/permissions", get(grants::held).put(grants::replace))
-        .at("/roles/{role_id}/permissions/bulk", post(grants::grant_all))
-        .at("/roles/{role_id}/permissions/{permission_id}", post(grants::grant).delete(grants::revoke))
-        .at("/roles/{role_id}/available-permissions", get(grants::available))
-        .at("/roles/{role_id}/effective-permissions", get(hierarchy::effective))
-        .at("/roles/{role_id}/parents", get(hierarchy::parents))
-        .at("/roles/{role_id}/parents/{parent_id}", post(hierarchy::inherit).delete(hierarchy::disinherit))
+    Endpoints::new("Roles")
+        .get("/roles/", Needs("role:read"), "List roles", list)
+        .reads(listing)
+        .post("/roles/", Needs("role:create"), "Create a role", create)
+        .reads(new)
+        .get("/roles/count", Needs("role:read"), "Count roles", count)
+        .reads(filter)
+        .post(
+            "/roles/create-minimal",
+            Needs("role:create"),
+            "Create a role like that of new users",
+            patterns::create_minimal,
+        )
+        .reads(patterns::named)
+        .get("/roles/templates", Needs("role:read"), "List role templates", patterns::list)
+        .post(
+            "/roles/from-template/{template}",
+            Needs("role:create"),
+            "Create a role from a template",
+            patterns::create,
+        )
+        .reads(patterns::templated)
+        .get("/roles/hierarchy", Needs("role:read"), "Show which roles inherit from which", hierarchy::tree)
+        .post("/roles/bulk-delete", Needs("role:delete"), "Delete several roles", bulk::delete)
+        .reads(bulk::named)
+        .post("/roles/bulk-status", Needs("role:update"), "Activate or deactivate several roles", bulk::set_status)
+        .reads(switched::<RoleId>)
+        .get("/roles/{role_id}", Needs("role:read"), "Get a role", one)
+        .put("/roles/{role_id}", Needs("role:update"), "Change a role", update)
+        .reads(changes)
+        .delete("/roles/{role_id}", Needs("role:delete"), "Delete a role", delete)
+        .patch("/roles/{role_id}/toggle-status", Needs("role:update"), "Flip whether a role is active", toggle_status)
+        .post("/roles/{role_id}/restore", Needs("role:update"), "Bring a deleted role back", restore)
+        .get("/roles/{role_id}/permissions", Needs("role:read"), "List what is granted to a role", grants::held)
+        .put("/roles/{role_id}/permissions", Needs("role:update"), "Replace what is granted to a role", grants::replace)
+        .reads(grants::listed)
+        .post(
+            "/roles/{role_id}/permissions/bulk",
+            Needs("role:update"),
+            "Grant several permissions to a role",
+            grants::grant_all,
+        )
+        .reads(grants::listed)
+        .post(
+            "/roles/{role_id}/permissions/{permission_id}",
+            Needs("role:update"),
+            "Grant a permission to a role",
+            grants::grant,
+        )
+        .delete(
+            "/roles/{role_id}/permissions/{permission_id}",
+            Needs("role:update"),
+            "Take a permission from a role",
+            grants::revoke,
+        )
+        .get(
+            "/roles/{role_id}/available-permissions",
+            Needs("role:read"),
+            "List what a role could be granted",
+            grants::available,
+        )
+        .get(
+            "/roles/{role_id}/effective-permissions",
+            Needs("role:read"),
+            "List what a role holds, and from where",
+            hierarchy::effective,
+        )
+        .get(
+            "/roles/{role_id}/parents",
+            Needs("role:read"),
+            "List the roles that a role inherits from",
+            hierarchy::parents,
+        )
+        .post(
+            "/roles/{role_id}/parents/{parent_id}",
+            Needs("role:update"),
+            "Let a role inherit from another",
+            hierarchy::inherit,
+        )
+        .delete(
+            "/roles/{role_id}/parents/{parent_id}",
+            Needs("role:update"),
+            "End that a role inherits from another",
+            hierarchy::disinherit,
+        )
 }
 
 const SUPER_STAYS_ACTIVE: &str = "Cannot deactivate the super role";
@@ -83,19 +150,21 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     Some(Filter { search: search?, is_system_role: is_system_role?, is_active, include_deleted })
 }
 
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let (page, filter) = (optional_page(input, Limits::Lenient), filter(input));
+    Some((page?.map_or(Page::ALL, Page::from), filter?))
+}
+
 async fn list(State(state): State<Roles>, call: Call) -> Result<Json<Vec<Role>>, Error> {
-    let (_, mut input) = call.permit("role:read")?;
-    let (page, filter) = (optional_page(&mut input, Limits::Lenient), filter(&mut input));
-    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
-    let page = page.map_or(Page::ALL, Page::from);
+    let (_, input) = call.permit("role:read")?;
+    let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
     Ok(Json(roles::list(&mut tx, &filter, page).await?))
 }
 
 async fn count(State(state): State<Roles>, call: Call) -> Result<Json<i64>, Error> {
-    let (_, mut input) = call.permit("role:read")?;
-    let filter = filter(&mut input);
-    let filter = input.finish(|| filter)?;
+    let (_, input) = call.permit("role:read")?;
+    let filter = input.read(filter)?;
     let mut tx = state.control.read().await?;
     Ok(Json(roles::count(&mut tx, &filter).await?))
 }
@@ -108,16 +177,17 @@ async fn one(State(state): State<Roles>, call: Call) -> Result<Json<Role>, Error
     existing(&mut tx, id).await.map(Json)
 }
 
-async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
-    let (caller, mut input) = call.permit("role:create")?;
+fn new(input: &mut Input) -> Valid<NewRole> {
     let mut body = input.body();
     let name = body.required::<RoleName>("name");
     let description = body.optional::<String>("description");
     let permission_ids = body.optional::<Vec<PermissionId>>("permission_ids");
-    let read = || {
-        Some(NewRole { name: name?, description: description?, permission_ids: permission_ids?.unwrap_or_default() })
-    };
-    let new = input.finish(read)?;
+    Some(NewRole { name: name?, description: description?, permission_ids: permission_ids?.unwrap_or_default() })
+}
+
+async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
+    let (caller, input) = call.permit("role:create")?;
+    let new = input.read(new)?;
     refuse_alias(&new.name)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
@@ -126,25 +196,26 @@ async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
 }
 
 async fn changed(mut write: Write, id: RoleId) -> Result<Written<Role>, Error> {
-    write.touch(Change::Rules);
+    write.touch(Change::Role(id));
     let role = existing(write.tx(), id).await?;
     record::after_role(&mut write, id).await?;
     Ok(write.commit(role).await?.into())
 }
 
-async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
-    let (caller, mut input) = call.permit("role:update")?;
+fn changes(input: &mut Input) -> Valid<(RoleId, RolePatch)> {
     let id = input.path::<RoleId>("role_id");
     let mut body = input.body();
     let name = body.optional::<RoleName>("name");
     let description = body.optional::<String>("description");
     let is_active = body.optional::<bool>("is_active");
     let permission_ids = body.optional::<Vec<PermissionId>>("permission_ids");
-    let read = || {
-        let (description, permission_ids) = (description?, permission_ids?);
-        Some((id?, RolePatch { name: name?, description, is_active: is_active?, permission_ids }))
-    };
-    let (id, patch) = input.finish(read)?;
+    let (description, permission_ids) = (description?, permission_ids?);
+    Some((id?, RolePatch { name: name?, description, is_active: is_active?, permission_ids }))
+}
+
+async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
+    let (caller, input) = call.permit("role:update")?;
+    let (id, patch) = input.read(changes)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_role(&mut write, id).await?;
     let now = write.now();
@@ -188,7 +259,7 @@ async fn delete(State(state): State<Roles>, call: Call) -> Result<Written<Messag
         return Err(Error::BadRequest("Cannot delete role that is assigned to users".into()));
     }
     roles::delete(write.tx(), id, now).await?;
-    write.touch(Change::Rules);
+    write.touch(Change::Role(id));
     write.gone(record::ROLE, id.0);
     Ok(write.commit(Message::new(format!("Role {id} deleted successfully"))).await?.into())
 }

@@ -2,18 +2,20 @@
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Roles, changed, existing, exists, refuse_alias};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::input::{Input, Valid};
 use crate::admin::reply::Written;
 use crate::control::{ROLE_TEMPLATES, RoleTemplate};
 use crate::model::{DEFAULT_ROLE, NewRole, Permission, PermissionId, Role, RoleName, SUPER_ROLE, SUPER_ROLE_ALIASES};
 use crate::store::{Page, Tx, permissions, permissions::Filter, roles};
 
 /// A pattern, and what a role made from it would hold now.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Template {
     name: &'static str,
     description: &'static str,
@@ -32,13 +34,18 @@ pub(super) async fn list(State(state): State<Roles>, call: Call) -> Result<Json<
     Ok(Json(ROLE_TEMPLATES.into_iter().map(template).collect()))
 }
 
-pub(super) async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
-    let (caller, mut input) = call.permit("role:create")?;
+/// The template, and the role's name and description.
+pub(super) fn templated(input: &mut Input) -> Valid<(String, RoleName, Option<String>)> {
     let template = input.path::<String>("template");
     let mut body = input.body();
     let name = body.required::<RoleName>("name");
     let description = body.optional::<String>("description");
-    let (template, name, description) = input.finish(|| Some((template?, name?, description?)))?;
+    Some((template?, name?, description?))
+}
+
+pub(super) async fn create(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
+    let (caller, input) = call.permit("role:create")?;
+    let (template, name, description) = input.read(templated)?;
     let unknown = || Error::NotFound("Role template not found".into());
     let template = RoleTemplate::find(&template).ok_or_else(unknown)?;
     refuse_alias(&name)?;
@@ -57,19 +64,21 @@ async fn held(tx: &mut Tx, template: &RoleTemplate) -> Result<Vec<PermissionId>,
     Ok(held.map(|permission| permission.id).collect())
 }
 
-/// Makes a role that holds what new users hold, or answers with the one that has the name already.
-///
-/// The predecessor's first release took the name from the query.
-pub(super) async fn create_minimal(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
-    let (caller, mut input) = call.permit("role:create")?;
+/// Name and description; the predecessor's first release took them from the query.
+pub(super) fn named(input: &mut Input) -> Valid<(RoleName, Option<String>)> {
     let asked = input.query::<RoleName>("role_name").optional();
     let described = input.query::<String>("description").optional();
     let in_query = !matches!(asked, Some(None));
     let mut body = input.optional_body();
     let name = if in_query { body.optional::<RoleName>("name") } else { body.required("name").map(Some) };
     let description = body.optional::<String>("description");
-    let read = || Some((asked?.or(name?)?, described?.or(description?)));
-    let (name, description) = input.finish(read)?;
+    Some((asked?.or(name?)?, described?.or(description?)))
+}
+
+/// Makes a role that holds what new users hold, or answers with the one that has the name already.
+pub(super) async fn create_minimal(State(state): State<Roles>, call: Call) -> Result<Written<Role>, Error> {
+    let (caller, input) = call.permit("role:create")?;
+    let (name, description) = input.read(named)?;
     if name.as_str() == SUPER_ROLE || SUPER_ROLE_ALIASES.contains(&name.as_str()) {
         return Err(Error::BadRequest("Cannot create super admin role through this endpoint".into()));
     }

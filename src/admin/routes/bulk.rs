@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use axum::extract::State;
 
 use super::{Routes, bad, not_found};
-use crate::admin::bulk::{Batch, MOST, Outcome};
+use crate::admin::bulk::{Batch, MOST, Outcome, switched};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::input::{Input, Valid};
 use crate::admin::reply::{Message, Written};
 use crate::admin::{places, record};
 use crate::control::{Origin, Write};
@@ -50,33 +51,33 @@ fn remaining_children(ids: &[RouteId], children: &[(RouteId, RouteId)]) -> HashM
     kept
 }
 
+pub(super) fn named(input: &mut Input) -> Valid<Vec<RouteId>> {
+    input.body().field::<Vec<RouteId>>("route_ids").max_items(MOST).required()
+}
+
 pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Written<Outcome<RouteId>>, Error> {
-    let (caller, mut input) = call.permit("route:delete")?;
-    let ids = input.body().field::<Vec<RouteId>>("route_ids").max_items(MOST).required();
-    let ids = input.finish(|| ids)?;
+    let (caller, input) = call.permit("route:delete")?;
+    let ids = input.read(named)?;
     let (mut write, mut batch, found) = known(&state, caller.origin(), ids).await?;
     let now = write.now();
     let kept = remaining_children(batch.ids(), &routes::children_of(write.tx(), batch.ids()).await?);
     batch.keep_sound("delete", |id| Some(has_children(found.get(id)?, *kept.get(id)?)))?;
     routes::delete_many(write.tx(), batch.ids(), now).await?;
     if batch.ids().iter().filter_map(|id| found.get(id)).any(Route::is_in_rules) {
-        write.touch(Change::Rules);
+        write.touch_all(batch.ids().iter().copied().map(Change::Route));
     }
     record::many(&mut write, record::ROUTE, batch.ids().iter().map(|id| id.0), None)?;
     Ok(write.commit(batch.done("deleted")).await?.into())
 }
 
 pub(super) async fn set_status(State(state): State<Routes>, call: Call) -> Result<Written<Outcome<RouteId>>, Error> {
-    let (caller, mut input) = call.permit("route:update")?;
-    let mut body = input.body();
-    let ids = body.field::<Vec<RouteId>>("ids").max_items(MOST).required();
-    let is_active = body.required::<bool>("is_active");
-    let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
+    let (caller, input) = call.permit("route:update")?;
+    let (ids, is_active) = input.read(switched)?;
     let (mut write, batch, found) = known(&state, caller.origin(), ids).await?;
     let now = write.now();
     routes::set_active(write.tx(), batch.ids(), is_active, now).await?;
     if found.values().any(|route| route.is_in_rules() && route.is_active != is_active) {
-        write.touch(Change::Rules);
+        write.touch_all(batch.ids().iter().copied().map(Change::Route));
     }
     let set = Some(&("is_active", is_active.into()));
     record::many(&mut write, record::ROUTE, batch.ids().iter().map(|id| id.0), set)?;
@@ -84,9 +85,8 @@ pub(super) async fn set_status(State(state): State<Routes>, call: Call) -> Resul
 }
 
 pub(super) async fn reorder(State(state): State<Routes>, call: Call) -> Result<Written<Message>, Error> {
-    let (caller, mut input) = call.permit("route:update")?;
-    let places = places::read::<RouteId>(&mut input);
-    let places = input.finish(|| places)?;
+    let (caller, input) = call.permit("route:update")?;
+    let places = input.read(places::read::<RouteId>)?;
     if places.is_empty() {
         return Err(bad("No route IDs provided"));
     }

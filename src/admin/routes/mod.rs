@@ -8,13 +8,15 @@ mod write;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use axum::routing::{get, patch, post};
 
+use super::bulk::switched;
+use super::endpoints::Access::{Needs, SignedIn};
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, MOST_ROUTES, page, search};
+use super::places;
 use super::views::{RouteItem, RouteView};
 use crate::control::Control;
 use crate::model::{ModuleId, Route, RouteId};
@@ -28,25 +30,57 @@ pub(super) struct Routes {
 }
 
 pub(super) fn endpoints() -> Endpoints<Routes> {
-    Endpoints::new()
-        .at("/routes/", get(list).post(write::create))
-        .at("/routes/count", get(count))
-        .at("/routes/sidebar", get(navigation::sidebar))
-        .at("/routes/tree", get(navigation::tree))
-        .at("/routes/check", get(reach::check))
-        .at("/routes/top-level", get(top_level))
-        .at("/routes/module/{module_id}", get(of_module))
-        .at("/routes/parent/{parent_id}/children", get(of_parent))
-        .at("/routes/reorder", patch(bulk::reorder))
-        .at("/routes/bulk-delete", post(bulk::delete))
-        .at("/routes/bulk-status", post(bulk::set_status))
-        .at("/routes/{route_id}", get(one).put(write::update).delete(write::delete))
-        .at("/routes/get-one/{route_id}", get(one).put(write::update))
-        .at("/routes/{route_id}/breadcrumbs", get(navigation::breadcrumbs))
-        .at("/routes/{route_id}/toggle-status", patch(write::toggle_status))
-        .at("/routes/{route_id}/toggle-sidebar", patch(write::toggle_sidebar))
-        .at("/routes/{route_id}/restore", post(write::restore))
-        .at("/routes/{route_id}/roles/{role_id}", post(write::bind).delete(write::unbind))
+    Endpoints::new("Routes")
+        .get("/routes/", Needs("route:read"), "List routes", list)
+        .reads(listing)
+        .post("/routes/", Needs("route:create"), "Create a route", write::create)
+        .reads(body::create)
+        .get("/routes/count", Needs("route:read"), "Count routes", count)
+        .reads(filter)
+        .get("/routes/sidebar", SignedIn, "Get the navigation that one may see", navigation::sidebar)
+        .reads(navigation::is_flat)
+        .get("/routes/tree", Needs("route:read"), "Get routes as a tree", navigation::tree)
+        .reads(navigation::module)
+        .get("/routes/check", SignedIn, "Ask whether one may go where a path leads", reach::check)
+        .reads(reach::asked)
+        .get("/routes/top-level", Needs("route:read"), "List routes without a parent", top_level)
+        .reads(highest)
+        .get("/routes/module/{module_id}", Needs("route:read"), "List the routes of a module", of_module)
+        .get("/routes/parent/{parent_id}/children", Needs("route:read"), "List the children of a route", of_parent)
+        .patch("/routes/reorder", Needs("route:update"), "Put routes in order", bulk::reorder)
+        .reads(places::read::<RouteId>)
+        .post("/routes/bulk-delete", Needs("route:delete"), "Delete several routes", bulk::delete)
+        .reads(bulk::named)
+        .post("/routes/bulk-status", Needs("route:update"), "Activate or deactivate several routes", bulk::set_status)
+        .reads(switched::<RouteId>)
+        .get("/routes/{route_id}", Needs("route:read"), "Get a route", one)
+        .put("/routes/{route_id}", Needs("route:update"), "Change a route", write::update)
+        .reads(body::update)
+        .delete("/routes/{route_id}", Needs("route:delete"), "Delete a route", write::delete)
+        .get("/routes/get-one/{route_id}", Needs("route:read"), "Get a route (older path)", one)
+        .put("/routes/get-one/{route_id}", Needs("route:update"), "Change a route (older path)", write::update)
+        .reads(body::update)
+        .get(
+            "/routes/{route_id}/breadcrumbs",
+            Needs("route:read"),
+            "List the way down to a route",
+            navigation::breadcrumbs,
+        )
+        .patch(
+            "/routes/{route_id}/toggle-status",
+            Needs("route:update"),
+            "Flip whether a route is active",
+            write::toggle_status,
+        )
+        .patch(
+            "/routes/{route_id}/toggle-sidebar",
+            Needs("route:update"),
+            "Flip whether a route is in the sidebar",
+            write::toggle_sidebar,
+        )
+        .post("/routes/{route_id}/restore", Needs("route:update"), "Bring a deleted route back", write::restore)
+        .post("/routes/{route_id}/roles/{role_id}", Needs("route:update"), "Show a route to a role", write::bind)
+        .delete("/routes/{route_id}/roles/{role_id}", Needs("route:update"), "Hide a route from a role", write::unbind)
 }
 
 fn not_found(id: RouteId) -> Error {
@@ -83,22 +117,29 @@ async fn items(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Json<Vec<Rout
     Ok(Json(routes::list(tx, filter, page).await?.into_iter().map(RouteItem::from).collect()))
 }
 
-async fn list(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
-    let (_, mut input) = call.permit("route:read")?;
-    let (page, filter) = (page(&mut input, Limits::Strict(MOST_ROUTES)), filter(&mut input));
-    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let (page, filter) = (page(input, Limits::Strict(MOST_ROUTES)), filter(input));
+    let (page, filter) = (page?, filter?);
     let whole = filter.module_id.is_some() || filter.parent_id.is_some();
-    let page = if whole { WHOLE } else { page.into() };
+    Some((if whole { WHOLE } else { page.into() }, filter))
+}
+
+async fn list(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
+    let (_, input) = call.permit("route:read")?;
+    let (page, filter) = input.read(listing)?;
     items(&mut state.control.read().await?, &filter, page).await
 }
 
-async fn top_level(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
-    let (_, mut input) = call.permit("route:read")?;
-    let page = page(&mut input, Limits::Strict(MOST_ROUTES));
+fn highest(input: &mut Input) -> Valid<(Page, Filter)> {
+    let page = page(input, Limits::Strict(MOST_ROUTES));
     let module_id = input.query::<ModuleId>("module_id").optional();
-    let (page, module_id) = input.finish(|| Some((page?, module_id?)))?;
-    let filter = Filter { module_id, top_level: true, ..Filter::default() };
-    items(&mut state.control.read().await?, &filter, page.into()).await
+    Some((page?.into(), Filter { module_id: module_id?, top_level: true, ..Filter::default() }))
+}
+
+async fn top_level(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
+    let (_, input) = call.permit("route:read")?;
+    let (page, filter) = input.read(highest)?;
+    items(&mut state.control.read().await?, &filter, page).await
 }
 
 async fn of_module(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
@@ -118,9 +159,8 @@ async fn of_parent(State(state): State<Routes>, call: Call) -> Result<Json<Vec<R
 }
 
 async fn count(State(state): State<Routes>, call: Call) -> Result<Json<i64>, Error> {
-    let (_, mut input) = call.permit("route:read")?;
-    let filter = filter(&mut input);
-    let filter = input.finish(|| filter)?;
+    let (_, input) = call.permit("route:read")?;
+    let filter = input.read(filter)?;
     let mut tx = state.control.read().await?;
     Ok(Json(routes::count(&mut tx, &filter).await?))
 }

@@ -19,20 +19,19 @@ use crate::store::{Page, Tx, navigation, routes};
 const CHILDREN: &str = "children";
 
 /// Whether the form of the predecessor's first release is wanted.
-fn is_flat(input: &mut Input) -> Valid<bool> {
+pub(super) fn is_flat(input: &mut Input) -> Valid<bool> {
     let expected = "'tree' or 'flat'";
     let known = |view: &String| match view.as_str() {
         "tree" | "flat" => Ok(()),
         _ => Err(Flaw::with("literal_error", format!("Input should be {expected}"), json!({ "expected": expected }))),
     };
-    let view = input.query::<String>("view").check(known).optional()?;
+    let view = input.query::<String>("view").one_of(&["tree", "flat"]).check(known).optional()?;
     Some(view.as_deref() == Some("flat"))
 }
 
 pub(super) async fn sidebar(State(state): State<Routes>, call: Call) -> Result<Forest, Error> {
-    let (caller, mut input) = call.signed_in();
-    let flat = is_flat(&mut input);
-    let flat = input.finish(|| flat)?;
+    let (caller, input) = call.signed_in();
+    let flat = input.read(is_flat)?;
     let mut tx = state.control.read().await?;
     if flat { flat_menu(&mut tx).await } else { menu(&mut tx, caller.roles.ids()).await }
 }
@@ -83,10 +82,13 @@ async fn flat_menu(tx: &mut Tx) -> Result<Forest, Error> {
     Ok(forest)
 }
 
+pub(super) fn module(input: &mut Input) -> Valid<Option<ModuleId>> {
+    input.query::<ModuleId>("module_id").optional()
+}
+
 pub(super) async fn tree(State(state): State<Routes>, call: Call) -> Result<Forest, Error> {
-    let (_, mut input) = call.permit("route:read")?;
-    let module_id = input.query::<ModuleId>("module_id").optional();
-    let module_id = input.finish(|| module_id)?;
+    let (_, input) = call.permit("route:read")?;
+    let module_id = input.read(module)?;
     let mut tx = state.control.read().await?;
     let rows = routes::list(&mut tx, &Filter { module_id, ..Filter::default() }, Page::ALL).await?;
     let mut forest = Forest::default();

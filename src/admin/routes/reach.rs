@@ -2,12 +2,14 @@
 
 use axum::extract::State;
 use axum::{Extension, Json};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Routes;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
+use crate::admin::input::{Input, Valid};
 use crate::model::{Host, PathTemplate, Timestamp};
 use crate::policy::{AmbiguousOwner, Ask, Caller, Entry, Facts, Snapshot, Subject};
 use crate::store::navigation;
@@ -15,9 +17,17 @@ use crate::store::navigation;
 const LONGEST_PATH: usize = 2_000;
 const LONGEST_METHOD: usize = 32;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Answer {
     allowed: bool,
+}
+
+/// The path, the method and the host.
+pub(super) fn asked(input: &mut Input) -> Valid<(String, String, Option<Host>)> {
+    let path = input.query::<String>("path").min_length(1).max_length(LONGEST_PATH).required();
+    let method = input.query::<String>("method").min_length(1).max_length(LONGEST_METHOD).optional();
+    let host = input.query::<Host>("host").optional();
+    Some((path?, method?.unwrap_or_else(|| "GET".to_owned()), host?))
 }
 
 /// Answers whether an entry of the navigation tree with this path is meant for the caller's roles, or the gateway would
@@ -27,12 +37,8 @@ pub(super) async fn check(
     Extension(client): Extension<ClientAddress>,
     call: Call,
 ) -> Result<Json<Answer>, Error> {
-    let (caller, mut input) = call.signed_in();
-    let path = input.query::<String>("path").min_length(1).max_length(LONGEST_PATH).required();
-    let method = input.query::<String>("method").min_length(1).max_length(LONGEST_METHOD).optional();
-    let host = input.query::<Host>("host").optional();
-    let read = || Some((path?, method?.unwrap_or_else(|| "GET".to_owned()), host?));
-    let (path, method, host) = input.finish(read)?;
+    let (caller, input) = call.signed_in();
+    let (path, method, host) = input.read(asked)?;
     let method = method.to_ascii_uppercase();
     let facts = Facts {
         method: &method,

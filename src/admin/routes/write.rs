@@ -82,7 +82,7 @@ async fn finish(mut write: Write, id: RouteId, before: Option<Before>) -> Result
         Some(before) => route.is_in_rules() && routes::roles(write.tx(), id).await? != before.roles,
     };
     if differs {
-        write.touch(Change::Rules);
+        write.touch(Change::Route(id));
     }
     let view = RouteView::load(write.tx(), id).await?.ok_or_else(|| not_found(id))?;
     record::after_route(&mut write, id).await?;
@@ -90,9 +90,8 @@ async fn finish(mut write: Write, id: RouteId, before: Option<Before>) -> Result
 }
 
 pub(super) async fn create(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
-    let (caller, mut input) = call.permit("route:create")?;
-    let new = body::create(&mut input);
-    let new = input.finish(|| new)?;
+    let (caller, input) = call.permit("route:create")?;
+    let new = input.read(body::create)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     check_references(write.tx(), Some(new.module_id), &new.role_ids).await?;
@@ -110,9 +109,8 @@ pub(super) async fn create(State(state): State<Routes>, call: Call) -> Result<Wr
 }
 
 pub(super) async fn update(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
-    let (caller, mut input) = call.permit("route:update")?;
-    let read = body::update(&mut input);
-    let (id, patch) = input.finish(|| read)?;
+    let (caller, input) = call.permit("route:update")?;
+    let (id, patch) = input.read(body::update)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_route(&mut write, id).await?;
     let now = write.now();
@@ -179,7 +177,7 @@ pub(super) async fn delete(State(state): State<Routes>, call: Call) -> Result<Wr
     }
     routes::delete(write.tx(), id, now).await?;
     if route.is_in_rules() {
-        write.touch(Change::Rules);
+        write.touch(Change::Route(id));
     }
     write.gone(record::ROUTE, id.0);
     Ok(write.commit(Message::new(format!("Route '{}' deleted successfully", route.route))).await?.into())
@@ -222,7 +220,7 @@ pub(super) async fn bind(State(state): State<Routes>, call: Call) -> Result<Writ
     record::before_route(&mut write, id).await?;
     let route = find_both(write.tx(), id, role).await?;
     if routes::bind(write.tx(), id, role).await? && route.is_in_rules() {
-        write.touch(Change::Rules);
+        write.touch(Change::Route(id));
     }
     record::after_route(&mut write, id).await?;
     Ok(write.commit(Message::new("Role assigned to route successfully")).await?.into())
@@ -235,7 +233,7 @@ pub(super) async fn unbind(State(state): State<Routes>, call: Call) -> Result<Wr
     record::before_route(&mut write, id).await?;
     let route = find_both(write.tx(), id, role).await?;
     if routes::unbind(write.tx(), id, role).await? && route.is_in_rules() {
-        write.touch(Change::Rules);
+        write.touch(Change::Route(id));
     }
     record::after_route(&mut write, id).await?;
     Ok(write.commit(Message::new("Role removed from route successfully")).await?.into())

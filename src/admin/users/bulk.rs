@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -13,11 +14,12 @@ use super::roles::expiry;
 use super::{Users, taken};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
-use crate::admin::input::{Flaw, Object, Valid};
+use crate::admin::input::{Flaw, Input, Object, Valid};
 use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::Write;
 use crate::model::{Expiry, RoleId, Timestamp, UserId};
+use crate::password::Policy;
 use crate::store::{self, changes::Change, roles as role_rows, users};
 
 /// Each account costs the hash of a password.
@@ -26,7 +28,7 @@ const MOST_ACCOUNTS: usize = 100;
 const MOST_ROLES: usize = 100;
 
 /// What was done, to how many, and to whom not.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Outcome {
     message: String,
     success: bool,
@@ -35,7 +37,7 @@ pub(super) struct Outcome {
 }
 
 /// Why one of them was left out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Failure {
     id: UserId,
     detail: &'static str,
@@ -105,10 +107,13 @@ fn ids(body: &mut Object<'_>, name: &'static str) -> Valid<Vec<UserId>> {
     body.field::<Vec<UserId>>(name).max_items(MOST_IDS).required()
 }
 
+pub(super) fn accounts(input: &mut Input, policy: Policy) -> Valid<Vec<Account>> {
+    input.body().each("users", MOST_ACCOUNTS, |body| Account::read(body, policy))
+}
+
 pub(super) async fn create(State(state): State<Users>, call: Call) -> Result<Written<Outcome>, Error> {
-    let (caller, mut input) = call.permit("user:create")?;
-    let accounts = input.body().each("users", MOST_ACCOUNTS, |body| Account::read(body, state.policy));
-    let accounts = input.finish(|| accounts)?;
+    let (caller, input) = call.permit("user:create")?;
+    let accounts = input.read(|input| accounts(input, state.policy))?;
     if accounts.is_empty() {
         return Err(Error::BadRequest("No users provided".into()));
     }
@@ -135,10 +140,13 @@ pub(super) async fn create(State(state): State<Users>, call: Call) -> Result<Wri
     done(write, made, (CREATED, None), Vec::new()).await
 }
 
+pub(super) fn named(input: &mut Input) -> Valid<Vec<UserId>> {
+    ids(&mut input.body(), "user_ids")
+}
+
 pub(super) async fn delete(State(state): State<Users>, call: Call) -> Result<Written<Outcome>, Error> {
-    let (caller, mut input) = call.permit("user:delete")?;
-    let ids = ids(&mut input.body(), "user_ids");
-    let ids = input.finish(|| ids)?;
+    let (caller, input) = call.permit("user:delete")?;
+    let ids = input.read(named)?;
     let mut named = Named::new(ids, Some((caller.id(), "Cannot delete your own account")))?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
@@ -147,12 +155,16 @@ pub(super) async fn delete(State(state): State<Users>, call: Call) -> Result<Wri
     done(write, deleted, ("deleted", None), named.failed).await
 }
 
-pub(super) async fn status(State(state): State<Users>, call: Call) -> Result<Written<Outcome>, Error> {
-    let (caller, mut input) = call.permit("user:update")?;
+pub(super) fn switched(input: &mut Input) -> Valid<(Vec<UserId>, bool)> {
     let mut body = input.body();
     let ids = ids(&mut body, "ids");
     let is_active = body.required::<bool>("is_active");
-    let (ids, is_active) = input.finish(|| Some((ids?, is_active?)))?;
+    Some((ids?, is_active?))
+}
+
+pub(super) async fn status(State(state): State<Users>, call: Call) -> Result<Written<Outcome>, Error> {
+    let (caller, input) = call.permit("user:update")?;
+    let (ids, is_active) = input.read(switched)?;
     let own = "You cannot deactivate your own account";
     let mut named = Named::new(ids, (!is_active).then_some((caller.id(), own)))?;
     let mut write = state.control.write_as(caller.origin()).await?;
@@ -165,21 +177,24 @@ pub(super) async fn status(State(state): State<Users>, call: Call) -> Result<Wri
 
 /// What to do with roles.
 #[derive(Clone, Copy)]
-enum Action {
+pub(super) enum Action {
     Add,
     Remove,
 }
 
-pub(super) async fn roles(State(state): State<Users>, call: Call) -> Result<Written<Outcome>, Error> {
-    let (caller, mut input) = call.permit("user:update")?;
+pub(super) fn assigned(input: &mut Input) -> Valid<(Vec<UserId>, Vec<RoleId>, Action, Expiry)> {
     let mut body = input.body();
     let users = ids(&mut body, "user_ids");
     let roles = body.field::<Vec<RoleId>>("role_ids").max_items(MOST_ROLES).required();
     let literal = |word: &String| action(word).map(drop).ok_or_else(|| Flaw::literal("'add' or 'remove'"));
-    let action_word = body.field::<String>("action").check(literal).required();
+    let action_word = body.field::<String>("action").one_of(&["add", "remove"]).check(literal).required();
     let expiry = expiry(&mut body, Timestamp::now());
-    let read = || Some((users?, roles?, action(&action_word?)?, expiry?));
-    let (user_ids, role_ids, action, expiry) = input.finish(read)?;
+    Some((users?, roles?, action(&action_word?)?, expiry?))
+}
+
+pub(super) async fn roles(State(state): State<Users>, call: Call) -> Result<Written<Outcome>, Error> {
+    let (caller, input) = call.permit("user:update")?;
+    let (user_ids, role_ids, action, expiry) = input.read(assigned)?;
     let mut named = Named::new(user_ids, None)?;
     if role_ids.is_empty() {
         return Err(Error::BadRequest("No role IDs provided".into()));

@@ -9,22 +9,22 @@ use std::net::IpAddr;
 
 use axum::extract::{FromRef, State};
 use axum::http::Uri;
-use axum::routing::{get, patch, post};
 use axum::{Extension, Json};
 
 pub(super) use account::{Account, flaw, new_password};
 
 use super::auth::{Scene, ask};
 use super::client::ClientAddress;
+use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, page, search};
+use super::page::{Limits, Page, page, search};
 use super::reply::{Message, Written};
 use crate::admin::record;
 use crate::control::{Control, Write};
-use crate::model::{Email, RoleId, Timestamp, User, UserId, UserPatch, Username, stored_role_name};
+use crate::model::{Email, RoleId, Secret, Timestamp, User, UserId, UserPatch, Username, stored_role_name};
 use crate::password::{Hasher, Policy};
 use crate::policy::Caller;
 use crate::store::{self, Tx, changes::Change, users, users::Filter};
@@ -40,21 +40,43 @@ pub(super) struct Users {
 }
 
 pub(super) fn endpoints() -> Endpoints<Users> {
-    Endpoints::new()
-        .at("/users/", get(list).post(create))
-        .at("/users/count", get(count))
-        .at("/users/bulk-create", post(bulk::create))
-        .at("/users/bulk-delete", post(bulk::delete))
-        .at("/users/bulk-status", post(bulk::status))
-        .at("/users/bulk-roles", post(bulk::roles))
-        .at("/users/{user_id}", get(one).put(update).patch(status::set).delete(delete))
-        .at("/users/get-one/{user_id}", get(one).put(update))
-        .at("/users/{user_id}/toggle-status", patch(status::toggle))
-        .at("/users/{user_id}/activate", post(status::activate))
-        .at("/users/{user_id}/deactivate", post(status::deactivate))
-        .at("/users/{user_id}/restore", post(status::restore))
-        .at("/users/{user_id}/roles", get(roles::list))
-        .at("/users/{user_id}/roles/{role_id}", post(roles::assign).delete(roles::unassign))
+    Endpoints::new("Users")
+        .get("/users/", Needs("user:read"), "List users", list)
+        .reads(listing)
+        .post("/users/", Needs("user:create"), "Create a user", create)
+        .reads(|input| Account::read(&mut input.body(), Policy::default()))
+        .get("/users/count", Needs("user:read"), "Count users", count)
+        .reads(filter)
+        .post("/users/bulk-create", Needs("user:create"), "Create several users, or none", bulk::create)
+        .reads(|input| bulk::accounts(input, Policy::default()))
+        .post("/users/bulk-delete", Needs("user:delete"), "Delete several users", bulk::delete)
+        .reads(bulk::named)
+        .post("/users/bulk-status", Needs("user:update"), "Activate or deactivate several users", bulk::status)
+        .reads(bulk::switched)
+        .post(
+            "/users/bulk-roles",
+            Needs("user:update"),
+            "Assign roles to several users, or take them away",
+            bulk::roles,
+        )
+        .reads(bulk::assigned)
+        .get("/users/{user_id}", Needs("user:read"), "Get a user", one)
+        .put("/users/{user_id}", Needs("user:update"), "Change a user", update)
+        .reads(|input| changes(input, Policy::default()))
+        .patch("/users/{user_id}", Needs("user:update"), "Activate or deactivate a user", status::set)
+        .reads(status::wanted)
+        .delete("/users/{user_id}", Needs("user:delete"), "Delete a user", delete)
+        .get("/users/get-one/{user_id}", Needs("user:read"), "Get a user (older path)", one)
+        .put("/users/get-one/{user_id}", Needs("user:update"), "Change a user (older path)", update)
+        .reads(|input| changes(input, Policy::default()))
+        .patch("/users/{user_id}/toggle-status", Needs("user:update"), "Flip whether a user is active", status::toggle)
+        .post("/users/{user_id}/activate", Needs("user:update"), "Activate a user", status::activate)
+        .post("/users/{user_id}/deactivate", Needs("user:update"), "Deactivate a user", status::deactivate)
+        .post("/users/{user_id}/restore", Needs("user:update"), "Bring a deleted user back", status::restore)
+        .get("/users/{user_id}/roles", Needs("user:read"), "List the roles assigned to a user", roles::list)
+        .post("/users/{user_id}/roles/{role_id}", Needs("user:update"), "Assign a role to a user", roles::assign)
+        .reads(roles::assignment)
+        .delete("/users/{user_id}/roles/{role_id}", Needs("user:update"), "Take a role from a user", roles::unassign)
 }
 
 /// The user that must exist.
@@ -97,6 +119,11 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     Some(Filter { search: search?, is_active: is_active?, role, include_deleted: include_deleted? })
 }
 
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let (page, filter) = (page(input, Limits::Lenient), filter(input));
+    Some((page?, filter?))
+}
+
 /// Deleted users are shown to whoever could have deleted them: everybody else asked for them to be gone.
 fn may_see(gate: &Gate, caller: &Caller, filter: &Filter, (client, uri): (IpAddr, &Uri)) -> Result<(), Error> {
     const NEEDED: &str = "user:delete";
@@ -113,9 +140,8 @@ async fn list(
     uri: Uri,
     call: Call,
 ) -> Result<Json<Vec<User>>, Error> {
-    let (caller, mut input) = call.permit("user:read")?;
-    let (page, filter) = (page(&mut input, Limits::Lenient), filter(&mut input));
-    let (page, filter) = input.finish(|| Some((page?, filter?)))?;
+    let (caller, input) = call.permit("user:read")?;
+    let (page, filter) = input.read(listing)?;
     may_see(&state.gate, &caller, &filter, (client, &uri))?;
     let mut tx = state.control.read().await?;
     Ok(Json(users::list(&mut tx, &filter, page.into(), Timestamp::now()).await?))
@@ -127,9 +153,8 @@ async fn count(
     uri: Uri,
     call: Call,
 ) -> Result<Json<i64>, Error> {
-    let (caller, mut input) = call.permit("user:read")?;
-    let filter = filter(&mut input);
-    let filter = input.finish(|| filter)?;
+    let (caller, input) = call.permit("user:read")?;
+    let filter = input.read(filter)?;
     may_see(&state.gate, &caller, &filter, (client, &uri))?;
     let mut tx = state.control.read().await?;
     Ok(Json(users::count(&mut tx, &filter, Timestamp::now()).await?))
@@ -144,29 +169,32 @@ async fn one(State(state): State<Users>, call: Call) -> Result<Json<User>, Error
 }
 
 async fn create(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
-    let (caller, mut input) = call.permit("user:create")?;
-    let account = Account::read(&mut input.body(), state.policy);
-    let account = input.finish(|| account)?;
+    let (caller, input) = call.permit("user:create")?;
+    let account = input.read(|input| Account::read(&mut input.body(), state.policy))?;
     account.make((&state.control, &state.hasher), Some(caller.origin()), taken).await
 }
 
-async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
-    let (caller, mut input) = call.permit("user:update")?;
+/// Who shall change, how, and the new password, which is still to be hashed.
+fn changes(input: &mut Input, policy: Policy) -> Valid<(UserId, UserPatch, Option<Secret<String>>)> {
     let id = input.path::<UserId>("user_id");
     let mut body = input.body();
     let username = body.optional::<Username>("username");
     let email = body.optional::<Email>("email");
-    let password = new_password(&mut body, "password", state.policy);
+    let password = new_password(&mut body, "password", policy);
     let is_active = body.optional::<bool>("is_active");
     let role_ids = body.field::<Vec<RoleId>>("role_ids").max_items(MOST_IDS).optional();
-    let read = || Some((id?, username?, email?, password?, is_active?, role_ids?));
-    let (id, username, email, password, is_active, role_ids) = input.finish(read)?;
-    keeps_himself(&caller, id, is_active.unwrap_or(true))?;
-    let password_hash = match password {
-        Some(password) => Some(state.hasher.hash(password).await?),
-        None => None,
-    };
-    let patch = UserPatch { username, email, password_hash, is_active, role_ids, granted_by: Some(caller.id()) };
+    let (username, email, is_active, role_ids) = (username?, email?, is_active?, role_ids?);
+    Some((id?, UserPatch { username, email, is_active, role_ids, ..UserPatch::default() }, password?))
+}
+
+async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
+    let (caller, input) = call.permit("user:update")?;
+    let (id, mut patch, password) = input.read(|input| changes(input, state.policy))?;
+    keeps_himself(&caller, id, patch.is_active.unwrap_or(true))?;
+    patch.granted_by = Some(caller.id());
+    if let Some(password) = password {
+        patch.password_hash = Some(state.hasher.hash(password).await?);
+    }
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_user(&mut write, id).await?;
     let now = write.now();

@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Users, existing};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
-use crate::admin::input::{Object, Valid};
+use crate::admin::input::{Input, Object, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::control::{Origin, Write};
@@ -15,7 +16,7 @@ use crate::model::{AssignedRole, Expiry, RoleId, Timestamp, UserId};
 use crate::store::{changes::Change, roles, users};
 
 /// What a user has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Held {
     user_id: UserId,
     roles: Vec<AssignedRole>,
@@ -41,11 +42,15 @@ pub(super) fn expiry(body: &mut Object<'_>, now: Timestamp) -> Valid<Expiry> {
     })
 }
 
-pub(super) async fn assign(State(state): State<Users>, call: Call) -> Result<Written<Message>, Error> {
-    let (caller, mut input) = call.permit("user:update")?;
+pub(super) fn assignment(input: &mut Input) -> Valid<(UserId, RoleId, Expiry)> {
     let (user, role) = (input.path::<UserId>("user_id"), input.path::<RoleId>("role_id"));
     let expiry = input.body_if_any().map_or(Some(Expiry::Kept), |mut body| expiry(&mut body, Timestamp::now()));
-    let (user, role, expiry) = input.finish(|| Some((user?, role?, expiry?)))?;
+    Some((user?, role?, expiry?))
+}
+
+pub(super) async fn assign(State(state): State<Users>, call: Call) -> Result<Written<Message>, Error> {
+    let (caller, input) = call.permit("user:update")?;
+    let (user, role, expiry) = input.read(assignment)?;
     let mut write = between(&state, caller.origin(), user, role).await?;
     let now = write.now();
     if users::assign(write.tx(), user, role, Some(caller.id()), expiry, now).await? {

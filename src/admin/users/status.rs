@@ -5,6 +5,7 @@ use axum::extract::State;
 use super::{Users, changed, existing, keeps_himself, taken};
 use crate::admin::error::Error;
 use crate::admin::gate::{Authorized, Call};
+use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::Written;
 use crate::control::Write;
@@ -27,11 +28,15 @@ pub(super) async fn deactivate(State(state): State<Users>, call: Call) -> Result
     switch(write, &caller, user, false).await
 }
 
-pub(super) async fn set(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
-    let (caller, mut input) = call.permit("user:update")?;
+pub(super) fn wanted(input: &mut Input) -> Valid<(UserId, bool)> {
     let id = input.path::<UserId>("user_id");
     let is_active = input.body().required::<bool>("is_active");
-    let (id, is_active) = input.finish(|| Some((id?, is_active?)))?;
+    Some((id?, is_active?))
+}
+
+pub(super) async fn set(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
+    let (caller, input) = call.permit("user:update")?;
+    let (id, is_active) = input.read(wanted)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_user(&mut write, id).await?;
     let now = write.now();

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::RouteView;
@@ -9,7 +10,7 @@ use crate::store::modules::{self, ModuleRow};
 use crate::store::{Tx, routes};
 
 /// What every view of a module has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Fields {
     name: ModuleName,
     label: Label,
@@ -20,7 +21,7 @@ struct Fields {
 }
 
 /// A module of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ModuleItem {
     id: ModuleId,
     #[serde(flatten)]
@@ -41,7 +42,7 @@ impl From<ModuleRow> for ModuleItem {
 }
 
 /// A whole module.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct ModuleView {
     #[serde(flatten)]
     fields: Fields,

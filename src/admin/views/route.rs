@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::ModuleView;
@@ -9,7 +10,7 @@ use crate::store::Tx;
 use crate::store::routes::{self, RouteRow};
 
 /// What every view of a route begins with.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Fields {
     route: PathTemplate,
     label: Label,
@@ -21,7 +22,7 @@ struct Fields {
 }
 
 /// What a gateway route has beyond the predecessor's fields.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Forwarding {
     host: Option<Host>,
     upstream: Option<UpstreamName>,
@@ -52,7 +53,7 @@ impl From<Route> for Parts {
 }
 
 /// A route of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RouteItem {
     id: RouteId,
     #[serde(flatten)]
@@ -89,7 +90,7 @@ impl From<RouteRow> for RouteItem {
 }
 
 /// A whole route.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RouteView {
     #[serde(flatten)]
     fields: Fields,
@@ -108,7 +109,7 @@ pub(crate) struct RouteView {
 }
 
 /// What lists show of a route beyond the route itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Listed {
     module_name: Option<ModuleName>,
     parent_route: Option<PathTemplate>,

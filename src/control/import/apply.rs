@@ -39,8 +39,13 @@ pub(super) async fn apply(write: &mut Write, plan: &Plan, known: &Links) -> Resu
     for (role, permissions) in &plan.grants {
         roles::grant_all(write.tx(), *role, permissions, now).await?;
     }
+    // Many users have the same roles.
+    let mut alike: BTreeMap<&[RoleId], Vec<UserId>> = BTreeMap::new();
     for (user, roles) in &plan.assignments {
-        users::assign_each(write.tx(), &[*user], roles, None, Expiry::Kept, now).await?;
+        alike.entry(roles.as_slice()).or_default().push(*user);
+    }
+    for (roles, users) in alike {
+        users::assign_each(write.tx(), &users, roles, None, Expiry::Kept, now).await?;
     }
     for (module, roles) in &plan.of_modules {
         takeover::bind_to_module(write.tx(), *module, roles).await?;

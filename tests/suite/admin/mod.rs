@@ -6,6 +6,7 @@ mod assignments;
 mod bad_input;
 mod conditional;
 mod escalation;
+mod following;
 mod gateway_routes;
 mod hierarchy;
 mod modules;

@@ -1,12 +1,15 @@
 //! Random operations of people who may administer but not escalate: whatever they do, nobody comes to hold what none of
-//! them held.
+//! them held, and another node that follows knows what they did.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
 use super::{Caller, PASSWORD, id};
-use crate::support::app::{App, Call};
+use crate::support::{
+    app::{App, Call},
+    follower::Follower,
+};
 
 /// How many operations on each database; `CEDARGATE_OPERATIONS` asks for more.
 const NORMALLY: usize = 1_000;
@@ -183,6 +186,7 @@ on_both!(nobody_ever_holds_what_nobody_who_acts_has_held, |backend| async move {
     let seed = u64::from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos());
     let app = App::start(backend).await;
     let mut world = World::new(&app, seed).await;
+    let follower = Follower::of(&app.database).await;
     let first = world.held().await;
     let acting: Vec<i64> = world.actors.iter().map(|actor| actor.user).collect();
     // The default role is anybody's to give, so what it holds is allowed too.
@@ -206,6 +210,7 @@ on_both!(nobody_ever_holds_what_nobody_who_acts_has_held, |backend| async move {
                 let beyond: Vec<&String> = held.iter().filter(|name| !fine(name)).collect();
                 assert!(beyond.is_empty(), "seed {seed}, operation {number}: user {user} holds {beyond:?}");
             }
+            follower.agrees().await;
             world.recover().await;
         }
     }

@@ -2,5 +2,6 @@
 
 mod generated;
 mod oracle;
+mod parts;
 mod texts;
 mod world;

@@ -217,9 +217,11 @@ fn ask_both(snapshot: &Snapshot, oracle: &Oracle, users: &[UserState], asked: &A
     let decision = snapshot.decide(&Ask { caller: caller.as_ref(), subject, facts });
     let mut failed: Vec<String> = decision.errors.into_iter().map(|(id, _)| id).collect();
     failed.sort();
+    let mut determining: Vec<String> = decision.policies.ids().map(|id| id.to_string()).collect();
+    determining.sort();
     let engine = Verdict {
         allowed: decision.outcome.is_ok(),
-        determining: decision.policies.ids().map(str::to_owned).collect(),
+        determining,
         failed,
         reason: decision.outcome.err().unwrap_or(Reason::Allowed),
     };

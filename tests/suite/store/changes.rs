@@ -1,5 +1,5 @@
 use cedargate::{
-    model::{UserId, rules::Revisions},
+    model::{ModuleId, PermissionId, RoleId, RouteId, UpstreamId, UserId, rules::Revisions},
     store::{
         Error,
         changes::{self, Change},
@@ -35,6 +35,46 @@ on_both!(the_feed_is_in_order, |backend| async move {
 
     let mut tx = db.read().await.unwrap();
     assert_eq!(changes::current(&mut tx).await.unwrap(), Revisions { revision: 1, policy_revision: 1 });
+});
+
+on_both!(many_changes_are_appended_at_once, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    changes::append_all(&mut tx, 1, &[], at(0)).await.unwrap();
+    assert_eq!(changes::since(&mut tx, 0).await.unwrap(), []);
+    let user = |id| Change::User(UserId(id));
+    let key = Change::Revocation("jti:x".to_owned());
+    let all = [user(2), Change::Rules, user(9), key.clone(), user(1)];
+    changes::append_all(&mut tx, 1, &all, at(0)).await.unwrap();
+    let told = changes::since(&mut tx, 0).await.unwrap();
+    assert_eq!(told[..2], [(1, Change::Rules), (1, key)]);
+    let users: std::collections::BTreeSet<i64> = (told[2..].iter())
+        .map(|(_, change)| if let Change::User(id) = change { id.0 } else { panic!("{change:?}") })
+        .collect();
+    assert_eq!((told.len(), users), (5, [1, 2, 9].into()));
+});
+
+on_both!(every_change_comes_back_as_it_was_told, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let all = [
+        Change::Rules,
+        Change::Role(RoleId(1)),
+        Change::Permission(PermissionId(2)),
+        Change::Module(ModuleId(3)),
+        Change::Route(RouteId(4)),
+        Change::Upstream(UpstreamId(5)),
+    ];
+    for change in &all {
+        assert!(change.is_of_rules());
+        changes::append(&mut tx, 1, change, at(0)).await.unwrap();
+    }
+    // A part that only a newer release knows.
+    let insert = "INSERT INTO changes (revision, kind, entity_id, key, at) VALUES (2, 'rules', 6, 'tenant', $1)";
+    tx.query(insert).bind(at(0)).execute().await.unwrap();
+    let told = all.into_iter().map(|change| (1, change)).chain([(2, Change::Rules)]);
+    assert_eq!(changes::since(&mut tx, 0).await.unwrap(), told.collect::<Vec<_>>());
+    assert!(!Change::User(UserId(1)).is_of_rules());
 });
 
 on_both!(an_incomplete_change_is_an_error, |backend| async move {

@@ -1,9 +1,9 @@
 use cedargate::{
     model::{
-        NewRoute, RolePatch,
-        rules::{GrantRule, PolicyRule, Rules},
+        NewRoute, RolePatch, UserId,
+        rules::{GrantRule, Part, PolicyRule, RouteRule, Rules},
     },
-    store::{modules, permissions, roles, routes, rules, upstreams},
+    store::{changes::Change, modules, permissions, roles, routes, rules, upstreams},
 };
 
 use super::{at, module, new_route, permission, role, upstream};
@@ -63,16 +63,65 @@ on_both!(rules_hold_what_is_not_deleted, |backend| async move {
     let found = rules::load(&mut tx).await.unwrap();
     assert_eq!(found.roles.iter().map(|role| role.id).collect::<Vec<_>>(), [base, editor]);
     assert_eq!((found.roles[0].is_active, found.roles[1].is_active), (false, true));
-    assert_eq!((found.roles[0].parents.len(), &found.roles[1].parents), (0, &vec![base]));
+    assert_eq!((found.roles[0].parents.len(), &found.roles[1].parents), (0, &vec![base, gone_role]));
     assert_eq!(found.permissions.iter().map(|permission| permission.id).collect::<Vec<_>>(), [read]);
     assert_eq!(found.grants, [GrantRule { role_id: editor, permission_id: read }]);
     assert_eq!(found.modules.iter().map(|module| module.id).collect::<Vec<_>>(), [home]);
     assert_eq!(found.routes.iter().map(|route| route.id).collect::<Vec<_>>(), [forwarded, unbound]);
     assert_eq!(found.routes[0], routes::get(&mut tx, forwarded).await.unwrap().unwrap());
-    assert_eq!(found.route_roles.into_iter().collect::<Vec<_>>(), [(forwarded, vec![base, editor])]);
+    assert_eq!(found.route_roles.into_iter().collect::<Vec<_>>(), [(forwarded, vec![base, editor, gone_role])]);
     assert_eq!(found.upstreams, [upstreams::get(&mut tx, blog).await.unwrap().unwrap()]);
     let policy = |name: &str| PolicyRule { name: name.to_owned(), source: "permit;".to_owned() };
     assert_eq!(found.policies, [policy("second"), policy("first")]);
+});
+
+// Each part is told as the whole tells it.
+on_both!(parts_are_read_by_themselves, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let (read, gone) = (permission(&mut tx, "a:read").await, permission(&mut tx, "a:gone").await);
+    let base = role(&mut tx, "base", &[]).await;
+    let editor = role(&mut tx, "editor", &[gone, read]).await;
+    let gone_role = role(&mut tx, "gone", &[read]).await;
+    assert!(roles::inherit(&mut tx, editor, gone_role).await.unwrap());
+    assert!(roles::inherit(&mut tx, editor, base).await.unwrap());
+    let (home, gone_module) = (module(&mut tx, "home", &[]).await, module(&mut tx, "gone", &[]).await);
+    let blog = upstream(&mut tx, "blog").await;
+    let to_blog = |path| NewRoute {
+        upstream: Some("blog".try_into().unwrap()),
+        role_ids: vec![editor, base],
+        ..new_route(home, path)
+    };
+    let forwarded = routes::insert(&mut tx, &to_blog("/b"), at(0)).await.unwrap();
+    let gone_route = routes::insert(&mut tx, &to_blog("/c"), at(0)).await.unwrap();
+    let unseen = routes::insert(&mut tx, &new_route(home, "/navigation"), at(0)).await.unwrap();
+    permissions::delete(&mut tx, gone, at(1)).await.unwrap();
+    roles::delete(&mut tx, gone_role, at(1)).await.unwrap();
+    modules::delete(&mut tx, gone_module, at(1)).await.unwrap();
+    routes::delete(&mut tx, gone_route, at(1)).await.unwrap();
+    let all = rules::load(&mut tx).await.unwrap();
+    let route = RouteRule { route: all.routes[0].clone(), roles: all.route_roles[&forwarded].clone() };
+    let parts = [
+        (Change::Role(editor), Part::Role(editor, Some((all.roles[1].clone(), vec![read])))),
+        (Change::Role(gone_role), Part::Role(gone_role, None)),
+        (Change::Permission(read), Part::Permission(read, Some((all.permissions[0].clone(), vec![editor])))),
+        (Change::Permission(gone), Part::Permission(gone, None)),
+        (Change::Module(home), Part::Module(home, Some((all.modules[0].clone(), vec![route.clone()])))),
+        (Change::Module(gone_module), Part::Module(gone_module, None)),
+        (Change::Route(forwarded), Part::Route(forwarded, Some(route))),
+        (Change::Route(gone_route), Part::Route(gone_route, None)),
+        (Change::Route(unseen), Part::Route(unseen, None)),
+        (Change::Upstream(blog), Part::Upstream(blog, Some(all.upstreams[0].clone()))),
+    ];
+    for (change, part) in parts {
+        assert_eq!(rules::part(&mut tx, &change).await.unwrap(), Some(part));
+    }
+    upstreams::delete(&mut tx, blog, at(1)).await.unwrap();
+    let none = rules::part(&mut tx, &Change::Upstream(blog)).await.unwrap();
+    assert_eq!(none, Some(Part::Upstream(blog, None)));
+    for change in [Change::Rules, Change::User(UserId(1)), Change::Revocation("k".to_owned())] {
+        assert_eq!(rules::part(&mut tx, &change).await.unwrap(), None);
+    }
 });
 
 on_both!(inheritance_ends, |backend| async move {

@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Measures the admin API on a large installation, on both databases, and prints the result as Markdown.
+
+    cargo build --release && python3 benches/scale.py target/release/cedargate
+
+Standard library only; PostgreSQL's programs come from Debian. The rows are made by SQL, the same at every run. README.md
+tells how it measures.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from world import Cedargate, claims_of, free_port, mint
+
+USERS, ROLES, GRANTS = 1_000_000, 10_000, 100_000
+PERMISSIONS, MODULES, ROUTES, GATEWAY_ROUTES = 5_000, 100, 10_000, 1_000
+AT = "2026-01-01T00:00:00.000000Z"
+LIST_MS, ACCOUNT_MS, WRITE_MS, MEMORY_MIB = 50, 10, 30, 1024
+
+# {n} is the row's number; {series} gives one, from 1 to a bound, for SQLite or PostgreSQL.
+ROWS = [
+    ("permissions", PERMISSIONS, """INSERT INTO permissions (id, name, description, category, is_active, created_at)
+        SELECT 1000 + n, 'thing' || (n / 5) || ':verb' || (n % 5), 'What number ' || n || ' allows',
+               'category' || (n % 50), TRUE, {at} FROM {series}"""),
+    ("roles", ROLES, """INSERT INTO roles (id, name, description, is_system_role, is_active, created_at)
+        SELECT 1000 + n, 'role' || n, 'Who does what number ' || n || ' asks for', FALSE, TRUE, {at} FROM {series}"""),
+    ("role_parents", ROLES // 10, """INSERT INTO role_parents (role_id, parent_id)
+        SELECT 1000 + n * 10, 1000 + n FROM {series}"""),
+    ("role_permissions", GRANTS, """INSERT INTO role_permissions (role_id, permission_id, granted_at)
+        SELECT 1001 + n % 10000, 1001 + (n * 7 + (n / 10000) * 331) % 5000, {at} FROM {series} WHERE TRUE
+        ON CONFLICT DO NOTHING"""),
+    ("role_permissions of the super role", 1, """INSERT INTO role_permissions (role_id, permission_id, granted_at)
+        SELECT r.id, p.id, {at} FROM roles r JOIN permissions p ON p.id > 1000 WHERE r.name = 'superadmin'"""),
+    ("users", USERS, """INSERT INTO users (id, username, email, email_lower, password_hash, is_active, created_at)
+        SELECT 1000 + n, 'user' || n, 'user' || n || '@example.com', 'user' || n || '@example.com', '!', n % 10 <> 0,
+               {at} FROM {series}"""),
+    ("user_roles", USERS, """INSERT INTO user_roles (user_id, role_id, granted_at)
+        SELECT 1000 + n, 1001 + n % 10000, {at} FROM {series}"""),
+    ("user_roles of all", USERS, """INSERT INTO user_roles (user_id, role_id, granted_at)
+        SELECT 1000 + n, (SELECT id FROM roles WHERE name = 'user'), {at} FROM {series}"""),
+    ("modules", MODULES, """INSERT INTO modules (id, name, label, route, priority, is_active, created_at)
+        SELECT 1000 + n, 'module' || n, 'Module ' || n, '/module' || n, n % 10, TRUE, {at} FROM {series}"""),
+    ("module_roles", MODULES * 100, """INSERT INTO module_roles (module_id, role_id)
+        SELECT 1001 + n % 100, 1000 + n FROM {series}"""),
+    ("upstreams", 1, """INSERT INTO upstreams (name, protocol, targets, balance, timeouts, created_at)
+        SELECT 'backend', protocol, targets, balance, timeouts, {at} FROM upstreams WHERE name = 'template'"""),
+    ("routes", ROUTES, """INSERT INTO routes (id, route, label, module_id, priority, is_sidebar, is_active, created_at)
+        SELECT 1000 + n, '/module' || (n % 100) || '/page' || n, 'Page ' || n, 1001 + n % 100, n % 10, TRUE, TRUE, {at}
+        FROM {series}"""),
+    ("route_roles", ROUTES * 10, """INSERT INTO route_roles (route_id, role_id)
+        SELECT 1001 + n % 10000, 1001 + (n * 13 + n / 10000) % 10000 FROM {series} WHERE TRUE ON CONFLICT DO NOTHING"""),
+    ("gateway routes", GATEWAY_ROUTES, """INSERT INTO routes
+            (id, route, label, module_id, is_sidebar, is_active, upstream, operations, created_at)
+        SELECT 20000 + n, '/part' || (n % 50) || '/place' || n || '/{{id}}', 'Place ' || n, 1001 + n % 100, FALSE, TRUE,
+               'template', {json}'[{{"methods":["GET"],"access":"permission","permission":"thing' || n || ':verb1"}}]'{json_end},
+               {at} FROM {series}"""),
+]
+
+
+class Sqlite:
+    name = "SQLite"
+
+    def __init__(self, folder):
+        self.path = folder / "scale.db"
+        self.url = f"sqlite://{self.path}"
+
+    def fill(self):
+        with sqlite3.connect(self.path) as database:
+            database.execute("PRAGMA foreign_keys = ON")
+            for _, count, sql in ROWS:
+                series = f"(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"
+                database.execute(sql.format(at=f"'{AT}'", series=series, json="", json_end=""))
+            database.commit()
+            database.execute("ANALYZE")
+        database.close()
+
+    def stop(self):
+        pass
+
+
+class Postgres:
+    name = "PostgreSQL"
+
+    def __init__(self, folder):
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not programs:
+            raise SystemExit("PostgreSQL is not installed: run tests/run.sh")
+        self.programs, self.port = programs[-1].parent, free_port()
+        self.folder = folder / "postgres"
+        self.folder.mkdir()
+        # PostgreSQL refuses to run as root.
+        self.user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self.user:
+            subprocess.run(["chown", "postgres", self.folder], check=True)
+            folder.chmod(0o755)
+        data = self.folder / "data"
+        init = [self.programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+        subprocess.run([*self.user, *init], check=True, stdout=subprocess.DEVNULL, cwd=self.folder)
+        # Durable as it comes, with memory for rows of this number.
+        self.server = subprocess.Popen(
+            [*self.user, self.programs / "postgres", "-D", data, "-k", self.folder, "-p", str(self.port),
+             "-c", "listen_addresses=127.0.0.1", "-c", "shared_buffers=1GB", "-c", "max_wal_size=8GB"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder,
+        )
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        ready = [self.programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        while subprocess.run(ready).returncode != 0:
+            time.sleep(0.1)
+
+    def fill(self):
+        statements = ["BEGIN"]
+        for _, count, sql in ROWS:
+            series = f"generate_series(1, {count}) AS s(n)"
+            statements.append(sql.format(at=f"'{AT}'", series=series, json="(", json_end=")::jsonb"))
+        statements += ["COMMIT", "VACUUM ANALYZE"]
+        psql = [self.programs / "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", self.url]
+        subprocess.run(psql, input=";\n".join(statements) + ";\n", text=True, check=True)
+
+    def stop(self):
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        subprocess.run([*self.user, "kill", "-INT", str(pid)], check=True)
+        self.server.wait(30)
+
+
+class Client:
+    """One kept connection to the admin service."""
+
+    def __init__(self, gate, token):
+        self.connection = http.client.HTTPConnection("127.0.0.1", gate.admin_port, timeout=60)
+        self.headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+
+    def send(self, method, path, body=None):
+        """Milliseconds, and the answer's text."""
+        body = None if body is None else json.dumps(body)
+        started = time.perf_counter()
+        self.connection.request(method, f"/api/v1{path}", body, self.headers)
+        answer = self.connection.getresponse()
+        text = answer.read()
+        took = (time.perf_counter() - started) * 1000
+        if answer.status != 200:
+            raise SystemExit(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
+        return took, text
+
+
+def figures(times):
+    times = sorted(times)
+    return statistics.median(times), times[min(len(times) - 1, int(len(times) * 0.99))]
+
+
+class Table:
+    def __init__(self):
+        self.lines, self.missed = [], 0
+
+    def row(self, name, times, bar):
+        median, worst = figures(times)
+        missed = bar is not None and worst >= bar
+        self.missed += missed
+        verdict = "" if bar is None else "**missed**" if missed else "met"
+        self.lines.append(f"| {name} | {median:.1f} | {worst:.1f} | {'' if bar is None else bar} | {verdict} |")
+        print(self.lines[-1], file=sys.stderr)
+
+
+def reads(boss, user, rounds, table):
+    def measure(name, client, paths, bar):
+        for path in paths[:3]:
+            client.send("GET", path)
+        table.row(name, [client.send("GET", paths[n % len(paths)])[0] for n in range(rounds)], bar)
+
+    measure("users, first pages", boss, [f"/users/?skip={n * 100}&limit=100" for n in range(20)], LIST_MS)
+    measure("users, offset 10,000", boss, ["/users/?skip=10000&limit=100"], LIST_MS)
+    measure("users, newest first", boss, [f"/users/?sort=-created_at&skip={n * 100}" for n in range(20)], LIST_MS)
+    measure("users, by name, offset 10,000", boss, ["/users/?sort=username&skip=10000"], LIST_MS)
+    measure("users, inactive, offset 10,000", boss, ["/users/?is_active=false&skip=10000"], LIST_MS)
+    measure("users of a role that 100 have", boss, [f"/users/?role=role{n * 97}" for n in range(1, 30)], LIST_MS)
+    measure("users of the role that all have", boss, [f"/users/?role=user&skip={n * 400}" for n in range(25)], LIST_MS)
+    measure("users, count", boss, ["/users/count"], LIST_MS)
+    measure("users, count of inactive", boss, ["/users/count?is_active=false"], LIST_MS)
+    measure("users, search of a name", boss, [f"/users/?search=user{n * 31_337 % USERS}" for n in range(1, 30)], LIST_MS)
+    measure("users, search that ten thousands match", boss, [f"/users/?search=r{n}" for n in range(10, 40)], LIST_MS)
+    measure("users, search that all match", boss, ["/users/?search=example"], LIST_MS)
+    measure("users, search that none matches", boss, ["/users/?search=zzzyyyxxx"], LIST_MS)
+    measure("users, search of two characters", boss, ["/users/?search=9a", "/users/?search=42"], None)
+    measure("roles, pages", boss, [f"/roles/?skip={n * 300}&limit=100" for n in range(33)], LIST_MS)
+    measure("roles, search", boss, [f"/roles/?search=role{n}&limit=100" for n in range(100, 130)], LIST_MS)
+    measure("permissions, pages", boss, [f"/permissions/?skip={n * 140}&limit=100" for n in range(33)], LIST_MS)
+    measure("permissions, search", boss, [f"/permissions/?search=thing{n}" for n in range(100, 130)], LIST_MS)
+    measure("routes, pages", boss, [f"/routes/?skip={n * 300}&limit=100" for n in range(33)], LIST_MS)
+    measure("routes, search", boss, [f"/routes/?search=page{n}" for n in range(100, 130)], LIST_MS)
+    measure("effective permissions of a role", boss, [f"/roles/{n * 10 + 1000}/effective-permissions" for n in range(1, 90)], ACCOUNT_MS)
+    measure("auth/me", user, ["/auth/me"], ACCOUNT_MS)
+    measure("sidebar", user, ["/routes/sidebar"], ACCOUNT_MS)
+    measure("auth/permissions", user, ["/auth/permissions"], ACCOUNT_MS)
+    measure("auth/me of the superuser (5,000 permissions)", boss, ["/auth/me"], None)
+
+
+def writes(boss, rounds, table):
+    def measure(name, calls):
+        times = [boss.send(*call)[0] for call in calls]
+        table.row(name, times, WRITE_MS)
+
+    def each(make):
+        return (call for n in range(1, rounds + 1) for call in make(n))
+
+    measure("grant and revoke", each(lambda n: [
+        ("POST", f"/roles/{1000 + n}/permissions/{5990 - n}"), ("DELETE", f"/roles/{1000 + n}/permissions/{5990 - n}")]))
+    measure("assign and unassign", each(lambda n: [
+        ("POST", f"/users/{2000 + n}/roles/{9000 - n}"), ("DELETE", f"/users/{2000 + n}/roles/{9000 - n}")]))
+    measure("user, status", each(lambda n: [("PATCH", f"/users/{3000 + n}/toggle-status")]))
+    measure("user, mail", each(lambda n: [("PUT", f"/users/{4000 + n}", {"email": f"other{n}@example.com"})]))
+    measure("role, made and deleted", roles_made(boss, rounds))
+    measure("role, renamed", each(lambda n: [("PUT", f"/roles/{5000 + n}", {"name": f"renamed{n}"})]))
+    measure("role, status", each(lambda n: [("PATCH", f"/roles/{6000 + n}/toggle-status")]))
+    measure("role, parent", each(lambda n: [
+        ("POST", f"/roles/{2005 + n * 10}/parents/{1003}"), ("DELETE", f"/roles/{2005 + n * 10}/parents/{1003}")]))
+    measure("permission, made", each(lambda n: [("POST", "/permissions/", {"name": f"fresh{n}:verb1"})]))
+    measure("permission, renamed", each(lambda n: [("PUT", f"/permissions/{1500 + n}", {"name": f"other{n}:verb2"})]))
+    measure("route, status", each(lambda n: [("PATCH", f"/routes/{20000 + n}/toggle-status")]))
+    measure("route, moved", each(lambda n: [("PUT", f"/routes/{20000 + n}", {"route": f"/moved/{n}/{{id}}"})]))
+    measure("module, renamed", each(lambda n: [("PUT", f"/modules/{1000 + n % 100 + 1}", {"name": f"renamed{n}"})]))
+
+
+def roles_made(boss, rounds):
+    for n in range(rounds):
+        yield "POST", "/roles/", {"name": f"made{n}", "permission_ids": [1001, 1002, 1003]}
+        made = json.loads(boss.send("GET", f"/roles/?search=made{n}&limit=1")[1])
+        yield "DELETE", f"/roles/{made[0]['id']}"
+
+
+def measure(options, database, folder):
+    gate = Cedargate(options.cedargate, folder, database.name.lower())
+    gate.environment = {"DATABASE_URL": database.url, "RATE_LIMIT_ENABLED": "false"}
+    gate.start()
+    superuser = gate.sign_in("superadmin")
+    gate.call("POST", "/upstreams/", {"name": "template", "targets": [{"address": "127.0.0.1:9"}]}, superuser)
+    gate.process.stop()
+    started = time.monotonic()
+    database.fill()
+    filled = time.monotonic() - started
+    start = gate.start(limit=120)
+    table = Table()
+    try:
+        memory = gate.process.memory()
+        token = gate.sign_in("superadmin")
+        boss = Client(gate, token)
+        claims = claims_of(token)
+        user = Client(gate, mint({**claims, "sub": "user4711", "uid": 5711, "sid": "0", "jti": "1"}, gate.secret))
+        reads(boss, user, options.rounds, table)
+        writes(boss, options.rounds // 2, table)
+        memory_after = gate.process.memory()
+    finally:
+        gate.process.stop()
+    print(f"\n#### {database.name}\n\nRows made in {filled:.0f} s; start to first answer {start:.1f} s; resident memory", end=" ")
+    print(f"{memory:.0f} MiB after the start, {memory_after:.0f} MiB at the end (bar {MEMORY_MIB}).\n")
+    print("| | median ms | p99 ms | bar | |\n|---|---|---|---|---|")
+    print("\n".join(table.lines))
+    return table.missed + (max(memory, memory_after) >= MEMORY_MIB)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cedargate", type=Path)
+    parser.add_argument("--rounds", type=int, default=200, help="requests of each kind that are timed")
+    parser.add_argument("--only", choices=["sqlite", "postgresql"])
+    options = parser.parse_args()
+    options.cedargate = options.cedargate.resolve()
+    print(f"{USERS:,} users, {ROLES:,} roles, {GRANTS:,} grants, {ROUTES + GATEWAY_ROUTES:,} routes; {options.rounds} requests each")
+    missed = 0
+    for kind in (Sqlite, Postgres):
+        if options.only and options.only != kind.name.lower():
+            continue
+        with tempfile.TemporaryDirectory(prefix="cedargate-scale-") as folder:
+            database = kind(Path(folder))
+            try:
+                missed += measure(options, database, Path(folder))
+            finally:
+                database.stop()
+    print(f"\n{missed} bars missed.")
+
+
+if __name__ == "__main__":
+    main()

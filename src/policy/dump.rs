@@ -1,0 +1,68 @@
+//! Everything that rules were compiled to, as text: equal for equal rules, whatever way they came about.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use super::{
+    compile::Compiled,
+    operation::{CompiledOperation, GatewayRoute, Opening},
+};
+use crate::model::PermissionName;
+
+/// Writes out `compiled`, sorted; numbers that are given in the order of arrival are put into words.
+pub fn dump(compiled: &Compiled) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    roles(compiled, &mut lines);
+    compiled.permissions.all().for_each(|(id, known)| lines.push(format!("permission {id} {known}")));
+    compiled.routing.dump(&mut lines, |route, in_table| describe(compiled, route, in_table));
+    compiled.upstreams.all().for_each(|upstream| lines.push(format!("upstream {upstream:?}")));
+    compiled.upstreams.all_active().for_each(|upstream| lines.push(format!("active upstream {}", upstream.name)));
+    let checked = &compiled.checked;
+    lines.extend(checked.policies.iter().map(|policy| format!("policy {}", policy.id())));
+    lines.extend(checked.verbs.iter().map(|verb| format!("verb {verb}")));
+    lines.sort();
+    lines.join("\n")
+}
+
+fn roles(compiled: &Compiled, lines: &mut Vec<String>) {
+    for (id, role) in compiled.roles.all() {
+        let mut closure = role.closure.to_vec();
+        closure.sort();
+        let names = (&role.name, role.uid.to_string(), compiled.roles.id_of(&role.name));
+        lines.push(format!("role {id} {names:?} {} {:?} {closure:?}", role.is_active, role.parents));
+        lines.push(format!("granted {id} {:?}", role.grants.all));
+        for grant in role.grants.live() {
+            let known = compiled.permissions.get(grant.permission);
+            let parts = known.and_then(|known| known.name.parts());
+            let found = parts.and_then(|parts| compiled.permissions.target(parts)) == Some(grant.target);
+            lines.push(format!("grant {id} {:?} {} {found}", grant.permission, grant.own));
+        }
+    }
+    compiled.roles.inheritance().for_each(|(parent, children)| lines.push(format!("heirs {parent} {children:?}")));
+}
+
+fn describe(compiled: &Compiled, route: &Arc<GatewayRoute>, in_table: bool) -> String {
+    let mut text = format!("in table {in_table}, {:?} to {} {:?}", route.host, route.upstream, route.strip_prefix);
+    let operations: BTreeMap<_, _> = route.operations().map(|operation| (&operation.method, operation)).collect();
+    for operation in operations.into_values() {
+        let _infallible = write!(
+            text,
+            "; {} {} {:?} {:?} {}",
+            operation.label,
+            operation.endpoint.uid(),
+            operation.action_symbol,
+            operation.resource_symbols,
+            opening(compiled, operation)
+        );
+    }
+    text
+}
+
+fn opening(compiled: &Compiled, operation: &CompiledOperation) -> String {
+    let asked = || operation.permission().and_then(PermissionName::parts);
+    match &operation.opening {
+        Opening::Granted(target) => {
+            format!("granted {}", asked().and_then(|parts| compiled.permissions.target(parts)) == Some(*target))
+        }
+        other => format!("{other:?}"),
+    }
+}
