@@ -28,6 +28,7 @@ pub mod permissions;
 pub mod predecessor;
 pub mod revocations;
 pub mod roles;
+pub mod route_permissions;
 pub mod routes;
 pub mod rules;
 pub mod sessions;
