@@ -45,9 +45,28 @@ recorded! {
     before_user after_user USER UserId: |tx, id, now| users::get(tx, id, now).await?;
     before_role after_role ROLE RoleId: |tx, id, _now| roles::get(tx, id).await?;
     before_permission after_permission PERMISSION PermissionId: |tx, id, _now| permissions::get(tx, id).await?;
-    before_module after_module MODULE ModuleId: |tx, id, _now| ModuleView::load(tx, id).await?;
     before_route after_route ROUTE RouteId: |tx, id, _now| RouteView::load(tx, id).await?;
     before_upstream after_upstream UPSTREAM UpstreamId: |tx, id, _now| upstreams::get(tx, id).await?;
+}
+
+/// A module goes on record without its routes, of which there may be thousands: none of them changes with it.
+pub(super) async fn before_module(write: &mut Write, id: ModuleId) -> Result<(), Error> {
+    if write.is_conditional()
+        && let Some(view) = ModuleView::load(write.tx(), id).await?
+    {
+        write.expects(&view)?;
+    }
+    if let Some(module) = ModuleView::bare(write.tx(), id).await? {
+        write.leaves(MODULE, id.0, &module.without_routes());
+    }
+    Ok(())
+}
+
+pub(super) async fn after_module(write: &mut Write, id: ModuleId) -> Result<(), Error> {
+    if let Some(module) = ModuleView::bare(write.tx(), id).await? {
+        write.becomes(MODULE, id.0, &module.without_routes());
+    }
+    Ok(())
 }
 
 /// Many at once: that they are gone, or what was set.

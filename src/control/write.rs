@@ -149,15 +149,29 @@ impl Write {
     /// # Errors
     /// `Stale` when the client asked for another state of it (`If-Match`).
     pub fn replaces(&mut self, resource: &'static str, id: i64, before: &impl Serialize) -> Result<(), Error> {
-        let wanted = self.origin.as_ref().and_then(|origin| origin.if_match.as_ref());
-        if let Some(wanted) = wanted {
-            let bytes = serde_json::to_vec(before).map_err(|_| Error::Interrupted)?;
-            if !wanted.match_strongly(&Etag::of(&bytes)) {
-                return Err(Error::Stale);
-            }
-        }
-        self.records.push(Record { resource, id, before: value(before), after: None });
+        self.expects(before)?;
+        self.leaves(resource, id, before);
         Ok(())
+    }
+
+    /// Whether the client asked for one state of the entity (`If-Match`).
+    pub fn is_conditional(&self) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.if_match.is_some())
+    }
+
+    /// Compares the entity with the state that the client asked for.
+    ///
+    /// # Errors
+    /// `Stale` when it is in another.
+    pub fn expects(&self, before: &impl Serialize) -> Result<(), Error> {
+        let Some(wanted) = self.origin.as_ref().and_then(|origin| origin.if_match.as_ref()) else { return Ok(()) };
+        let bytes = serde_json::to_vec(before).map_err(|_| Error::Interrupted)?;
+        if wanted.match_strongly(&Etag::of(&bytes)) { Ok(()) } else { Err(Error::Stale) }
+    }
+
+    /// Notes that the entity is `before` now, for the audit trail alone.
+    pub fn leaves(&mut self, resource: &'static str, id: i64, before: &impl Serialize) {
+        self.records.push(Record { resource, id, before: value(before), after: None });
     }
 
     /// Notes what the entity has become, or that it is new.

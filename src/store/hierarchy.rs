@@ -106,9 +106,10 @@ pub async fn permissions(tx: &mut Tx, role: RoleId) -> Result<Vec<EffectivePermi
                  WHERE r.is_active AND r.deleted_at IS NULL AND reached.steps < $2
              )
              SELECT p.id, p.name, p.description, p.category, p.is_active, r.name AS source_role
-             FROM reached JOIN roles r ON r.id = reached.id
-                  JOIN role_permissions g ON g.role_id = reached.id JOIN permissions p ON p.id = g.permission_id
-             WHERE p.is_active AND p.deleted_at IS NULL
+             -- SQLite keeps this order, which begins with the few that were reached.
+             FROM reached CROSS JOIN roles r CROSS JOIN role_permissions g CROSS JOIN permissions p
+             WHERE r.id = reached.id AND g.role_id = reached.id AND p.id = g.permission_id
+               AND p.is_active AND p.deleted_at IS NULL
              ORDER BY p.id, reached.steps, r.id",
         )
         .bind(role)
@@ -134,8 +135,8 @@ pub async fn permissions_of(tx: &mut Tx, user: UserId, now: Timestamp) -> Result
              WHERE r.is_active AND r.deleted_at IS NULL
          )
          SELECT DISTINCT p.name
-         FROM held JOIN role_permissions g ON g.role_id = held.id JOIN permissions p ON p.id = g.permission_id
-         WHERE p.is_active AND p.deleted_at IS NULL ORDER BY p.name",
+         FROM held CROSS JOIN role_permissions g CROSS JOIN permissions p
+         WHERE g.role_id = held.id AND p.id = g.permission_id AND p.is_active AND p.deleted_at IS NULL ORDER BY p.name",
     )
     .bind(user)
     .bind(now)

@@ -77,8 +77,23 @@ impl ModuleView {
         &self.fields.name
     }
 
+    /// What there is to say of it alone.
+    pub(crate) fn without_routes(&self) -> impl Serialize {
+        #[derive(Serialize)]
+        struct Alone<'v> {
+            id: ModuleId,
+            #[serde(flatten)]
+            fields: &'v Fields,
+            created_at: Timestamp,
+            updated_at: Option<Timestamp>,
+            roles: &'v [RoleInfo],
+        }
+        let Self { id, fields, created_at, updated_at, roles, .. } = self;
+        Alone { id: *id, fields, created_at: *created_at, updated_at: *updated_at, roles }
+    }
+
     /// The module without its routes.
-    pub(super) async fn bare(tx: &mut Tx, id: ModuleId) -> Result<Option<Self>, Error> {
+    pub(crate) async fn bare(tx: &mut Tx, id: ModuleId) -> Result<Option<Self>, Error> {
         let Some(module) = modules::get(tx, id).await? else {
             return Ok(None);
         };
