@@ -22,15 +22,17 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Take over users, roles, permissions, modules and routes of the FastAPI template, with their ids
+    #[command(
+        about = "Take over users, roles, permissions, modules and routes of the FastAPI template, with their ids"
+    )]
     Fastapi(Fastapi),
 }
 
 #[derive(clap::Args, Debug)]
 struct Fastapi {
-    /// Its database, as in postgresql://user:password@host/name; `-` reads that from standard input
     #[arg(
         long,
+        help = "Its database, as in postgresql://user:password@host/name; `-` reads that from standard input",
         value_name = "URL",
         env = "CEDARGATE_IMPORT_FROM",
         hide_env_values = true,
@@ -138,34 +140,35 @@ async fn refuse_source(db: &Db) -> anyhow::Result<()> {
 
 fn told(report: &Report, dry_run: bool) -> String {
     let read: Vec<String> = report.read.iter().map(|(kind, count)| format!("{count} {kind}s")).collect();
-    let mut text = format!("read: {}\n", read.join(", "));
     let writes = !report.forbids();
-    let done = |done: &str, planned: &str| if writes && !dry_run { done.to_owned() } else { planned.to_owned() };
+    let done = if writes && !dry_run { ["created", "changed"] } else { ["to be created", "to be changed"] };
+    let mut lines = vec![format!("read: {}", read.join(", "))];
     for (heading, listed) in [
-        ("adjusted".to_owned(), &report.adjusted),
-        (done("created", "to be created"), &report.created),
-        (done("changed", "to be changed"), &report.changed),
-        ("conflicts".to_owned(), &report.conflicts),
-        ("refused".to_owned(), &report.refused),
+        ("adjusted", &report.adjusted),
+        (done[0], &report.created),
+        (done[1], &report.changed),
+        ("conflicts", &report.conflicts),
+        ("refused", &report.refused),
     ] {
-        text.push_str(&section(&heading, listed));
+        list(&mut lines, heading, listed);
     }
-    text.push_str(&format!("unchanged: {}\n", report.unchanged));
-    for note in &report.notes {
-        text.push_str(&format!("note: {note}\n"));
-    }
-    text.push_str(match (writes, dry_run) {
+    lines.push(format!("unchanged: {}", report.unchanged));
+    lines.extend(report.notes.iter().map(|note| format!("note: {note}")));
+    let ending = match (writes, dry_run) {
         (false, _) => "nothing was written",
         (true, true) => "dry run: nothing was written",
         (true, false) if report.created.is_empty() && report.changed.is_empty() => "nothing was to be written",
         (true, false) => "done",
-    });
-    text
+    };
+    lines.push(ending.to_owned());
+    lines.join("\n")
 }
 
-fn section(heading: &str, listed: &Listed) -> String {
-    let lines: String = listed.lines.iter().map(|line| format!("  {line}\n")).collect();
+fn list(lines: &mut Vec<String>, heading: &str, listed: &Listed) {
+    lines.push(format!("{heading}: {}", listed.total));
+    lines.extend(listed.lines.iter().map(|line| format!("  {line}")));
     let more = listed.total - listed.lines.len();
-    let more = if more > 0 { format!("  and {more} more\n") } else { String::new() };
-    format!("{heading}: {}\n{lines}{more}", listed.total)
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
 }

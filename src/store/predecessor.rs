@@ -1,4 +1,4 @@
-//! The database of the predecessor, a FastAPI template on PostgreSQL, as it is found.
+//! The database of the predecessor, a Python template on PostgreSQL, as it is found.
 //!
 //! ## Why
 //! Its versions differ in columns, and some installations have added their own. So each row is read as one JSON object:

@@ -306,7 +306,7 @@ on_both!(old_audit_records_are_removed_if_that_is_wanted, |backend| async move {
     let all = count().await;
     assert_eq!(a.clean(Retention::default()).await.unwrap().audit_records, 0);
     assert_eq!(count().await, all);
-    let month = Retention { audit: Some(Duration::from_secs(30 * 86_400)) };
+    let month = Retention { audit: Some(Duration::from_hours(30 * 24)) };
     assert_eq!(a.clean(month).await.unwrap().audit_records, 2);
     assert_eq!(a.clean(month).await.unwrap(), cedargate::control::Housekeeping::default());
     assert_eq!(count().await, all - 2);

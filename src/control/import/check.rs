@@ -92,22 +92,22 @@ impl Row<'_> {
         T::Error: Display,
     {
         match given {
-            Some(given) => self.value(field, given),
+            Some(given) => self.value(field, &given),
             None => self.refuse(|| format!("it has no {field}")),
         }
     }
 
-    fn value<T>(&mut self, field: &str, given: String) -> Option<T>
+    fn value<T>(&mut self, field: &str, given: &str) -> Option<T>
     where
         T: TryFrom<String> + Display,
         T::Error: Display,
     {
-        match T::try_from(given.clone()) {
+        match T::try_from(given.to_owned()) {
             Ok(value) => {
-                self.adjust(field, &given, &value.to_string());
+                self.adjust(field, given, &value.to_string());
                 Some(value)
             }
-            Err(reason) => self.refuse(|| format!("{field} {}: {reason}", shown(&given))),
+            Err(reason) => self.refuse(|| format!("{field} {}: {reason}", shown(given))),
         }
     }
 
@@ -119,7 +119,7 @@ impl Row<'_> {
         T::Error: Display,
     {
         match given {
-            Some(given) => self.value(field, given).map(Some),
+            Some(given) => self.value(field, &given).map(Some),
             None => Some(None),
         }
     }
