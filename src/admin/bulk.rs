@@ -27,6 +27,7 @@ pub(super) struct Batch<I> {
 
 /// One that was left out.
 #[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Failure<I> {
     id: I,
     detail: Detail,
@@ -34,6 +35,7 @@ struct Failure<I> {
 
 /// What was done, in the words of a message, and what was not.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct Outcome<I> {
     message: String,
     success: bool,

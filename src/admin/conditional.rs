@@ -5,7 +5,7 @@
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,15 +16,16 @@ use crate::model::{Etag, Etags};
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, no-cache");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
+/// What the client has already.
+pub(super) fn known(request: &HeaderMap) -> Vec<Etags> {
+    let values = request.get_all(header::IF_NONE_MATCH).iter();
+    values.filter_map(|value| value.to_str().ok().map(Etags::parse)).collect()
+}
+
 /// Gives answers to GET a tag, and 304 to those who have them already; keeps all others out of caches.
 pub(super) async fn tag(request: Request, next: Next) -> Response {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let known: Vec<Etags> = request
-        .headers()
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok().map(Etags::parse))
-        .collect();
+    let known = known(request.headers());
     let mut response = next.run(request).await;
     if !is_read || response.status() != StatusCode::OK {
         response.headers_mut().entry(header::CACHE_CONTROL).or_insert(NO_STORE);

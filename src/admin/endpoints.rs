@@ -13,7 +13,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::input::{Input, Sketch, Valid};
-use super::reply::{Answer, Answers};
+use super::reply::{Answer, Answers, POLICY_REVISION};
 
 /// Who may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,15 @@ pub(super) struct Operation {
     pub(super) answer: Answer,
     /// What it reads beside identifiers in the path.
     pub(super) reads: Option<Box<dyn Fn() -> Sketch>>,
+    /// Statuses of errors that others of its kind do not have.
+    pub(super) fails: &'static [u16],
+}
+
+impl Operation {
+    /// Whether it changes what the rules or the audit trail know, and can be refused for what the client has not seen.
+    pub(super) fn is_guarded_write(&self) -> bool {
+        self.answer.headers.contains(&POLICY_REVISION)
+    }
 }
 
 /// Endpoints of one state.
@@ -92,7 +101,8 @@ impl<S: Clone + Send + Sync + 'static> Endpoints<S> {
         H: Handler<M, S> + Answers<A>,
         M: 'static,
     {
-        let operation = Operation { tag: self.tag, method, path, access, summary, answer: H::answer(), reads: None };
+        let operation =
+            Operation { tag: self.tag, method, path, access, summary, answer: H::answer(), reads: None, fails: &[] };
         self.list.push((operation, on(filter, handler)));
         self
     }
@@ -101,6 +111,14 @@ impl<S: Clone + Send + Sync + 'static> Endpoints<S> {
     pub(super) fn reads<T>(mut self, read: impl Fn(&mut Input) -> Valid<T> + 'static) -> Self {
         if let Some((operation, _)) = self.list.last_mut() {
             operation.reads = Some(Box::new(move || Input::sketch(&read)));
+        }
+        self
+    }
+
+    /// Names statuses with which the operation that was added last may fail, beyond those of its kind.
+    pub(super) fn fails(mut self, statuses: &'static [u16]) -> Self {
+        if let Some((operation, _)) = self.list.last_mut() {
+            operation.fails = statuses;
         }
         self
     }

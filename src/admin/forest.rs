@@ -78,7 +78,7 @@ impl Reply for Forest {
             let node = "What lies below it stands in its last field, a list.";
             json_schema!({ "type": "array", "items": { "type": "object", "description": node } })
         },
-        names_revision: false,
+        headers: &[],
     };
 }
 

@@ -49,13 +49,16 @@ impl<T: Serialize> IntoResponse for Written<T> {
     }
 }
 
+/// Says what a write led to.
+pub(crate) const POLICY_REVISION: &str = "X-Policy-Revision";
+
 /// What a handler answers with when all goes well.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
     /// The schema of the body.
     pub(crate) body: fn(&mut SchemaGenerator) -> Schema,
-    /// Whether `X-Policy-Revision` says what a write led to.
-    pub(crate) names_revision: bool,
+    /// Headers that tell more.
+    pub(crate) headers: &'static [&'static str],
 }
 
 /// A type that handlers return.
@@ -65,11 +68,11 @@ pub(crate) trait Reply {
 }
 
 impl<T: JsonSchema> Reply for Json<T> {
-    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, names_revision: false };
+    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, headers: &[] };
 }
 
 impl<T: JsonSchema> Reply for Written<T> {
-    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, names_revision: true };
+    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, headers: &[POLICY_REVISION] };
 }
 
 impl<R: Reply> Reply for Result<R, Error> {

@@ -60,6 +60,7 @@ async fn existing(tx: &mut Tx, id: UpstreamId) -> Result<Upstream, Error> {
 
 /// An upstream of a list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "UpstreamListItem")]
 struct Item {
     #[serde(flatten)]
     upstream: Upstream,

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::{Control, Error, load};
 use crate::{
     model::{Timestamp, UserId},
-    store::{Bell, audit, changes, changes::Change, revocations, sessions, users},
+    store::{Bell, activity, audit, changes, changes::Change, revocations, sessions, users},
     telemetry::logs::SECURITY,
 };
 
@@ -61,6 +61,8 @@ pub struct Housekeeping {
     pub changes: u64,
     /// Old records of the audit trail.
     pub audit_records: u64,
+    /// What users did too long ago.
+    pub activity: u64,
 }
 
 impl Control {
@@ -207,6 +209,7 @@ impl Control {
                 Some(kept) => audit::purge(&mut tx, now.minus(kept), BATCH).await?,
                 None => 0,
             },
+            activity: activity::purge(&mut tx, self.0.notes.forgotten_until(now), BATCH).await?,
         };
         tx.commit().await?;
         Ok(removed)
@@ -218,7 +221,9 @@ impl Control {
                 Ok(removed) if removed == Housekeeping::default() => return,
                 Ok(removed) => {
                     info!(?removed, "expired rows removed");
-                    if removed.revocations.max(removed.sessions).max(removed.audit_records) < u64::from(BATCH) {
+                    let most =
+                        removed.revocations.max(removed.sessions).max(removed.activity).max(removed.audit_records);
+                    if most < u64::from(BATCH) {
                         return;
                     }
                 }

@@ -32,10 +32,16 @@ pub async fn open_database(settings: &Settings) -> anyhow::Result<Db> {
 pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> anyhow::Result<Control> {
     let db = open_database(settings).await?;
     store::migrate::up(&db).await.map_err(|error| explain_store(&error))?;
-    let mounts = if settings.gateway.mount { admin::mounted_paths(&settings.admin.api_prefix) } else { Vec::new() };
+    let mounts = if settings.gateway.mount {
+        admin::mounted_paths(&settings.admin.api_prefix, settings.docs.enabled)
+    } else {
+        Vec::new()
+    };
     let files = policy_files::read(settings.policy.dir.as_deref())?;
     let started = Control::start(db, Fixed { mounts, files: files.clone() }, metrics).await;
-    started.map_err(|error| policy_files::blame(settings.policy.dir.as_deref(), &files, error))
+    let control = started.map_err(|error| policy_files::blame(settings.policy.dir.as_deref(), &files, error))?;
+    control.keep_activity_for(settings.activity.retention);
+    Ok(control)
 }
 
 /// The hasher that the settings describe.

@@ -13,6 +13,7 @@
 //! What both do not share is designed out: text is compared by bytes (`COLLATE "C"`), letters beyond ASCII are put
 //! into lower case before they are stored, times have microseconds, sets of ids travel in one placeholder.
 
+pub mod activity;
 mod assignments;
 pub mod audit;
 mod bindings;

@@ -9,7 +9,7 @@ use super::{
     roles,
     sql::{Ids, Page, contains, text},
 };
-use crate::model::{Email, Expiry, NewUser, RoleId, Timestamp, User, UserId, UserPatch, Username};
+use crate::model::{Email, Expiry, NewUser, Profile, RoleId, Timestamp, User, UserId, UserPatch, Username};
 
 pub use super::assignments::{
     assign, assign_each, effective, granted, held, next_end, remove_ended, state, states, unassign, unassign_each,
@@ -44,6 +44,8 @@ struct Row {
     created_at: Timestamp,
     updated_at: Option<Timestamp>,
     deleted_at: Option<Timestamp>,
+    #[sqlx(flatten)]
+    profile: Profile,
 }
 
 /// Stores a user with the assignments; ids of no role are ignored.
@@ -77,7 +79,8 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
 pub async fn get(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<Option<User>> {
     let row = tx
         .query(
-            "SELECT id, username, email, is_active, created_at, updated_at, deleted_at FROM users
+            "SELECT id, username, email, is_active, created_at, updated_at, deleted_at, first_name,
+                    last_name, avatar FROM users
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -108,7 +111,8 @@ pub async fn existing(tx: &mut Tx, ids: &[UserId]) -> Result<Vec<UserId>> {
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<User>> {
     let rows = tx
         .query(
-            r"SELECT id, username, email, is_active, created_at, updated_at, deleted_at FROM users
+            r"SELECT id, username, email, is_active, created_at, updated_at, deleted_at, first_name,
+                    last_name, avatar FROM users
               WHERE (deleted_at IS NULL OR $4)
                 AND ($1 IS NULL OR username LIKE $1 ESCAPE '\' OR email_lower LIKE $1 ESCAPE '\')
                 AND ($2 IS NULL OR is_active = $2)
@@ -174,9 +178,9 @@ async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<U
     for (user, role) in assigned {
         of_user.entry(user).or_default().extend(roles.get(&role).cloned());
     }
-    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at }| {
+    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at, profile }| {
         let roles = of_user.remove(&id).unwrap_or_default();
-        User { id, username, email, is_active, created_at, updated_at, roles, deleted_at }
+        User { id, username, email, is_active, created_at, updated_at, roles, profile, deleted_at }
     };
     Ok(rows.into_iter().map(user).collect())
 }
@@ -194,7 +198,9 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
              SET username = COALESCE($2, username), email = COALESCE($3, email),
                  email_lower = COALESCE($4, email_lower), password_hash = COALESCE($5, password_hash),
                  token_epoch = token_epoch + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END,
-                 is_active = COALESCE($6, is_active), updated_at = $7
+                 is_active = COALESCE($6, is_active), updated_at = $7,
+                 first_name = NULLIF(COALESCE($8, first_name), ''),
+                 last_name = NULLIF(COALESCE($9, last_name), ''), avatar = NULLIF(COALESCE($10, avatar), '')
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -204,6 +210,9 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
         .bind(patch.password_hash.as_ref().map(|hash| hash.expose().clone()))
         .bind(patch.is_active)
         .bind(now)
+        .bind(patch.profile.first_name.clone())
+        .bind(patch.profile.last_name.clone())
+        .bind(patch.profile.avatar.clone())
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {

@@ -18,6 +18,7 @@ use crate::store::{changes::Change, permissions, roles};
 
 /// What a role holds.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RolePermissions")]
 pub(super) struct Held {
     role_id: RoleId,
     role_name: RoleName,
@@ -27,6 +28,7 @@ pub(super) struct Held {
 
 /// What a role could be granted.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "AvailablePermissions")]
 pub(super) struct Free {
     role_id: RoleId,
     role_name: RoleName,

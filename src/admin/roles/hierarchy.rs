@@ -24,6 +24,7 @@ use crate::store::{Tx, changes::Change, hierarchy, roles};
 
 /// A role, and those that inherit from it.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RoleBranch")]
 pub(super) struct Branch {
     #[serde(flatten)]
     role: RoleHead,

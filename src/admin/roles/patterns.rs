@@ -16,6 +16,7 @@ use crate::store::{Page, Tx, permissions, permissions::Filter, roles};
 
 /// A pattern, and what a role made from it would hold now.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RoleTemplate")]
 pub(super) struct Template {
     name: &'static str,
     description: &'static str,

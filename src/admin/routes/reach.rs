@@ -18,6 +18,7 @@ const LONGEST_PATH: usize = 2_000;
 const LONGEST_METHOD: usize = 32;
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CheckedPath")]
 pub(super) struct Answer {
     allowed: bool,
 }

@@ -29,6 +29,7 @@ const MOST_ROLES: usize = 100;
 
 /// What was done, to how many, and to whom not.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct Outcome {
     message: String,
     success: bool,
@@ -38,6 +39,7 @@ pub(super) struct Outcome {
 
 /// Why one of them was left out.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Failure {
     id: UserId,
     detail: &'static str,

@@ -11,7 +11,7 @@ use axum::extract::{FromRef, State};
 use axum::http::Uri;
 use axum::{Extension, Json};
 
-pub(super) use account::{Account, flaw, new_password};
+pub(super) use account::{Account, flaw, new_password, profile};
 
 use super::auth::{Scene, ask};
 use super::client::ClientAddress;
@@ -181,10 +181,11 @@ fn changes(input: &mut Input, policy: Policy) -> Valid<(UserId, UserPatch, Optio
     let username = body.optional::<Username>("username");
     let email = body.optional::<Email>("email");
     let password = new_password(&mut body, "password", policy);
+    let profile = profile(&mut body);
     let is_active = body.optional::<bool>("is_active");
     let role_ids = body.field::<Vec<RoleId>>("role_ids").max_items(MOST_IDS).optional();
-    let (username, email, is_active, role_ids) = (username?, email?, is_active?, role_ids?);
-    Some((id?, UserPatch { username, email, is_active, role_ids, ..UserPatch::default() }, password?))
+    let (username, email, profile, is_active, role_ids) = (username?, email?, profile?, is_active?, role_ids?);
+    Some((id?, UserPatch { username, email, is_active, profile, role_ids, ..UserPatch::default() }, password?))
 }
 
 async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {

@@ -17,6 +17,7 @@ use crate::store::{changes::Change, roles, users};
 
 /// What a user has.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "UserRoles")]
 pub(super) struct Held {
     user_id: UserId,
     roles: Vec<AssignedRole>,

@@ -22,6 +22,7 @@ struct Fields {
 
 /// A module of a list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ModuleListItem")]
 pub(crate) struct ModuleItem {
     id: ModuleId,
     #[serde(flatten)]
@@ -43,6 +44,7 @@ impl From<ModuleRow> for ModuleItem {
 
 /// A whole module.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Module")]
 pub(crate) struct ModuleView {
     #[serde(flatten)]
     fields: Fields,

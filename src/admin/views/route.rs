@@ -55,6 +55,7 @@ impl From<Route> for Parts {
 
 /// A route of a list.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RouteListItem")]
 pub(crate) struct RouteItem {
     id: RouteId,
     #[serde(flatten)]
@@ -95,6 +96,7 @@ impl From<RouteRow> for RouteItem {
 
 /// A whole route.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Route")]
 pub(crate) struct RouteView {
     #[serde(flatten)]
     fields: Fields,

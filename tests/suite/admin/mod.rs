@@ -2,13 +2,16 @@
 
 mod access;
 mod accounts;
+mod activity;
 mod assignments;
 mod bad_input;
+mod browsers;
 mod conditional;
 mod escalation;
 mod following;
 mod gateway_routes;
 mod hierarchy;
+mod limits;
 mod modules;
 mod navigation;
 mod outage;
@@ -20,6 +23,7 @@ mod upstreams;
 mod users;
 mod users_bulk;
 mod wandering;
+mod welcome;
 
 use serde_json::{Value, json};
 

@@ -1,3 +1,4 @@
+mod activity;
 mod assignments;
 mod audit;
 mod changes;
