@@ -11,7 +11,7 @@ use super::input::{Input, Valid};
 use super::page::{Limits, Page, page, period, sort};
 use super::reply::Listed;
 use crate::control::Control;
-use crate::model::{Timestamp, UserId};
+use crate::model::UserId;
 use crate::store::{audit, audit::AuditRecord, audit::Filter};
 
 /// As long as any kind, id or action.

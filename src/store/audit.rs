@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 
 use super::{
-    db::{Query, Tx},
+    db::Tx,
     error::Result,
     list::{Arg, Lead, List, Period, Plan, Sort, SortKey, Total},
     sql::{Page, text},

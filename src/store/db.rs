@@ -295,14 +295,6 @@ impl Tx {
         })
     }
 
-    /// Which database this is.
-    pub(super) fn kind(&self) -> Kind {
-        match &self.0 {
-            Inner::Sqlite(_) => Kind::Sqlite,
-            Inner::Postgres(_) => Kind::Postgres,
-        }
-    }
-
     /// Makes the writes last.
     ///
     /// # Errors

@@ -14,8 +14,7 @@ use cedargate::{
     store::{
         Db,
         activity::{self, Action, NewActivity},
-        audit,
-        audit::NewAuditRecord,
+        audit::{self, NewAuditRecord},
         changes::{self, Change},
         migrate, permissions, revocations, roles, users,
     },
@@ -353,7 +352,7 @@ on_both!(what_users_did_is_kept_for_its_time_and_a_flood_is_cut, |backend| async
     }
     tx.commit().await.unwrap();
     assert_eq!(count().await, 3);
-    assert_eq!(a.clean().await.unwrap().activity, 2);
+    assert_eq!(a.clean(Retention::default()).await.unwrap().activity, 2);
     assert_eq!(count().await, 1);
     // More than may wait, and than is kept: what is beyond is left out, and nobody waits.
     let started = std::time::Instant::now();
