@@ -16,7 +16,8 @@ const SCHEMAS: &str = "/components/schemas";
 
 /// The document of a service of this name, whose API is below `prefix`.
 pub(super) fn document(name: &str, prefix: &str, operations: impl Iterator<Item = Operation>) -> Value {
-    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.definitions_path = SCHEMAS.into());
+    let settings =
+        SchemaSettings::draft2020_12().for_serialize().with(|settings| settings.definitions_path = SCHEMAS.into());
     let mut generator = settings.into_generator();
     let (mut paths, mut tags) = (Map::new(), Vec::new());
     for operation in operations {

@@ -11,6 +11,7 @@ mod gateway_routes;
 mod hierarchy;
 mod modules;
 mod navigation;
+mod openapi;
 mod outage;
 mod permissions;
 mod roles;
