@@ -135,6 +135,7 @@ class Cedargate:
             "SECRET_KEY": self.secret,
             "CEDARGATE_BOOTSTRAP_PASSWORD": PASSWORD,
             "CEDARGATE_GATEWAY__WORKERS": "1",
+            "CEDARGATE_RATE_LIMIT__ENABLED": "false",
             "CEDARGATE_ACCESS_LOG__ENABLED": str(access_log).lower(),
             **self.environment,
         }

@@ -8,7 +8,8 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, Page, page};
+use super::page::{Limits, Page, page, period, sort};
+use super::reply::Listed;
 use crate::control::Control;
 use crate::model::UserId;
 use crate::store::{audit, audit::AuditRecord, audit::Filter};
@@ -38,15 +39,19 @@ fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
     let resource = input.query::<String>("resource").max_length(LONGEST).optional();
     let resource_id = input.query::<String>("resource_id").max_length(LONGEST).optional();
     let action = input.query::<String>("action").max_length(LONGEST).optional();
+    let period = period(input, "from", "to");
+    let sort = sort(input, audit::SORT_KEYS);
     let (resource, resource_id, action) = (resource?, resource_id?, action?);
-    Some((page?, Filter { actor_id: actor_id?, resource, resource_id, action, from: None, to: None }))
+    let (actor_id, period, sort) = (actor_id?, period?, sort?);
+    Some((page?, Filter { actor_id, resource, resource_id, action, period, sort }))
 }
 
-async fn list(State(state): State<Audit>, call: Call) -> Result<Json<Vec<AuditRecord>>, Error> {
+async fn list(State(state): State<Audit>, call: Call) -> Result<Listed<AuditRecord>, Error> {
     let (_, input) = call.permit("audit:read")?;
     let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
-    Ok(Json(audit::list(&mut tx, &filter, page.into()).await?))
+    let rows = audit::list(&mut tx, &filter, page.into()).await?;
+    Ok(Listed { rows, total: audit::total(&mut tx, &filter).await? })
 }
 
 async fn one(State(state): State<Audit>, call: Call) -> Result<Json<AuditRecord>, Error> {

@@ -17,10 +17,15 @@ const MOUNT: HeaderName = HeaderName::from_static("x-cedargate-mount");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const POLICY_REVISION: HeaderName = HeaderName::from_static("x-policy-revision");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The address of the client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
+
+/// Whether the client came to the gateway over TLS; the admin service itself speaks none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OverTls(pub(crate) bool);
 
 impl ClientAddress {
     /// The client of `request`, as [`identify`] found it.
@@ -41,6 +46,8 @@ pub(crate) async fn identify(State(secret): State<MountSecret>, mut request: Req
     if secret.matches(request.headers()) {
         let stated = request.headers().get(FORWARDED_FOR).and_then(|value| value.to_str().ok()?.parse().ok());
         client = stated.unwrap_or(client);
+        let tls = request.headers().get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+        request.extensions_mut().insert(OverTls(tls));
         if let Some(id) = request.headers().get(REQUEST_ID).cloned() {
             request.extensions_mut().insert(RequestId(id));
         }

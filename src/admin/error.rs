@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -14,6 +13,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::input::{Flaw, Issue};
+use super::limit;
+use crate::http::Refusal;
 use crate::policy::CompileError;
 use crate::{control, password, store};
 
@@ -52,13 +53,8 @@ pub(crate) enum Error {
     #[error("Request body too large")]
     TooLarge,
     /// Too many requests; 429.
-    #[error("{detail}")]
-    TooManyRequests {
-        /// For the client.
-        detail: Detail,
-        /// When to try again.
-        retry_after: Duration,
-    },
+    #[error("Rate limit exceeded. Max {} requests per {} seconds.", .0.standing.limit, .0.standing.window.as_secs())]
+    TooManyRequests(Refusal),
     /// Something needed is not there at present; 503. The source is for the log only.
     #[error("Service temporarily unavailable")]
     Unavailable(#[source] Source),
@@ -105,7 +101,7 @@ impl Error {
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -117,10 +113,9 @@ impl Error {
                 let challenge = if *presented { "Bearer error=\"invalid_token\"" } else { "Bearer" };
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
-            Self::TooManyRequests { retry_after, .. } => {
-                // Rounded up, so that a client that waits as told is not refused again.
-                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            Self::TooManyRequests(refusal) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(limit::seconds(refusal.retry_after).max(1)));
+                limit::tell(&refusal.standing, headers);
             }
             _ => {}
         }

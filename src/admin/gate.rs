@@ -138,7 +138,8 @@ where
 }
 
 impl Gate {
-    fn caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Error> {
+    /// Who presents a valid token.
+    pub(super) fn caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Error> {
         let Some(token) = bearer(headers)? else {
             let forbidden = || Error::Forbidden("Not authenticated".into());
             return Err(if self.forbid_anonymous { forbidden() } else { Error::unauthenticated() });

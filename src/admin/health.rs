@@ -28,8 +28,8 @@ pub struct About {
     pub debug: bool,
     /// How the service presents itself.
     pub name: String,
-    /// The program's version.
-    pub version: &'static str,
+    /// The version it shows.
+    pub version: String,
 }
 
 /// What the endpoints of this file use.
@@ -83,6 +83,7 @@ const PATIENCE: Duration = Duration::from_millis(1_500);
 
 pub(super) fn router(health: Health) -> Router {
     Router::new()
+        .route("/", get(welcome))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/health", get(brief))
@@ -96,6 +97,14 @@ pub fn metrics_router(metrics: Arc<Metrics>) -> Router {
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
     };
     Router::new().route("/metrics", get(scrape)).with_state(metrics)
+}
+
+/// Where to look next.
+async fn welcome(State(health): State<Health>) -> Json<Value> {
+    let About { name, environment, .. } = health.about;
+    Json(
+        json!({ "message": format!("Welcome to {name}"), "docs": null, "health": "/health", "environment": environment }),
+    )
 }
 
 /// 200 once the first snapshot is active, which is before anything listens, until draining begins.

@@ -2,8 +2,10 @@
 //!
 //! Every endpoint that is not public asks the same engine as the gateway, about its permission.
 
+mod activity;
 mod audit;
 mod auth;
+mod browser;
 mod bulk;
 mod client;
 mod conditional;
@@ -14,6 +16,7 @@ mod forest;
 mod gate;
 mod health;
 pub(crate) mod input;
+mod limit;
 mod modules;
 mod openapi;
 pub(crate) mod page;
@@ -36,10 +39,13 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
+use axum::routing::get;
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
 pub use axum::http::Method;
+pub use browser::Browsers;
 pub use endpoints::Access;
 pub use gate::Gate;
 pub use health::{About, Places, metrics_router};
@@ -47,7 +53,7 @@ pub use health::{About, Places, metrics_router};
 use endpoints::Operation;
 
 use crate::control::Control;
-use crate::http::{Lifecycle, LoginFailures};
+use crate::http::{Lifecycle, LoginFailures, RateLimits};
 use crate::jwt::Minter;
 use crate::model::{PathTemplate, Secret};
 use crate::password::{Hasher, Policy};
@@ -71,8 +77,16 @@ pub struct Parts {
     pub user_registration: bool,
     /// Counts failed sign-ins.
     pub failures: LoginFailures,
+    /// How much one client may ask for; none where that is not limited.
+    pub rate_limits: Option<RateLimits>,
+    /// How browsers are answered.
+    pub browsers: Browsers,
+    /// What is told of the settings: no secrets.
+    pub config: Arc<Value>,
     /// Counted into.
     pub metrics: Arc<Metrics>,
+    /// Whether `/metrics` is served here.
+    pub shows_metrics: bool,
     /// Said about the installation.
     pub about: About,
     /// Whether the process is draining.
@@ -101,6 +115,9 @@ pub struct Limits {
 /// The router of the admin service; `prefix` stands before every endpoint of the API.
 pub fn router(parts: Parts, prefix: &str) -> Router {
     let mut router = api(&parts, prefix);
+    if parts.shows_metrics {
+        router = router.merge(metrics_router(Arc::clone(&parts.metrics)));
+    }
     if parts.docs {
         router = router.merge(docs::router(&parts.about.name, prefix));
     }
@@ -117,7 +134,8 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
         .fallback(async || StatusCode::NOT_FOUND)
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, parts.limits.timeout))
-        .layer(DefaultBodyLimit::max(parts.limits.max_body_bytes));
+        .layer(DefaultBodyLimit::max(parts.limits.max_body_bytes))
+        .layer(middleware::from_fn_with_state(parts.browsers, browser::guard));
     error::surface(router)
         .layer(middleware::from_fn_with_state(client::MountSecret(parts.mount_secret), client::identify))
 }
@@ -132,6 +150,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         policy: parts.password_policy,
         registration: parts.user_registration,
         failures: parts.failures.clone(),
+        limits: parts.rate_limits.clone(),
         metrics: Arc::clone(&parts.metrics),
     };
     let users = users::Users {
@@ -145,8 +164,9 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
     let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
+    let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
-    let system = system::System { gate, logs: parts.logs.clone() };
+    let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
     let mounted = users::endpoints().mount(prefix, &users, mounted);
     let mounted = roles::endpoints().mount(prefix, &roles, mounted);
@@ -154,8 +174,13 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = modules::endpoints().mount(prefix, &modules, mounted);
     let mounted = routes::endpoints().mount(prefix, &routes, mounted);
     let mounted = upstreams::endpoints().mount(prefix, &upstreams, mounted);
+    let mounted = activity::endpoints().mount(prefix, &activities, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
-    system::endpoints().mount(prefix, &system, mounted).layer(middleware::from_fn(conditional::tag))
+    let mounted = system::endpoints().mount(prefix, &system, mounted);
+    // Where clients of the predecessor look for it.
+    let mounted = mounted.route("/config", get(system::config).with_state(system));
+    let limited = limit::Limited { gate, limits: parts.rate_limits.clone() };
+    mounted.layer(middleware::from_fn_with_state(limited, limit::count)).layer(middleware::from_fn(conditional::tag))
 }
 
 /// Every operation below the API prefix, under the heading it is shown with.
@@ -168,6 +193,7 @@ fn operations() -> impl Iterator<Item = Operation> {
         .chain(modules::endpoints().operations())
         .chain(routes::endpoints().operations())
         .chain(upstreams::endpoints().operations())
+        .chain(activity::endpoints().operations())
         .chain(audit::endpoints().operations())
         .chain(system::endpoints().operations())
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::error::Error;
 use crate::control;
+use crate::store::Total;
 
 /// What was done, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -51,6 +52,37 @@ impl<T: Serialize> IntoResponse for Written<T> {
 
 /// Says what a write led to.
 pub(crate) const POLICY_REVISION: &str = "X-Policy-Revision";
+/// Says how many entries a list has without a page.
+pub(crate) const TOTAL_COUNT: &str = "X-Total-Count";
+
+/// A part of a list, and in `X-Total-Count` how many entries there are under the same filters. Beyond
+/// [`MOST_COUNTED`](crate::store::MOST_COUNTED) it may be that number, and `X-Total-Count-Capped` says so.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed<T> {
+    /// What is answered.
+    pub(crate) rows: Vec<T>,
+    /// How many there are.
+    pub(crate) total: Total,
+}
+
+impl<T> Listed<T> {
+    /// The rows as they are shown.
+    pub(crate) fn map<U>(self, shown: impl FnMut(T) -> U) -> Listed<U> {
+        Listed { rows: self.rows.into_iter().map(shown).collect(), total: self.total }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Listed<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.rows).into_response();
+        let headers = response.headers_mut();
+        headers.insert(HeaderName::from_static("x-total-count"), HeaderValue::from(self.total.count));
+        if self.total.is_capped {
+            headers.insert(HeaderName::from_static("x-total-count-capped"), HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
 
 /// What a handler answers with when all goes well.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +101,10 @@ pub(crate) trait Reply {
 
 impl<T: JsonSchema> Reply for Json<T> {
     const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, headers: &[] };
+}
+
+impl<T: JsonSchema> Reply for Listed<T> {
+    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<Vec<T>>, headers: &[TOTAL_COUNT] };
 }
 
 impl<T: JsonSchema> Reply for Written<T> {
@@ -120,5 +156,17 @@ mod tests {
         let response = Written { value, policy_revision: 7 }.into_response();
         assert_eq!(response.headers()["x-policy-revision"], "7");
         assert_eq!(body(response).await, r#"{"message":"User deleted successfully","success":true}"#);
+    }
+
+    #[tokio::test]
+    async fn a_list_says_how_many_there_are() {
+        for (is_capped, expected) in [(false, None), (true, Some("true"))] {
+            let total = Total { count: 20_000, is_capped };
+            let response = Listed { rows: vec![1, 2], total }.map(|row| row + 1).into_response();
+            assert_eq!(response.headers()["x-total-count"], "20000");
+            let capped = response.headers().get("x-total-count-capped").map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(capped.as_deref(), expected);
+            assert_eq!(body(response).await, "[2,3]");
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! The running process: what may be changed without a restart.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRef, State};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
@@ -17,6 +20,7 @@ use crate::telemetry::{Logs, logs};
 pub(super) struct System {
     pub(super) gate: Gate,
     pub(super) logs: Logs,
+    pub(super) config: Arc<Value>,
 }
 
 pub(super) fn endpoints() -> Endpoints<System> {
@@ -24,6 +28,7 @@ pub(super) fn endpoints() -> Endpoints<System> {
         .get("/system/log-level", Needs("system:read"), "Get the level of the log", level)
         .put("/system/log-level", Needs("system:manage"), "Change the level of the log", set_level)
         .reads(wanted)
+        .get("/config", Needs("system:read"), "Get the settings", config)
 }
 
 /// The level of the process's log; none where it does not log.
@@ -41,6 +46,12 @@ impl LogLevel {
 async fn level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>, Error> {
     call.permit("system:read")?;
     Ok(LogLevel::of(state.logs.level()))
+}
+
+/// The settings that took effect, without secrets.
+pub(super) async fn config(State(state): State<System>, call: Call) -> Result<Json<Value>, Error> {
+    call.permit("system:read")?;
+    Ok(Json(Value::clone(&state.config)))
 }
 
 fn wanted(input: &mut Input) -> Valid<String> {

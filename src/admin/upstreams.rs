@@ -10,15 +10,15 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{self, Flaw, Input, Object, Valid};
-use super::page::{Limits, Page, page};
+use super::page::{Limits, Page, created, page, search, sort};
 use super::record;
-use super::reply::{Message, Written};
+use super::reply::{Listed, Message, Written};
 use crate::control::{Control, Write};
 use crate::model::{
     Balance, Host, NewUpstream, Protocol, Target, Timeouts, Timestamp, Tls, Upstream, UpstreamId, UpstreamName,
     UpstreamPatch,
 };
-use crate::store::{self, Tx, changes::Change, routes, upstreams, upstreams::UpstreamRow};
+use crate::store::{self, Tx, changes::Change, routes, upstreams, upstreams::Filter, upstreams::UpstreamRow};
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -34,7 +34,7 @@ pub(super) fn endpoints() -> Endpoints<Upstreams> {
         .post("/upstreams/", Needs("upstream:create"), "Create an upstream", create)
         .reads(read_create)
         .get("/upstreams/count", Needs("upstream:read"), "Count upstreams", count)
-        .reads(include_deleted)
+        .reads(filter)
         .get("/upstreams/{upstream_id}", Needs("upstream:read"), "Get an upstream", one)
         .put("/upstreams/{upstream_id}", Needs("upstream:update"), "Change an upstream", update)
         .reads(read_update)
@@ -74,28 +74,33 @@ impl From<UpstreamRow> for Item {
     }
 }
 
-fn include_deleted(input: &mut Input) -> Valid<bool> {
-    input.query::<bool>("include_deleted").or(false)
+fn filter(input: &mut Input) -> Valid<Filter> {
+    let search = search(input);
+    let is_active = input.query::<bool>("is_active").optional();
+    let (created, sort) = (created(input), sort(input, upstreams::SORT_KEYS));
+    let include_deleted = input.query::<bool>("include_deleted").or(false);
+    let (search, is_active, include_deleted) = (search?, is_active?, include_deleted?);
+    Some(Filter { search, is_active, created: created?, include_deleted, sort: sort? })
 }
 
-fn listing(input: &mut Input) -> Valid<(Page, bool)> {
-    let (page, include_deleted) = (page(input, Limits::Lenient), include_deleted(input));
-    Some((page?, include_deleted?))
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let (page, filter) = (page(input, Limits::Lenient), filter(input));
+    Some((page?, filter?))
 }
 
-async fn list(State(state): State<Upstreams>, call: Call) -> Result<Json<Vec<Item>>, Error> {
+async fn list(State(state): State<Upstreams>, call: Call) -> Result<Listed<Item>, Error> {
     let (_, input) = call.permit("upstream:read")?;
-    let (page, include_deleted) = input.read(listing)?;
+    let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
-    let rows = upstreams::list(&mut tx, include_deleted, page.into()).await?;
-    Ok(Json(rows.into_iter().map(Item::from).collect()))
+    let rows = upstreams::list(&mut tx, &filter, page.into()).await?;
+    Ok(Listed { rows, total: upstreams::total(&mut tx, &filter).await? }.map(Item::from))
 }
 
 async fn count(State(state): State<Upstreams>, call: Call) -> Result<Json<i64>, Error> {
     let (_, input) = call.permit("upstream:read")?;
-    let include_deleted = input.read(include_deleted)?;
+    let filter = input.read(filter)?;
     let mut tx = state.control.read().await?;
-    Ok(Json(upstreams::count(&mut tx, include_deleted).await?))
+    Ok(Json(upstreams::count(&mut tx, &filter).await?))
 }
 
 async fn one(State(state): State<Upstreams>, call: Call) -> Result<Json<Upstream>, Error> {

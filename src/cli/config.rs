@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> 
     } else {
         let lines: Vec<String> = entries
             .iter()
-            .map(|Entry { key, value, source }| format!("{:<56} # {source}", format!("{key} = {value}")))
+            .map(|Entry { key, value, source, .. }| format!("{:<56} # {source}", format!("{key} = {value}")))
             .collect();
         print(&lines.join("\n"))?;
     }

@@ -141,6 +141,17 @@ impl Value {
             Self::List(items) => format!("{items:?}"),
         }
     }
+
+    /// The value in its own type, if it is no secret.
+    pub(super) fn json(&self, kind: Kind) -> Option<serde_json::Value> {
+        Some(match self {
+            Self::Secret(_) if matches!(kind, Kind::Secret) => return None,
+            Self::Secret(_) | Self::Text(_) => self.shown(kind).into(),
+            Self::Number(number) => (*number).into(),
+            Self::Switch(on) => (*on).into(),
+            Self::List(items) => items.clone().into(),
+        })
+    }
 }
 
 fn switch(text: &str) -> Option<bool> {

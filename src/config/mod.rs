@@ -24,11 +24,13 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 pub use error::Error;
 pub use origin::Origin;
 pub use settings::{
-    AccessLog, Admin, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat, Metrics, PasswordPolicy,
-    Policy, SecurityLog, Settings, TlsFiles,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Auth, Cors, Database, Environment, Gateway, Log, LogFormat,
+    Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
 };
 pub use show::Entry;
 use show::redact;
@@ -93,6 +95,19 @@ impl Settings {
     /// Every setting as it took effect, and where it came from; secrets are `***`.
     pub fn effective(&self) -> &[Entry] {
         &self.entries
+    }
+}
+
+impl Settings {
+    /// The settings that took effect by section and name, in the types of the file; secrets are left out.
+    pub fn shown(&self) -> serde_json::Value {
+        let mut sections = serde_json::Map::new();
+        for Entry { key, json, .. } in &self.entries {
+            if let (Some((section, name)), Some(json)) = (key.split_once('.'), json) {
+                sections.entry(section).or_insert_with(|| json!({}))[name] = json.clone();
+            }
+        }
+        sections.into()
     }
 }
 

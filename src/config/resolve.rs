@@ -1,13 +1,14 @@
 //! From merged values to typed settings.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
-    AccessLog, Admin, App, Argon2, Auth, Cors, Database, Docs, Environment, Gateway, Log, LogFormat, Metrics,
-    PasswordPolicy, Policy, SecurityLog, Settings, TlsFiles,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Auth, Cors, Database, Docs, Environment, Gateway, Log,
+    LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};
@@ -74,8 +75,30 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
         },
         access_log: AccessLog { enabled: values.switch("access_log.enabled") },
         cors: cors(values)?,
+        security_headers: SecurityHeaders {
+            enabled: values.switch("security_headers.enabled"),
+            hsts_max_age: seconds(values, "security_headers.hsts_max_age_seconds")?,
+        },
+        rate_limit: RateLimit {
+            enabled: values.switch("rate_limit.enabled"),
+            anonymous: allowance(values, "rate_limit.anonymous_requests", "rate_limit.anonymous_window_seconds")?,
+            authenticated: allowance(
+                values,
+                "rate_limit.authenticated_requests",
+                "rate_limit.authenticated_window_seconds",
+            )?,
+            register: allowance(values, "rate_limit.register_requests", "rate_limit.register_window_seconds")?,
+        },
+        activity: Activity {
+            retention: Duration::from_secs(values.number::<u64>("activity.retention_days")? * 86_400),
+        },
         app: App {
             name: values.text("app.name").to_owned(),
+            description: values.text("app.description").to_owned(),
+            version: match values.text("app.version") {
+                "" => env!("CARGO_PKG_VERSION").to_owned(),
+                version => version.to_owned(),
+            },
             environment: match values.text("app.environment") {
                 "development" => Environment::Development,
                 _ => Environment::Production,
@@ -195,6 +218,12 @@ fn cors(values: &Values) -> Result<Cors, Error> {
         })?,
         max_age: seconds(values, "cors.max_age_seconds")?,
     })
+}
+
+fn allowance(values: &Values, requests: &str, window: &str) -> Result<Allowance, Error> {
+    let count = NonZeroU32::new(values.number(requests)?);
+    let count = count.ok_or_else(|| values.invalid(requests, "a number from 1", "0"))?;
+    Ok(Allowance { requests: count, window: seconds(values, window)? })
 }
 
 fn listen(values: &Values, path: &str) -> Result<std::net::SocketAddr, Error> {

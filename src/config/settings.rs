@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,12 @@ pub struct Settings {
     pub access_log: AccessLog,
     /// Cross-origin requests.
     pub cors: Cors,
+    /// What browsers are told to be careful with.
+    pub security_headers: SecurityHeaders,
+    /// How much one client may ask of the admin service.
+    pub rate_limit: RateLimit,
+    /// What users do with their accounts.
+    pub activity: Activity,
     /// How the service presents itself.
     pub app: App,
     pub(super) entries: Vec<Entry>,
@@ -237,11 +244,53 @@ pub struct Cors {
     pub max_age: Duration,
 }
 
+/// What browsers are told to be careful with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecurityHeaders {
+    /// Whether they are sent at all.
+    pub enabled: bool,
+    /// For how long browsers shall use TLS only, once they were served over TLS; zero says nothing.
+    pub hsts_max_age: Duration,
+}
+
+/// How much one client may ask of the admin service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Whether there is a limit at all.
+    pub enabled: bool,
+    /// Without a valid token, for each address.
+    pub anonymous: Allowance,
+    /// With one, for each user.
+    pub authenticated: Allowance,
+    /// Of accounts that are asked for from one address.
+    pub register: Allowance,
+}
+
+/// What users do with their accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// For how long it is kept; zero keeps none.
+    pub retention: Duration,
+}
+
+/// So many requests in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Requests; not zero.
+    pub requests: NonZeroU32,
+    /// The time.
+    pub window: Duration,
+}
+
 /// How the service presents itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
     /// Its name.
     pub name: String,
+    /// What it is for, in a sentence; may be empty.
+    pub description: String,
+    /// Its version: the program's own unless it is given another.
+    pub version: String,
     /// Where it runs.
     pub environment: Environment,
     /// Shown to clients of the predecessor; loosens nothing.

@@ -1,4 +1,5 @@
 use serde::Serialize;
+use serde_json::Value;
 
 /// One setting as it took effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -9,6 +10,9 @@ pub struct Entry {
     pub value: String,
     /// `default`, `file …:12`, `environment NAME`, `.env NAME`, `flag`, `preset …` or `generated …`.
     pub source: String,
+    /// The value in the type of the file; none of a secret.
+    #[serde(skip)]
+    pub(super) json: Option<Value>,
 }
 
 /// A database address without its password; what cannot be told apart is hidden whole.

@@ -2,6 +2,7 @@ use super::key::{Key, Kind};
 use Kind::{Address, Choice, List, Number, OptionalAddress, Secret, Switch, Text, Url};
 
 const DAY_S: u64 = 86_400;
+const YEAR_S: u64 = 365 * DAY_S;
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 3_600_000;
 
@@ -75,7 +76,19 @@ pub(super) static KEYS: &[Key] = &[
     key("cors.allowed_methods", List, "*"),
     key("cors.allowed_headers", List, "*"),
     key("cors.max_age_seconds", Number(0, DAY_S), "600"),
+    key("security_headers.enabled", Switch, "true"),
+    key("security_headers.hsts_max_age_seconds", Number(0, 10 * YEAR_S), "31536000"),
+    key("rate_limit.enabled", Switch, "true"),
+    key("rate_limit.anonymous_requests", Number(1, 1_000_000), "100"),
+    key("rate_limit.anonymous_window_seconds", Number(1, 30 * DAY_S), "60"),
+    key("rate_limit.authenticated_requests", Number(1, 1_000_000), "1000"),
+    key("rate_limit.authenticated_window_seconds", Number(1, 30 * DAY_S), "60"),
+    key("rate_limit.register_requests", Number(1, 1_000_000), "3"),
+    key("rate_limit.register_window_seconds", Number(1, 30 * DAY_S), "3600"),
+    key("activity.retention_days", Number(0, 3_650), "90"),
     key("app.name", Text, "Cedargate"),
+    key("app.description", Text, ""),
+    key("app.version", Text, ""),
     key("app.environment", Choice(&["production", "development"]), "production").dev("development"),
     key("app.debug", Switch, "false"),
 ];

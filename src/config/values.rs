@@ -100,7 +100,8 @@ impl Values {
         KEYS.iter()
             .map(|key| {
                 let (value, origin) = self.get(key.path);
-                Entry { key: key.path, value: value.shown(key.kind), source: origin.to_string() }
+                let (source, json) = (origin.to_string(), value.json(key.kind));
+                Entry { key: key.path, value: value.shown(key.kind), source, json }
             })
             .collect()
     }

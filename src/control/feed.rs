@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::{Control, Error, load};
 use crate::{
     model::{Timestamp, UserId},
-    store::{Bell, changes, changes::Change, revocations, sessions, users},
+    store::{Bell, activity, changes, changes::Change, revocations, sessions, users},
     telemetry::logs::SECURITY,
 };
 
@@ -52,6 +52,8 @@ pub struct Housekeeping {
     pub sessions: u64,
     /// Old entries of the feed.
     pub changes: u64,
+    /// What users did too long ago.
+    pub activity: u64,
 }
 
 impl Control {
@@ -194,6 +196,7 @@ impl Control {
             revocations: revocations::purge(&mut tx, forgotten, BATCH).await?,
             sessions: sessions::purge(&mut tx, now, BATCH).await?,
             changes: changes::purge(&mut tx, self.0.snapshots.load().revision() - KEPT_REVISIONS).await?,
+            activity: activity::purge(&mut tx, self.0.notes.forgotten_until(now), BATCH).await?,
         };
         tx.commit().await?;
         Ok(removed)
@@ -205,7 +208,7 @@ impl Control {
                 Ok(removed) if removed == Housekeeping::default() => return,
                 Ok(removed) => {
                     info!(?removed, "expired rows removed");
-                    if removed.revocations.max(removed.sessions) < u64::from(BATCH) {
+                    if removed.revocations.max(removed.sessions).max(removed.activity) < u64::from(BATCH) {
                         return;
                     }
                 }

@@ -5,6 +5,7 @@
 //! never committed. Writers are put in one order by the row that holds the revisions; a writer first applies
 //! what it has not yet seen of the feed, so that a snapshot never skips a revision.
 
+mod activity;
 mod demo;
 mod feed;
 mod guard;
@@ -71,6 +72,7 @@ struct Inner {
     snapshots: SnapshotHandle,
     /// Held by whoever makes the next snapshot.
     turn: Arc<Mutex<()>>,
+    notes: activity::Notes,
     metrics: Arc<Metrics>,
 }
 
@@ -86,7 +88,14 @@ impl Control {
         drop(tx);
         metrics.snapshot_activated(snapshot.revision(), started.elapsed());
         let snapshots = SnapshotHandle::new(snapshot);
-        Ok(Self(Arc::new(Inner { db, fixed, snapshots, turn: Arc::default(), metrics })))
+        Ok(Self(Arc::new(Inner {
+            db,
+            fixed,
+            snapshots,
+            turn: Arc::default(),
+            notes: activity::Notes::default(),
+            metrics,
+        })))
     }
 
     /// Where the current snapshot is found.

@@ -4,6 +4,7 @@ use http::{HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 
 use crate::http::RequestId;
+use crate::http::cors::is_preflight;
 use crate::jwt;
 use crate::model::{Reason, Timestamp};
 use crate::policy::{Ask, CompiledOperation, Decision, Entry, Facts, Matched, Snapshot, Subject};
@@ -124,10 +125,7 @@ fn refused_token(id: RequestId, error: jwt::Error) -> Reason {
 /// A method the route has no operation for: a preflight is answered here, anything else is refused.
 fn without_operation(shared: &Shared, request: &RequestHeader, allow: &str) -> Stop {
     let headers = &request.headers;
-    let is_preflight = request.method == Method::OPTIONS
-        && headers.contains_key(header::ORIGIN)
-        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    if is_preflight {
+    if is_preflight(&request.method, headers) {
         return shared.cors.preflight(headers).map_or(Stop::Refuse(Reason::BadRequest), Stop::Preflight);
     }
     Stop::NotAllowed(HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("")))

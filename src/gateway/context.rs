@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method};
 use pingora::protocols::tls::SslDigest;
 
 use crate::http::RequestId;
@@ -150,6 +150,11 @@ impl Context {
     /// The rules the request was decided by.
     pub(super) fn policy_revision(&self) -> Option<i64> {
         self.snapshot.as_ref().map(|snapshot| snapshot.policy_revision())
+    }
+
+    /// What the gateway's own answer to this client tells browsers.
+    pub(super) fn security_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        self.shared.security_headers.iter().flat_map(|headers| headers.of(self.tls.is_some()))
     }
 
     /// What is left of `total` since the decision.

@@ -61,9 +61,12 @@ pub(super) async fn preflight(
 }
 
 fn own_head(status: u16, ctx: &Context) -> Result<ResponseHeader> {
-    let mut head = ResponseHeader::build(status, Some(10))?;
+    let mut head = ResponseHeader::build(status, Some(16))?;
     head.insert_header(header::SERVER, SERVER)?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    for (name, value) in ctx.security_headers() {
+        head.insert_header(name, value)?;
+    }
     mark(&mut head, ctx)?;
     Ok(head)
 }
@@ -102,9 +105,12 @@ pub(super) fn raw_refusal(ctx: &Context, reason: Reason) -> Vec<u8> {
     if reason == Reason::MethodNotAllowed {
         answer.push_str("Allow: \r\n");
     }
+    // Writing to a String cannot fail.
     if let Some(revision) = ctx.policy_revision() {
-        // Writing to a String cannot fail.
         let _ = write!(answer, "{POLICY_REVISION}: {revision}\r\n");
+    }
+    for (name, value) in ctx.security_headers() {
+        let _ = write!(answer, "{name}: {}\r\n", value.to_str().unwrap_or_default());
     }
     answer.push_str("\r\n");
     let mut answer = answer.into_bytes();

@@ -12,7 +12,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
-use crate::http::Cors;
+use crate::http::{Cors, SecurityHeaders};
 use crate::jwt::Verifier;
 use crate::policy::SnapshotHandle;
 use crate::telemetry::{AccessLog, Metrics};
@@ -89,6 +89,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How preflights are answered.
     pub cors: Cors,
+    /// Sent with the gateway's own answers, unless they are turned off; what upstreams answer is theirs.
+    pub security_headers: Option<SecurityHeaders>,
 }
 
 /// What a gateway works with.
@@ -162,7 +164,7 @@ impl Running {
 /// # Errors
 /// The socket or the certificate is unusable.
 pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
-    let Settings { listener, tls, mount, workers, limits, cors } = settings;
+    let Settings { listener, tls, mount, workers, limits, cors, security_headers } = settings;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let load = Arc::new(Load::default());
@@ -173,6 +175,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         metrics: parts.metrics,
         access_log: parts.access_log,
         cors,
+        security_headers,
         limits,
         mount,
         upstreams: Upstreams::default(),

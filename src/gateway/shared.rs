@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 
-use crate::http::Cors;
+use crate::http::{Cors, SecurityHeaders};
 use crate::jwt::Verifier;
 use crate::model::{Reason, Secret};
 use crate::policy::SnapshotHandle;
@@ -31,6 +31,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: AccessLog,
     pub(super) cors: Cors,
+    pub(super) security_headers: Option<SecurityHeaders>,
     pub(super) limits: Limits,
     pub(super) mount: Option<Mount>,
     pub(super) upstreams: Upstreams,

@@ -1,6 +1,6 @@
 //! Cross-origin requests of browsers (the Fetch standard's CORS protocol).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 /// Who may call from a page of another origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +25,26 @@ impl Default for Cors {
 }
 
 const EVERY_METHOD: HeaderValue = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
+/// What scripts of another origin may read of an answer beside its body.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "ETag, Retry-After, X-Policy-Revision, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, \
+     X-RateLimit-Window, X-Request-Id, X-Total-Count, \
+     X-Total-Count-Capped",
+);
+
+/// Whether `request` is a preflight: a browser asks whether it may send what a page wants to.
+pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS
+        && headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
 
 impl Cors {
     /// The headers that answer a preflight, or `None` if it asks for what is not allowed.
     ///
     /// The origin and the requested headers are repeated, since `*` does not go with credentials.
     pub fn preflight(&self, request: &HeaderMap) -> Option<Vec<(HeaderName, HeaderValue)>> {
-        let mut answer = self.origin(request)?;
+        let mut answer = self.allowed(request)?;
         let method = request.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
         let methods = if any(&self.methods) {
             EVERY_METHOD
@@ -53,11 +66,18 @@ impl Cors {
 
     /// The headers that let a page of another origin read an answer, or `None` if it may not.
     pub fn origin(&self, request: &HeaderMap) -> Option<Vec<(HeaderName, HeaderValue)>> {
-        let origin = request.get(header::ORIGIN)?;
-        let listed = self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-        if !listed && !any(&self.origins) {
-            return None;
-        }
+        let mut answer = self.allowed(request)?;
+        answer.push((header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED));
+        Some(answer)
+    }
+
+    /// Whether pages of `origin` may call.
+    pub fn allows(&self, origin: &HeaderValue) -> bool {
+        any(&self.origins) || self.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    }
+
+    fn allowed(&self, request: &HeaderMap) -> Option<Vec<(HeaderName, HeaderValue)>> {
+        let origin = request.get(header::ORIGIN).filter(|origin| self.allows(origin))?;
         let mut answer = vec![
             (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone()),
             (header::VARY, HeaderValue::from_static("Origin")),
@@ -107,5 +127,14 @@ mod tests {
         assert!(strict.preflight(&request("https://b", "GET", "x-a")).is_none());
         assert!(strict.preflight(&request("https://a", "PUT", "x-a")).is_none());
         assert!(strict.preflight(&request("https://a", "GET", "x-a,x-b")).is_none());
+    }
+
+    #[test]
+    fn an_answer_names_the_origin_and_what_may_be_read() {
+        let answer: HeaderMap = Cors::default().origin(&request("https://a", "GET", "")).unwrap().into_iter().collect();
+        assert_eq!(answer["access-control-allow-origin"], "https://a");
+        assert!(answer["access-control-expose-headers"].to_str().unwrap().contains("X-RateLimit-Limit"));
+        assert_eq!(answer["vary"], "Origin");
+        assert!(Cors::default().origin(&HeaderMap::new()).is_none());
     }
 }

@@ -1,5 +1,5 @@
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -8,6 +8,11 @@ use std::{
 };
 
 use quick_cache::sync::Cache;
+
+use super::{
+    limiter::{Refusal, Standing},
+    network::network,
+};
 
 /// How many pairs of account and address are remembered; about 100 bytes each.
 const REMEMBERED: usize = 100_000;
@@ -29,17 +34,6 @@ struct Inner {
     counts: Cache<(Box<str>, IpAddr), (Arc<AtomicU32>, Instant)>,
 }
 
-/// Too many failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Failures allowed within the window.
-    pub max: u32,
-    /// The window.
-    pub window: Duration,
-    /// When the window ends.
-    pub retry_after: Duration,
-}
-
 impl LoginFailures {
     /// Allows `max` failures within `window`.
     pub fn new(max: u32, window: Duration) -> Self {
@@ -58,7 +52,8 @@ impl LoginFailures {
         if count.load(Ordering::Relaxed) < self.0.max || left.is_zero() {
             return Ok(());
         }
-        Err(Refusal { max: self.0.max, window: self.0.window, retry_after: left })
+        let standing = Standing { limit: self.0.max, window: self.0.window, remaining: 0, reset: left };
+        Err(Refusal { standing, retry_after: left })
     }
 
     /// Notes a failure.
@@ -76,14 +71,6 @@ impl LoginFailures {
 
 fn key(account: &str, address: IpAddr) -> (Box<str>, IpAddr) {
     (account.chars().take(LONGEST_NAME).collect::<String>().into(), network(address))
-}
-
-/// One client has all addresses of an IPv6 /64 to itself.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-    }
 }
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ pub use etag::{Etag, Etags};
 pub use ids::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
 pub use module::{Module, ModulePatch, NewModule};
 pub use name::{
-    Category, Host, Icon, Label, ModuleName, NameError, PermissionName, PermissionParts, PolicyName, RoleName,
-    UpstreamName, Username,
+    Avatar, Category, Host, Icon, Label, ModuleName, NameError, PermissionName, PermissionParts, PersonName,
+    PolicyName, RoleName, UpstreamName, Username,
 };
 pub use path::{PathTemplate, Segment};
 pub use permission::{EffectivePermission, NewPermission, Permission, PermissionPatch};
@@ -37,7 +37,7 @@ pub use route::{Access, Methods, NewRoute, Operation, Owner, Route, RoutePatch};
 pub use secret::Secret;
 pub use time::Timestamp;
 pub use upstream::{Balance, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamPatch};
-pub use user::{AssignedRole, Expiry, NewUser, User, UserPatch};
+pub use user::{AssignedRole, Expiry, NewUser, Profile, ProfilePatch, User, UserPatch};
 
 /// The role that holds every permission and cannot lose one.
 pub const SUPER_ROLE: &str = "superadmin";

@@ -118,6 +118,26 @@ names! {
     });
     /// An icon's name: at most 50 characters, outer blanks removed.
     Icon(0, 50, "Layers", |text| Ok(text.trim().to_owned()));
+    /// A person's first or last name: at most 100 characters in one line, outer blanks removed; empty is none.
+    PersonName(0, 100, "Ann", |text| {
+        if text.chars().any(char::is_control) {
+            return Err(NameError::Form("A name must be one line".to_owned()));
+        }
+        Ok(text.trim().to_owned())
+    });
+    /// Where a picture is found: `https://…`, `http://…` or a path, at most 2,048 characters; empty is none.
+    Avatar(0, 2_048, "https://img.example.com/ann.png", |text| {
+        let text = text.trim();
+        let plain = text.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>\\`".contains(&b));
+        let path = text.starts_with('/') && !text.starts_with("//");
+        let url =
+            ["https://", "http://"].iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+        // Front ends put it into pages: no scripts, and nothing that leads elsewhere than it says.
+        if !text.is_empty() && !(plain && (path || url)) {
+            return Err(NameError::Form("Avatar must be an http or https address, or a path".to_owned()));
+        }
+        Ok(text.to_owned())
+    });
     /// An upstream's name: `[a-z0-9][a-z0-9_-]{0,62}`.
     UpstreamName(1, 63, "articles", |text| {
         let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
@@ -185,6 +205,20 @@ mod tests {
         assert_eq!(Username::try_from("ab"), Err(NameError::TooShort { min: 3 }));
         assert!(matches!(Username::try_from("a b c"), Err(NameError::Assertion(_))));
         assert!(matches!(RoleName::try_from("a\0b"), Err(NameError::Form(_))));
+    }
+
+    #[test]
+    fn pictures_are_addresses() {
+        for good in ["https://a.example/x.png?s=1", "http://a/b", "/media/1.png", ""] {
+            assert_eq!(Avatar::try_from(good).unwrap().as_str(), good);
+        }
+        for bad in
+            ["javascript:alert(1)", "data:image/png;base64,AA", "//evil", "x.png", "https://", "/a\\b", "/a b", "/\""]
+        {
+            assert!(Avatar::try_from(bad).is_err(), "{bad}");
+        }
+        assert_eq!(PersonName::try_from(" Åsa ").unwrap().as_str(), "Åsa");
+        assert!(PersonName::try_from("a\nb").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Email, Role, RoleId, Secret, Timestamp, UserId, Username};
+use super::{Avatar, Email, PersonName, Role, RoleId, Secret, Timestamp, UserId, Username};
 
 /// A user as answered: never with the password's hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -20,9 +20,37 @@ pub struct User {
     pub updated_at: Option<Timestamp>,
     /// Assigned roles, by id.
     pub roles: Vec<Role>,
+    /// What the user is called, and looks like.
+    #[serde(flatten)]
+    pub profile: Profile,
     /// When it was deleted; only where deleted users are asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
+}
+
+/// What a user is called, and looks like; answered only as far as it is set, since older clients know nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
+pub struct Profile {
+    /// First name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_name: Option<PersonName>,
+    /// Last name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_name: Option<PersonName>,
+    /// A picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Avatar>,
+}
+
+/// Changes to a profile; `None` leaves a field as it is, an empty one clears it.
+#[derive(Clone, Debug, Default)]
+pub struct ProfilePatch {
+    /// First name.
+    pub first_name: Option<PersonName>,
+    /// Last name.
+    pub last_name: Option<PersonName>,
+    /// A picture.
+    pub avatar: Option<Avatar>,
 }
 
 /// A role as it was assigned to a user.
@@ -78,6 +106,8 @@ pub struct UserPatch {
     pub password_hash: Option<Secret<String>>,
     /// Whether the user may act.
     pub is_active: Option<bool>,
+    /// What the user is called, and looks like.
+    pub profile: ProfilePatch,
     /// Replaces all assignments.
     pub role_ids: Option<Vec<RoleId>>,
     /// Who assigns the new ones, if a user does.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::open::password_policy;
 use crate::admin::{self, About, Gate};
-use crate::config::{Environment, Settings};
+use crate::config::{self, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
-use crate::http::{Cors, Lifecycle, LoginFailures};
+use crate::http::{self, Cors, Lifecycle, LoginFailures, RateLimits, SecurityHeaders};
 use crate::jwt::{Minter, Verifier};
 use crate::model::Secret;
 use crate::password::Hasher;
@@ -45,7 +45,14 @@ impl Core<'_> {
             password_policy: password_policy(settings),
             user_registration: auth.user_registration,
             failures: LoginFailures::new(auth.login_failures, auth.login_window),
+            rate_limits: settings.rate_limit.enabled.then(|| {
+                let limit = settings.rate_limit;
+                RateLimits::new(allowance(limit.anonymous), allowance(limit.authenticated), allowance(limit.register))
+            }),
+            browsers: admin::Browsers { cors: Arc::new(self.cors()), security: self.security_headers() },
+            config: Arc::new(settings.shown()),
             metrics: Arc::clone(&self.metrics),
+            shows_metrics: settings.metrics.enabled && settings.metrics.listen.is_none(),
             about: About {
                 environment: match settings.app.environment {
                     Environment::Production => "production",
@@ -53,7 +60,7 @@ impl Core<'_> {
                 },
                 debug: settings.app.debug,
                 name: settings.app.name.clone(),
-                version: env!("CARGO_PKG_VERSION"),
+                version: settings.app.version.clone(),
             },
             lifecycle: self.lifecycle.clone(),
             logs: self.logs.clone(),
@@ -71,7 +78,6 @@ impl Core<'_> {
     pub(super) fn gateway_settings(&self, listener: TcpListener, admin: SocketAddr) -> gateway::Settings {
         let settings = self.settings;
         let own = &settings.gateway;
-        let cors = &settings.cors;
         gateway::Settings {
             listener,
             tls: own
@@ -89,14 +95,25 @@ impl Core<'_> {
                 body_read_timeout: own.body_read_timeout,
                 upstream_pool: own.upstream_pool_size,
             },
-            cors: Cors {
-                origins: cors.allowed_origins.clone(),
-                methods: cors.allowed_methods.clone(),
-                headers: cors.allowed_headers.clone(),
-                credentials: cors.allow_credentials,
-                max_age_seconds: u32::try_from(cors.max_age.as_secs()).unwrap_or(u32::MAX),
-            },
+            cors: self.cors(),
+            security_headers: self.security_headers(),
         }
+    }
+
+    fn cors(&self) -> Cors {
+        let cors = &self.settings.cors;
+        Cors {
+            origins: cors.allowed_origins.clone(),
+            methods: cors.allowed_methods.clone(),
+            headers: cors.allowed_headers.clone(),
+            credentials: cors.allow_credentials,
+            max_age_seconds: u32::try_from(cors.max_age.as_secs()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn security_headers(&self) -> Option<SecurityHeaders> {
+        let settings = self.settings.security_headers;
+        settings.enabled.then(|| SecurityHeaders::new(settings.hsts_max_age))
     }
 
     /// What the gateway takes.
@@ -108,6 +125,10 @@ impl Core<'_> {
             access_log,
         }
     }
+}
+
+fn allowance(of: config::Allowance) -> http::Allowance {
+    http::Allowance { requests: of.requests, window: of.window }
 }
 
 /// Where this process reaches its own listener: an unspecified address is not one to connect to.

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -77,7 +76,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
     let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
     let admin_socket = bind(settings.admin.listen, "admin.listen")?;
     let admin_address = admin_socket.local_addr()?;
-    let mut router = admin::router(core.admin(), &settings.admin.api_prefix);
+    let router = admin::router(core.admin(), &settings.admin.api_prefix);
     let metrics_address = match settings.metrics.listen.filter(|_| settings.metrics.enabled) {
         Some(address) => {
             let socket = bind(address, "metrics.listen")?;
@@ -85,10 +84,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
             tasks.push(serve(socket, admin::metrics_router(metrics), stopping.clone())?);
             Some(address)
         }
-        None => {
-            router = with_metrics(router, settings, metrics);
-            None
-        }
+        None => None,
     };
     tasks.push(serve(admin_socket, router, stopping)?);
     let (access_log, guard) = access_log(settings, &core.metrics);
@@ -138,10 +134,6 @@ fn follow(control: Control, mut stopping: watch::Receiver<bool>) -> JoinHandle<(
             _ = stopping.wait_for(|stop| *stop) => {}
         }
     })
-}
-
-fn with_metrics(router: Router, settings: &Settings, metrics: Arc<Metrics>) -> Router {
-    if settings.metrics.enabled { router.merge(admin::metrics_router(metrics)) } else { router }
 }
 
 fn access_log(settings: &Settings, metrics: &Metrics) -> (AccessLog, Option<WorkerGuard>) {

@@ -39,7 +39,9 @@ pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> anyhow::Result<
     };
     let files = policy_files::read(settings.policy.dir.as_deref())?;
     let started = Control::start(db, Fixed { mounts, files: files.clone() }, metrics).await;
-    started.map_err(|error| policy_files::blame(settings.policy.dir.as_deref(), &files, error))
+    let control = started.map_err(|error| policy_files::blame(settings.policy.dir.as_deref(), &files, error))?;
+    control.keep_activity_for(settings.activity.retention);
+    Ok(control)
 }
 
 /// The hasher that the settings describe.

@@ -8,6 +8,7 @@ use sqlx::types::Json;
 use super::{
     db::Tx,
     error::Result,
+    list::{Arg, Lead, List, Period, Plan, Sort, SortKey, Total},
     sql::{Page, text},
 };
 use crate::model::{Timestamp, UserId};
@@ -83,10 +84,46 @@ pub struct Filter {
     pub resource_id: Option<String>,
     /// `create`, `update` or `delete`.
     pub action: Option<String>,
-    /// Not before.
-    pub from: Option<Timestamp>,
-    /// Before.
-    pub to: Option<Timestamp>,
+    /// When.
+    pub period: Period,
+    /// In another order than the newest first.
+    pub sort: Option<Sort>,
+}
+
+/// What records can be sorted by.
+pub const SORT_KEYS: &[SortKey] = &[SortKey::new("created_at", "created_at"), SortKey::new("id", "id")];
+
+/// By time, which the indexes of all filters follow.
+const NEWEST: Sort = Sort { key: SORT_KEYS[0], descending: true };
+
+const COLUMNS: &str = "id, actor_id, actor, action, resource, resource_id, before, after, ip, user_agent, request_id,
+                       revision, created_at";
+
+impl Filter {
+    fn list(&self) -> List {
+        let mut list = List::of("audit_records", "id", "id");
+        let by = |name| Some(Lead::Index { name, order: "created_at" });
+        let text = |value: &Option<String>| value.as_deref().map(text).map(Arg::Text);
+        list.led(
+            "~actor_id = $1",
+            self.actor_id.iter().map(|id| Arg::Number(id.0)).collect(),
+            by("audit_records_actor"),
+        );
+        let (kind, id) = (text(&self.resource), text(&self.resource_id));
+        if kind.is_some() && id.is_some() {
+            list.led(
+                "~resource = $1 AND ~resource_id = $2",
+                kind.into_iter().chain(id).collect(),
+                by("audit_records_resource"),
+            );
+        } else {
+            list.led("~resource = $1", kind.into_iter().collect(), by("audit_records_kind"));
+            list.when("~resource_id = $1", id);
+        }
+        list.when("action = $1", text(&self.action));
+        list.within(self.period, "created_at", by("audit_records_time"));
+        list
+    }
 }
 
 /// Stores a record.
@@ -132,27 +169,26 @@ pub async fn get(tx: &mut Tx, id: i64) -> Result<Option<AuditRecord>> {
     .await
 }
 
-/// Lists records, the newest first.
+/// Lists records, the newest first unless sorted otherwise.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<AuditRecord>> {
-    tx.query(
-        "SELECT id, actor_id, actor, action, resource, resource_id, before, after, ip, user_agent, request_id, revision,
-             created_at
-         FROM audit_records
-         WHERE ($1 IS NULL OR actor_id = $1) AND ($2 IS NULL OR resource = $2) AND ($3 IS NULL OR resource_id = $3)
-           AND ($4 IS NULL OR action = $4) AND ($5 IS NULL OR created_at >= $5) AND ($6 IS NULL OR created_at < $6)
-         ORDER BY id DESC LIMIT $7 OFFSET $8",
-    )
-    .bind(filter.actor_id)
-    .bind(filter.resource.as_deref().map(text))
-    .bind(filter.resource_id.as_deref().map(text))
-    .bind(filter.action.as_deref().map(text))
-    .bind(filter.from)
-    .bind(filter.to)
-    .bind(page.limit())
-    .bind(page.offset())
-    .fetch_all()
-    .await
+    filter.list().rows(tx, (COLUMNS, ""), Some(filter.sort.unwrap_or(NEWEST)), page, None).await
+}
+
+/// Counts what [`list`] would return without a page, but not beyond [`MOST_COUNTED`](super::MOST_COUNTED).
+///
+/// # Errors
+/// What the database refuses.
+pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
+    filter.list().total(tx).await
+}
+
+/// How the database would answer [`list`] and [`total`].
+///
+/// # Errors
+/// What the database refuses.
+pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
+    filter.list().plan(tx, (COLUMNS, ""), Some(filter.sort.unwrap_or(NEWEST)), page, None).await
 }

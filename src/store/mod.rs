@@ -13,6 +13,7 @@
 //! What both do not share is designed out: text is compared by bytes (`COLLATE "C"`), letters beyond ASCII are put
 //! into lower case before they are stored, times have microseconds, sets of ids travel in one placeholder.
 
+pub mod activity;
 mod assignments;
 pub mod audit;
 mod bindings;
@@ -21,6 +22,7 @@ mod credentials;
 mod db;
 mod error;
 pub mod hierarchy;
+mod list;
 pub mod migrate;
 pub mod modules;
 pub mod navigation;
@@ -36,4 +38,5 @@ pub mod users;
 
 pub use db::{Bell, Db, Kind, PoolSettings, PoolState, Query, Record, Tx, Value};
 pub use error::{Error, Result};
+pub use list::{MOST_COUNTED, Period, Plan, Sort, SortKey, Total};
 pub use sql::Page;

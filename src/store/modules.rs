@@ -4,7 +4,8 @@ use super::{
     bindings::MODULES,
     db::Tx,
     error::Result,
-    sql::{Ids, Page, contains_ascii, text},
+    list::{Arg, List, Period, Sort, SortKey, Total},
+    sql::{Ids, Page, Search, text},
 };
 use crate::model::{Module, ModuleId, ModuleName, ModulePatch, NewModule, RoleInfo, Timestamp};
 
@@ -15,8 +16,44 @@ pub struct Filter {
     pub search: Option<String>,
     /// Whether it is shown.
     pub is_active: Option<bool>,
+    /// When it was made.
+    pub created: Period,
     /// Deleted ones too.
     pub include_deleted: bool,
+    /// In another order than by priority.
+    pub sort: Option<Sort>,
+}
+
+/// What modules can be sorted by.
+pub const SORT_KEYS: &[SortKey] = &[
+    SortKey::new("id", "modules.id"),
+    SortKey::new("name", "modules.name"),
+    SortKey::new("label", "modules.label"),
+    SortKey::new("route", "modules.route"),
+    SortKey::new("priority", "modules.priority"),
+    SortKey::new("is_active", "modules.is_active"),
+    SortKey::new("created_at", "modules.created_at"),
+];
+
+const COLUMNS: &str = "modules.id, modules.name, modules.label, modules.icon, modules.route, modules.priority,
+                       modules.is_active, modules.created_at, modules.updated_at, modules.deleted_at";
+
+impl Filter {
+    fn list(&self) -> List {
+        let mut list = List::of("modules", "modules.id", "modules.priority, modules.id");
+        if !self.include_deleted {
+            list.only("modules.deleted_at IS NULL");
+        }
+        list.matching(
+            Search::ascii(self.search.as_deref()),
+            r"lower(modules.name) LIKE $1 ESCAPE '\' OR lower(modules.label) LIKE $1 ESCAPE '\'
+              OR lower(modules.route) LIKE $1 ESCAPE '\'",
+            ["_modules_search", "_modules_search.rowid", "_modules_search MATCH $1"],
+        );
+        list.when("modules.is_active = $1", self.is_active.map(Arg::Flag));
+        list.within(self.created, "modules.created_at", None);
+        list
+    }
 }
 
 /// A module as lists show it.
@@ -103,32 +140,19 @@ pub async fn roles(tx: &mut Tx, id: ModuleId) -> Result<Vec<RoleInfo>> {
     Ok(MODULES.of(tx, [id.0]).await?.remove(&id.0).unwrap_or_default())
 }
 
-/// Lists modules by priority, then id; their routes are counted only where `counted`.
+/// Lists modules, by priority unless sorted otherwise; their routes are counted only where `counted`.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, counted: bool) -> Result<Vec<ModuleRow>> {
-    let rows = tx
-        .query(
-            r"SELECT id, name, label, icon, route, priority, is_active, created_at, updated_at, deleted_at,
-                     CASE WHEN $4 THEN (SELECT COUNT(*) FROM routes
-                                        WHERE routes.module_id = modules.id AND routes.deleted_at IS NULL)
-                          ELSE 0 END AS route_count
-              FROM modules
-              WHERE ($3 OR deleted_at IS NULL)
-                AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(label) LIKE $1 ESCAPE '\'
-                     OR lower(route) LIKE $1 ESCAPE '\')
-                AND ($2 IS NULL OR is_active = $2)
-              ORDER BY priority, id LIMIT $5 OFFSET $6",
-        )
-        .bind(contains_ascii(filter.search.as_deref()))
-        .bind(filter.is_active)
-        .bind(filter.include_deleted)
-        .bind(counted)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all::<Row>()
-        .await?;
+    let route_count = if counted {
+        ", (SELECT COUNT(*) FROM routes
+            WHERE routes.module_id = modules.id AND routes.deleted_at IS NULL) AS route_count"
+    } else {
+        ", CAST(0 AS BIGINT) AS route_count"
+    };
+    let columns = format!("{COLUMNS}{route_count}");
+    let rows = filter.list().rows::<Row>(tx, (&columns, ""), filter.sort, page, None).await?;
     let mut of_module = MODULES.of(tx, rows.iter().map(|row| row.module.id.0)).await?;
     let row = |Row { module, deleted_at, route_count }| {
         let roles = of_module.remove(&module.id.0).unwrap_or_default();
@@ -142,18 +166,15 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, counted: bool) -> Re
 /// # Errors
 /// What the database refuses.
 pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
-    tx.query(
-        r"SELECT COUNT(*) FROM modules
-          WHERE ($3 OR deleted_at IS NULL)
-            AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(label) LIKE $1 ESCAPE '\'
-                 OR lower(route) LIKE $1 ESCAPE '\')
-            AND ($2 IS NULL OR is_active = $2)",
-    )
-    .bind(contains_ascii(filter.search.as_deref()))
-    .bind(filter.is_active)
-    .bind(filter.include_deleted)
-    .fetch_value()
-    .await
+    filter.list().count(tx).await
+}
+
+/// As [`count`], but not beyond [`MOST_COUNTED`](super::MOST_COUNTED).
+///
+/// # Errors
+/// What the database refuses.
+pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
+    filter.list().total(tx).await
 }
 
 /// Returns the id of the undeleted module of that name.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{
     db::Tx,
     error::Result,
-    sql::{Ids, Page, contains_ascii, text},
+    list::{Arg, List, Period, Plan, Sort, SortKey, Total},
+    sql::{Ids, Page, Search, text},
 };
 use crate::model::{Category, NewPermission, Permission, PermissionId, PermissionPatch, RoleId, Timestamp};
 
@@ -18,8 +19,42 @@ pub struct Filter {
     pub category: Option<String>,
     /// Whether it grants anything.
     pub is_active: Option<bool>,
+    /// When it was made.
+    pub created: Period,
     /// Deleted ones too.
     pub include_deleted: bool,
+    /// In another order than by id.
+    pub sort: Option<Sort>,
+}
+
+/// What permissions can be sorted by.
+pub const SORT_KEYS: &[SortKey] = &[
+    SortKey::new("id", "permissions.id"),
+    SortKey::new("name", "permissions.name"),
+    SortKey::nullable("category", "permissions.category"),
+    SortKey::new("is_active", "permissions.is_active"),
+    SortKey::new("created_at", "permissions.created_at"),
+];
+
+const COLUMNS: &str = "permissions.id, permissions.name, permissions.description, permissions.category,
+                       permissions.is_active, permissions.deleted_at";
+
+impl Filter {
+    fn list(&self) -> List {
+        let mut list = List::of("permissions", "permissions.id", "permissions.id");
+        if !self.include_deleted {
+            list.only("permissions.deleted_at IS NULL");
+        }
+        list.matching(
+            Search::ascii(self.search.as_deref()),
+            r"lower(permissions.name) LIKE $1 ESCAPE '\' OR lower(permissions.description) LIKE $1 ESCAPE '\'",
+            ["_permissions_search", "_permissions_search.rowid", "_permissions_search MATCH $1"],
+        );
+        list.when("permissions.category = $1", self.category.as_deref().map(|name| Arg::Text(text(name))));
+        list.when("permissions.is_active = $1", self.is_active.map(Arg::Flag));
+        list.within(self.created, "permissions.created_at", None);
+        list
+    }
 }
 
 /// Stores a permission.
@@ -47,27 +82,12 @@ pub async fn get(tx: &mut Tx, id: PermissionId) -> Result<Option<Permission>> {
         .await
 }
 
-/// Lists undeleted permissions by id.
+/// Lists permissions, by id unless sorted otherwise.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Permission>> {
-    tx.query(
-        r"SELECT id, name, description, category, is_active, deleted_at FROM permissions
-          WHERE ($4 OR deleted_at IS NULL)
-            AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
-            AND ($2 IS NULL OR category = $2)
-            AND ($3 IS NULL OR is_active = $3)
-          ORDER BY id LIMIT $5 OFFSET $6",
-    )
-    .bind(contains_ascii(filter.search.as_deref()))
-    .bind(filter.category.as_deref().map(text))
-    .bind(filter.is_active)
-    .bind(filter.include_deleted)
-    .bind(page.limit())
-    .bind(page.offset())
-    .fetch_all()
-    .await
+    filter.list().rows(tx, (COLUMNS, ""), filter.sort, page, None).await
 }
 
 /// Counts what [`list`] would return without a page.
@@ -75,19 +95,23 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Permis
 /// # Errors
 /// What the database refuses.
 pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
-    tx.query(
-        r"SELECT COUNT(*) FROM permissions
-          WHERE ($4 OR deleted_at IS NULL)
-            AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
-            AND ($2 IS NULL OR category = $2)
-            AND ($3 IS NULL OR is_active = $3)",
-    )
-    .bind(contains_ascii(filter.search.as_deref()))
-    .bind(filter.category.as_deref().map(text))
-    .bind(filter.is_active)
-    .bind(filter.include_deleted)
-    .fetch_value()
-    .await
+    filter.list().count(tx).await
+}
+
+/// As [`count`], but not beyond [`MOST_COUNTED`](super::MOST_COUNTED).
+///
+/// # Errors
+/// What the database refuses.
+pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
+    filter.list().total(tx).await
+}
+
+/// How the database would answer [`list`] and [`total`].
+///
+/// # Errors
+/// What the database refuses.
+pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
+    filter.list().plan(tx, (COLUMNS, ""), filter.sort, page, None).await
 }
 
 /// Returns the id of the undeleted permission of that name.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     db::Tx,
     error::Result,
-    sql::{Ids, Page, contains_ascii, text},
+    list::{Arg, List, Period, Plan, Sort, SortKey, Total},
+    sql::{Ids, Page, Search, text},
 };
 use crate::model::{
     NewRole, Permission, PermissionId, Role, RoleHead, RoleId, RoleInfo, RoleName, RolePatch, Timestamp, UserId,
@@ -20,8 +21,39 @@ pub struct Filter {
     pub is_system_role: Option<bool>,
     /// Whether it grants anything.
     pub is_active: Option<bool>,
+    /// When it was made.
+    pub created: Period,
     /// Deleted ones too.
     pub include_deleted: bool,
+    /// In another order than by id.
+    pub sort: Option<Sort>,
+}
+
+/// What roles can be sorted by.
+pub const SORT_KEYS: &[SortKey] = &[
+    SortKey::new("id", "roles.id"),
+    SortKey::new("name", "roles.name"),
+    SortKey::new("is_system_role", "roles.is_system_role"),
+    SortKey::new("is_active", "roles.is_active"),
+    SortKey::new("created_at", "roles.created_at"),
+];
+
+impl Filter {
+    fn list(&self) -> List {
+        let mut list = List::of("roles", "roles.id", "roles.id");
+        if !self.include_deleted {
+            list.only("roles.deleted_at IS NULL");
+        }
+        list.matching(
+            Search::ascii(self.search.as_deref()),
+            r"lower(roles.name) LIKE $1 ESCAPE '\' OR lower(roles.description) LIKE $1 ESCAPE '\'",
+            ["_roles_search", "_roles_search.rowid", "_roles_search MATCH $1"],
+        );
+        list.when("roles.is_system_role = $1", self.is_system_role.map(Arg::Flag));
+        list.when("roles.is_active = $1", self.is_active.map(Arg::Flag));
+        list.within(self.created, "roles.created_at", None);
+        list
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -103,30 +135,16 @@ pub async fn get(tx: &mut Tx, id: RoleId) -> Result<Option<Role>> {
     Ok(of(tx, &[id]).await?.into_values().next())
 }
 
-/// Lists undeleted roles by id, with their permissions; the number of statements does not depend on the number of
-/// roles.
+/// Lists roles, by id unless sorted otherwise, with their permissions; the number of statements does not depend on the
+/// number of roles.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Role>> {
-    let ids = tx
-        .query(
-            r"SELECT id FROM roles
-              WHERE ($4 OR deleted_at IS NULL)
-                AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
-                AND ($2 IS NULL OR is_system_role = $2)
-                AND ($3 IS NULL OR is_active = $3)
-              ORDER BY id LIMIT $5 OFFSET $6",
-        )
-        .bind(contains_ascii(filter.search.as_deref()))
-        .bind(filter.is_system_role)
-        .bind(filter.is_active)
-        .bind(filter.include_deleted)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_values::<RoleId>()
-        .await?;
-    Ok(load(tx, &ids, filter.include_deleted).await?.into_values().collect())
+    let ids = filter.list().rows::<(RoleId,)>(tx, ("roles.id", ""), filter.sort, page, None).await?;
+    let ids: Vec<RoleId> = ids.into_iter().map(|(id,)| id).collect();
+    let mut roles = load(tx, &ids, filter.include_deleted).await?;
+    Ok(ids.iter().filter_map(|id| roles.remove(id)).collect())
 }
 
 /// Counts what [`list`] would return without a page.
@@ -134,19 +152,23 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<Role>>
 /// # Errors
 /// What the database refuses.
 pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
-    tx.query(
-        r"SELECT COUNT(*) FROM roles
-          WHERE ($4 OR deleted_at IS NULL)
-            AND ($1 IS NULL OR lower(name) LIKE $1 ESCAPE '\' OR lower(description) LIKE $1 ESCAPE '\')
-            AND ($2 IS NULL OR is_system_role = $2)
-            AND ($3 IS NULL OR is_active = $3)",
-    )
-    .bind(contains_ascii(filter.search.as_deref()))
-    .bind(filter.is_system_role)
-    .bind(filter.is_active)
-    .bind(filter.include_deleted)
-    .fetch_value()
-    .await
+    filter.list().count(tx).await
+}
+
+/// As [`count`], but not beyond [`MOST_COUNTED`](super::MOST_COUNTED).
+///
+/// # Errors
+/// What the database refuses.
+pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
+    filter.list().total(tx).await
+}
+
+/// How the database would answer [`list`] and [`total`].
+///
+/// # Errors
+/// What the database refuses.
+pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
+    filter.list().plan(tx, ("roles.id", ""), filter.sort, page, None).await
 }
 
 /// The undeleted ones of these roles, with their permissions.

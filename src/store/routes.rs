@@ -6,7 +6,8 @@ use super::{
     bindings::ROUTES,
     db::Tx,
     error::Result,
-    sql::{Ids, Page, contains_ascii, text},
+    list::{Arg, List, Period, Plan, Sort, SortKey, Total},
+    sql::{Ids, Page, Search, text},
 };
 use crate::model::{ModuleId, NewRoute, RoleId, RoleInfo, Route, RouteId, RoutePatch, Timestamp, UpstreamName};
 
@@ -19,18 +20,22 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// A [`Row`] for each route that a following `WHERE` leaves.
-macro_rules! select_rows {
+/// The columns of [`Row`], of a `FROM` with [`joins`].
+macro_rules! row_columns {
     () => {
         concat!(
-            "SELECT ",
             columns!(),
             ", r.deleted_at, m.name AS module_name, p.route AS parent_route,
-               (SELECT COUNT(*) FROM routes c WHERE c.parent_id = r.id AND c.deleted_at IS NULL) AS children_count
-              FROM routes r
-              LEFT JOIN modules m ON m.id = r.module_id AND m.deleted_at IS NULL
-              LEFT JOIN routes p ON p.id = r.parent_id AND p.deleted_at IS NULL "
+               (SELECT COUNT(*) FROM routes c WHERE c.parent_id = r.id AND c.deleted_at IS NULL) AS children_count"
         )
+    };
+}
+
+/// What [`row_columns`] needs beside `routes r`.
+macro_rules! joins {
+    () => {
+        " LEFT JOIN modules m ON m.id = r.module_id AND m.deleted_at IS NULL
+          LEFT JOIN routes p ON p.id = r.parent_id AND p.deleted_at IS NULL "
     };
 }
 
@@ -49,8 +54,47 @@ pub struct Filter {
     pub is_active: Option<bool>,
     /// Whether the front end lists it.
     pub is_sidebar: Option<bool>,
+    /// When it was made.
+    pub created: Period,
     /// Deleted ones too.
     pub include_deleted: bool,
+    /// In another order than by priority.
+    pub sort: Option<Sort>,
+}
+
+/// What routes can be sorted by.
+pub const SORT_KEYS: &[SortKey] = &[
+    SortKey::new("id", "r.id"),
+    SortKey::new("route", "r.route"),
+    SortKey::new("label", "r.label"),
+    SortKey::new("priority", "r.priority"),
+    SortKey::new("module_id", "r.module_id"),
+    SortKey::new("is_active", "r.is_active"),
+    SortKey::new("is_sidebar", "r.is_sidebar"),
+    SortKey::new("created_at", "r.created_at"),
+];
+
+impl Filter {
+    fn list(&self) -> List {
+        let mut list = List::of("routes r", "r.id", "r.priority, r.id");
+        if !self.include_deleted {
+            list.only("r.deleted_at IS NULL");
+        }
+        list.when("r.module_id = $1", self.module_id.map(|id| Arg::Number(id.0)));
+        list.when("r.parent_id = $1", self.parent_id.map(|id| Arg::Number(id.0)));
+        if self.top_level {
+            list.only("r.parent_id IS NULL");
+        }
+        list.matching(
+            Search::ascii(self.search.as_deref()),
+            r"lower(r.route) LIKE $1 ESCAPE '\' OR lower(r.label) LIKE $1 ESCAPE '\'",
+            ["_routes_search", "_routes_search.rowid", "_routes_search MATCH $1"],
+        );
+        list.when("r.is_active = $1", self.is_active.map(Arg::Flag));
+        list.when("r.is_sidebar = $1", self.is_sidebar.map(Arg::Flag));
+        list.within(self.created, "r.created_at", None);
+        list
+    }
 }
 
 /// A route as lists show it.
@@ -180,34 +224,12 @@ pub async fn unbind(tx: &mut Tx, id: RouteId, role: RoleId) -> Result<bool> {
     ROUTES.remove(tx, id.0, role).await
 }
 
-/// Lists routes by priority, then id.
+/// Lists routes, by priority unless sorted otherwise.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<RouteRow>> {
-    let rows = tx
-        .query(concat!(
-            select_rows!(),
-            r"WHERE ($7 OR r.deleted_at IS NULL)
-                AND ($1 IS NULL OR r.module_id = $1)
-                AND ($2 IS NULL OR r.parent_id = $2)
-                AND (NOT $3 OR r.parent_id IS NULL)
-                AND ($4 IS NULL OR lower(r.route) LIKE $4 ESCAPE '\' OR lower(r.label) LIKE $4 ESCAPE '\')
-                AND ($5 IS NULL OR r.is_active = $5)
-                AND ($6 IS NULL OR r.is_sidebar = $6)
-              ORDER BY r.priority, r.id LIMIT $8 OFFSET $9"
-        ))
-        .bind(filter.module_id)
-        .bind(filter.parent_id)
-        .bind(filter.top_level)
-        .bind(contains_ascii(filter.search.as_deref()))
-        .bind(filter.is_active)
-        .bind(filter.is_sidebar)
-        .bind(filter.include_deleted)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all::<Row>()
-        .await?;
+    let rows = filter.list().rows::<Row>(tx, (row_columns!(), joins!()), filter.sort, page, None).await?;
     complete(tx, rows).await
 }
 
@@ -218,7 +240,10 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<RouteR
 pub async fn rows(tx: &mut Tx, ids: &[RouteId]) -> Result<Vec<RouteRow>> {
     let rows = tx
         .query(concat!(
-            select_rows!(),
+            "SELECT ",
+            row_columns!(),
+            " FROM routes r",
+            joins!(),
             "WHERE r.id IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) AND r.deleted_at IS NULL ORDER BY r.id"
         ))
         .bind(set(ids))
@@ -241,25 +266,23 @@ async fn complete(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<RouteRow>> {
 /// # Errors
 /// What the database refuses.
 pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
-    tx.query(
-        r"SELECT COUNT(*) FROM routes r
-          WHERE ($7 OR r.deleted_at IS NULL)
-            AND ($1 IS NULL OR r.module_id = $1)
-            AND ($2 IS NULL OR r.parent_id = $2)
-            AND (NOT $3 OR r.parent_id IS NULL)
-            AND ($4 IS NULL OR lower(r.route) LIKE $4 ESCAPE '\' OR lower(r.label) LIKE $4 ESCAPE '\')
-            AND ($5 IS NULL OR r.is_active = $5)
-            AND ($6 IS NULL OR r.is_sidebar = $6)",
-    )
-    .bind(filter.module_id)
-    .bind(filter.parent_id)
-    .bind(filter.top_level)
-    .bind(contains_ascii(filter.search.as_deref()))
-    .bind(filter.is_active)
-    .bind(filter.is_sidebar)
-    .bind(filter.include_deleted)
-    .fetch_value()
-    .await
+    filter.list().count(tx).await
+}
+
+/// As [`count`], but not beyond [`MOST_COUNTED`](super::MOST_COUNTED).
+///
+/// # Errors
+/// What the database refuses.
+pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
+    filter.list().total(tx).await
+}
+
+/// How the database would answer [`list`] and [`total`].
+///
+/// # Errors
+/// What the database refuses.
+pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
+    filter.list().plan(tx, (row_columns!(), joins!()), filter.sort, page, None).await
 }
 
 /// Returns the undeleted routes of these modules with their roles, by priority, then id.

@@ -1,4 +1,4 @@
-//! What several tables' statements need: pages, sets of ids, search patterns.
+//! What several tables' statements need: pages, sets of ids, search texts.
 
 use sqlx::{
     Database, Encode, Postgres, Sqlite, Type,
@@ -104,9 +104,46 @@ pub(super) fn contains(needle: Option<&str>) -> Option<String> {
     Some(pattern)
 }
 
-/// As [`contains`], for columns compared as `lower(column)`, which changes ASCII letters only on both databases.
-pub(super) fn contains_ascii(needle: Option<&str>) -> Option<String> {
-    contains(needle).map(|pattern| pattern.to_ascii_lowercase())
+/// A search text in the two forms that databases take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Search {
+    /// For `LIKE … ESCAPE '\'`.
+    pub(super) pattern: String,
+    /// For `MATCH`: trigrams that every match has; none where the text is too short for one.
+    pub(super) trigrams: Option<String>,
+}
+
+impl Search {
+    /// For columns that hold lower case beyond ASCII; `None`, no filter, when there is no text.
+    pub(super) fn unicode(needle: Option<&str>) -> Option<Self> {
+        Self::of(needle, str::to_lowercase)
+    }
+
+    /// For columns compared as `lower(column)`, which changes ASCII letters only on both databases.
+    pub(super) fn ascii(needle: Option<&str>) -> Option<Self> {
+        Self::of(needle, str::to_ascii_lowercase)
+    }
+
+    fn of(needle: Option<&str>, fold: fn(&str) -> String) -> Option<Self> {
+        Some(Self { pattern: fold(&contains(needle)?), trigrams: trigrams(&fold(&text(needle?))) })
+    }
+}
+
+/// More make a query long and no narrower.
+const MOST_TRIGRAMS: usize = 16;
+
+/// Each is a text in quotation marks, in which a quotation mark is doubled and nothing else has a meaning; side by side
+/// they must all be there.
+fn trigrams(needle: &str) -> Option<String> {
+    let chars: Vec<char> = needle.chars().collect();
+    let mut found: Vec<String> = Vec::new();
+    for three in chars.windows(3) {
+        let quoted = format!("\"{}\"", three.iter().collect::<String>().replace('"', "\"\""));
+        if !found.contains(&quoted) && found.len() < MOST_TRIGRAMS {
+            found.push(quoted);
+        }
+    }
+    (!found.is_empty()).then(|| found.join(" "))
 }
 
 #[cfg(test)]
@@ -116,8 +153,21 @@ mod tests {
     #[test]
     fn wildcards_are_literal() {
         assert_eq!(contains(Some(r"5%_\Ä")).unwrap(), r"%5\%\_\\Ä%");
-        assert_eq!(contains_ascii(Some("AbÄ")).unwrap(), "%abÄ%");
         assert_eq!(contains(Some("")), None);
         assert_eq!(contains(Some("\0")).unwrap(), "%\u{fffd}%");
+    }
+
+    #[test]
+    fn searches_fold_case_and_know_their_trigrams() {
+        assert_eq!(Search::ascii(Some("AbÄ")).unwrap().pattern, "%abÄ%");
+        assert_eq!(Search::unicode(Some("AbÄ")).unwrap().pattern, "%abä%");
+        let trigrams = |needle: &str| Search::unicode(Some(needle)).and_then(|search| search.trigrams);
+        assert_eq!(trigrams(""), None);
+        assert_eq!(trigrams("äb"), None);
+        assert_eq!(trigrams("ÄBC").unwrap(), r#""äbc""#);
+        assert_eq!(trigrams("a\" OR *").unwrap(), r#""a"" " """ o" " or" "or " "r *""#);
+        assert_eq!(trigrams("aaaaaa").unwrap(), r#""aaa""#);
+        let long: String = ('a'..='z').collect();
+        assert_eq!(trigrams(&long).unwrap().split(' ').count(), MOST_TRIGRAMS);
     }
 }

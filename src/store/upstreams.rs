@@ -5,9 +5,52 @@ use sqlx::types::Json;
 use super::{
     db::Tx,
     error::Result,
-    sql::{Page, text},
+    list::{Arg, List, Period, Sort, SortKey, Total},
+    sql::{Page, Search, text},
 };
 use crate::model::{NewUpstream, Timestamp, Upstream, UpstreamId, UpstreamPatch};
+
+/// Which upstreams to list; an absent field does not filter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Part of the name, case ignored.
+    pub search: Option<String>,
+    /// Whether routes may lead there.
+    pub is_active: Option<bool>,
+    /// When it was made.
+    pub created: Period,
+    /// Deleted ones too.
+    pub include_deleted: bool,
+    /// In another order than by id.
+    pub sort: Option<Sort>,
+}
+
+/// What upstreams can be sorted by.
+pub const SORT_KEYS: &[SortKey] = &[
+    SortKey::new("id", "id"),
+    SortKey::new("name", "name"),
+    SortKey::new("is_active", "is_active"),
+    SortKey::new("created_at", "created_at"),
+];
+
+const COLUMNS: &str =
+    "id, name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries, health_check,
+                       max_body_bytes, deleted_at";
+
+impl Filter {
+    fn list(&self) -> List {
+        let mut list = List::of("upstreams", "id", "id");
+        if !self.include_deleted {
+            list.only("deleted_at IS NULL");
+        }
+        // Few, and without an index for it.
+        let search = Search::ascii(self.search.as_deref());
+        list.when(r"name LIKE $1 ESCAPE '\'", search.map(|search| Arg::Text(search.pattern)));
+        list.when("is_active = $1", self.is_active.map(Arg::Flag));
+        list.within(self.created, "created_at", None);
+        list
+    }
+}
 
 /// An upstream as lists show it.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -59,30 +102,28 @@ pub async fn get(tx: &mut Tx, id: UpstreamId) -> Result<Option<Upstream>> {
     .await
 }
 
-/// Lists upstreams by id.
+/// Lists upstreams, by id unless sorted otherwise.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn list(tx: &mut Tx, include_deleted: bool, page: Page) -> Result<Vec<UpstreamRow>> {
-    tx.query(
-        "SELECT id, name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries, health_check,
-                max_body_bytes, deleted_at
-         FROM upstreams WHERE ($1 OR deleted_at IS NULL) ORDER BY id LIMIT $2 OFFSET $3",
-    )
-    .bind(include_deleted)
-    .bind(page.limit())
-    .bind(page.offset())
-    .fetch_all()
-    .await
+pub async fn list(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Vec<UpstreamRow>> {
+    filter.list().rows(tx, (COLUMNS, ""), filter.sort, page, None).await
 }
 
 /// Counts what [`list`] would return without a page.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn count(tx: &mut Tx, include_deleted: bool) -> Result<i64> {
-    let query = tx.query("SELECT COUNT(*) FROM upstreams WHERE ($1 OR deleted_at IS NULL)");
-    query.bind(include_deleted).fetch_value().await
+pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+    filter.list().count(tx).await
+}
+
+/// As [`count`], but not beyond [`MOST_COUNTED`](super::MOST_COUNTED).
+///
+/// # Errors
+/// What the database refuses.
+pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
+    filter.list().total(tx).await
 }
 
 /// Returns the id of the undeleted upstream of that name.

@@ -6,10 +6,11 @@ use super::{
     assignments,
     db::Tx,
     error::Result,
+    list::{Arg, Lead, List, MOST_COUNTED, Period, Plan, Sort, SortKey, Total},
     roles,
-    sql::{Ids, Page, contains, text},
+    sql::{Ids, Page, Search},
 };
-use crate::model::{Email, Expiry, NewUser, RoleId, Timestamp, User, UserId, UserPatch, Username};
+use crate::model::{Email, Expiry, NewUser, Profile, RoleId, Timestamp, User, UserId, UserPatch, Username};
 
 pub use super::assignments::{
     assign, assign_each, effective, granted, held, next_end, remove_ended, state, states, unassign, unassign_each,
@@ -25,13 +26,86 @@ pub struct Filter {
     pub is_active: Option<bool>,
     /// Name of an assigned role, exactly.
     pub role: Option<String>,
+    /// When the user was made.
+    pub created: Period,
     /// Whether deleted users are listed too.
     pub include_deleted: bool,
+    /// In another order than by id.
+    pub sort: Option<Sort>,
 }
 
+/// What users can be sorted by.
+pub const SORT_KEYS: &[SortKey] = &[
+    SortKey::new("id", "users.id"),
+    SortKey::new("username", "users.username"),
+    SortKey::new("email", "users.email_lower"),
+    SortKey::new("is_active", "users.is_active"),
+    SortKey::new("created_at", "users.created_at"),
+    SortKey::nullable("updated_at", "users.updated_at"),
+];
+
+const COLUMNS: &str = "users.id, users.username, users.email, users.is_active, users.created_at, users.updated_at,
+                       users.deleted_at, users.first_name, users.last_name, users.avatar";
+
 impl Filter {
-    fn pattern(&self) -> Option<String> {
-        contains(self.search.as_deref()).map(|pattern| pattern.to_lowercase())
+    async fn list(&self, tx: &mut Tx, now: Timestamp) -> Result<List> {
+        let mut list = List::of("users", "users.id", "users.id");
+        if !self.include_deleted {
+            list.only("users.deleted_at IS NULL");
+        }
+        list.matching(
+            Search::unicode(self.search.as_deref()),
+            r"users.username LIKE $1 ESCAPE '\' OR users.email_lower LIKE $1 ESCAPE '\'",
+            ["_users_search", "_users_search.rowid", "_users_search MATCH $1"],
+        );
+        if let Some(is_active) = self.is_active {
+            list.led(
+                "~users.is_active = $1",
+                vec![Arg::Flag(is_active)],
+                Some(Lead::Index { name: "users_active", order: "id" }),
+            );
+        }
+        if let Some(name) = &self.role {
+            // By id, whose frequency PostgreSQL knows. No role has the id 0.
+            let role = roles::find(tx, name).await?.unwrap_or(RoleId(0));
+            let args = vec![Arg::Number(role.0), Arg::Time(now)];
+            let lead = Lead::Table {
+                name: "user_roles",
+                id: "user_roles.user_id",
+                test: "user_roles.role_id = $1 AND (user_roles.expires_at IS NULL OR user_roles.expires_at > $2)",
+                args: args.clone(),
+                is_exact: true,
+            };
+            let test = "EXISTS (SELECT 1 FROM user_roles a WHERE a.user_id = users.id AND a.role_id = $1
+                                  AND (a.expires_at IS NULL OR a.expires_at > $2))";
+            list.led(test, args, Some(lead));
+        }
+        let created = Lead::Index { name: "users_created", order: "created_at" };
+        list.within(self.created, "users.created_at", Some(created));
+        Ok(list)
+    }
+
+    async fn total(&self, tx: &mut Tx, list: &List, now: Timestamp) -> Result<Total> {
+        if self.is_kept() {
+            return Ok(Total::exactly(kept(tx, self).await?));
+        }
+        match self.only_role() {
+            Some(name) => total_of_role(tx, name, now).await,
+            None => list.total(tx).await,
+        }
+    }
+
+    /// The role, where that is all that is asked for.
+    fn only_role(&self) -> Option<&str> {
+        let Self { search, is_active, role, created, include_deleted, sort: _ } = self;
+        let others = search.is_some() || is_active.is_some() || *created != Period::default() || *include_deleted;
+        role.as_deref().filter(|_| !others)
+    }
+
+    /// Whether it is one of those whose numbers the database keeps.
+    fn is_kept(&self) -> bool {
+        let Self { search, is_active: _, role, created, include_deleted, sort: _ } = self;
+        search.is_none() && role.is_none() && *created == Period::default() && !include_deleted
     }
 }
 
@@ -44,6 +118,8 @@ struct Row {
     created_at: Timestamp,
     updated_at: Option<Timestamp>,
     deleted_at: Option<Timestamp>,
+    #[sqlx(flatten)]
+    profile: Profile,
 }
 
 /// Stores a user with the assignments; ids of no role are ignored.
@@ -77,7 +153,8 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
 pub async fn get(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<Option<User>> {
     let row = tx
         .query(
-            "SELECT id, username, email, is_active, created_at, updated_at, deleted_at FROM users
+            "SELECT id, username, email, is_active, created_at, updated_at, deleted_at, first_name,
+                    last_name, avatar FROM users
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -100,34 +177,25 @@ pub async fn existing(tx: &mut Tx, ids: &[UserId]) -> Result<Vec<UserId>> {
     .await
 }
 
-/// Lists users by id, with the roles of this moment and their permissions; the number of statements does not depend
-/// on the number of users.
+/// Lists users, by id unless sorted otherwise, with the roles of this moment and their permissions; the number of
+/// statements does not depend on the number of users.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> Result<Vec<User>> {
-    let rows = tx
-        .query(
-            r"SELECT id, username, email, is_active, created_at, updated_at, deleted_at FROM users
-              WHERE (deleted_at IS NULL OR $4)
-                AND ($1 IS NULL OR username LIKE $1 ESCAPE '\' OR email_lower LIKE $1 ESCAPE '\')
-                AND ($2 IS NULL OR is_active = $2)
-                AND ($3 IS NULL OR EXISTS (
-                    SELECT 1 FROM user_roles JOIN roles ON roles.id = user_roles.role_id
-                    WHERE user_roles.user_id = users.id AND roles.name = $3 AND roles.deleted_at IS NULL
-                      AND (user_roles.expires_at IS NULL OR user_roles.expires_at > $5)))
-              ORDER BY id LIMIT $6 OFFSET $7",
-        )
-        .bind(filter.pattern())
-        .bind(filter.is_active)
-        .bind(filter.role.as_deref().map(text))
-        .bind(filter.include_deleted)
-        .bind(now)
-        .bind(page.limit())
-        .bind(page.offset())
-        .fetch_all::<Row>()
-        .await?;
-    with_roles(tx, rows, now).await
+    Ok(counted(tx, filter, page, now).await?.0)
+}
+
+/// As [`list`], with what [`count`] says, but not beyond [`MOST_COUNTED`](super::MOST_COUNTED) where that would take
+/// long.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn counted(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> Result<(Vec<User>, Total)> {
+    let list = filter.list(tx, now).await?;
+    let total = filter.total(tx, &list, now).await?;
+    let rows = list.rows(tx, (COLUMNS, ""), filter.sort, page, Some(total)).await?;
+    Ok((with_roles(tx, rows, now).await?, total))
 }
 
 /// Counts what [`list`] would return without a page.
@@ -135,23 +203,46 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> R
 /// # Errors
 /// What the database refuses.
 pub async fn count(tx: &mut Tx, filter: &Filter, now: Timestamp) -> Result<i64> {
-    tx.query(
-        r"SELECT COUNT(*) FROM users
-          WHERE (deleted_at IS NULL OR $4)
-            AND ($1 IS NULL OR username LIKE $1 ESCAPE '\' OR email_lower LIKE $1 ESCAPE '\')
-            AND ($2 IS NULL OR is_active = $2)
-            AND ($3 IS NULL OR EXISTS (
-                SELECT 1 FROM user_roles JOIN roles ON roles.id = user_roles.role_id
-                WHERE user_roles.user_id = users.id AND roles.name = $3 AND roles.deleted_at IS NULL
-                  AND (user_roles.expires_at IS NULL OR user_roles.expires_at > $5)))",
-    )
-    .bind(filter.pattern())
-    .bind(filter.is_active)
-    .bind(filter.role.as_deref().map(text))
-    .bind(filter.include_deleted)
-    .bind(now)
-    .fetch_value()
-    .await
+    if filter.is_kept() {
+        return kept(tx, filter).await;
+    }
+    filter.list(tx, now).await?.count(tx).await
+}
+
+/// Looks at the role's assignments, and at which users are deleted: not at every user who has it.
+async fn total_of_role(tx: &mut Tx, name: &str, now: Timestamp) -> Result<Total> {
+    let role = roles::find(tx, name).await?;
+    let count = tx
+        .query(
+            "SELECT COUNT(*) FROM (
+                 SELECT 1 FROM user_roles a
+                 WHERE a.role_id = $1 AND (a.expires_at IS NULL OR a.expires_at > $2)
+                   AND NOT EXISTS (SELECT 1 FROM users d WHERE d.id = a.user_id AND d.deleted_at IS NOT NULL)
+                 LIMIT $3) AS bounded",
+        )
+        .bind(role)
+        .bind(now)
+        .bind(MOST_COUNTED + 1)
+        .fetch_value()
+        .await?;
+    Ok(Total::up_to_bound(count))
+}
+
+async fn kept(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+    tx.query("SELECT CAST(COALESCE(SUM(users), 0) AS BIGINT) FROM user_totals WHERE ($1 IS NULL OR is_active = $1)")
+        .bind(filter.is_active)
+        .fetch_value()
+        .await
+}
+
+/// How the database would answer [`counted`].
+///
+/// # Errors
+/// What the database refuses.
+pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> Result<Plan> {
+    let list = filter.list(tx, now).await?;
+    let total = filter.total(tx, &list, now).await?;
+    list.plan(tx, (COLUMNS, ""), filter.sort, page, Some(total)).await
 }
 
 async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<User>> {
@@ -174,9 +265,9 @@ async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<U
     for (user, role) in assigned {
         of_user.entry(user).or_default().extend(roles.get(&role).cloned());
     }
-    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at }| {
+    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at, profile }| {
         let roles = of_user.remove(&id).unwrap_or_default();
-        User { id, username, email, is_active, created_at, updated_at, roles, deleted_at }
+        User { id, username, email, is_active, created_at, updated_at, roles, profile, deleted_at }
     };
     Ok(rows.into_iter().map(user).collect())
 }
@@ -194,7 +285,9 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
              SET username = COALESCE($2, username), email = COALESCE($3, email),
                  email_lower = COALESCE($4, email_lower), password_hash = COALESCE($5, password_hash),
                  token_epoch = token_epoch + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END,
-                 is_active = COALESCE($6, is_active), updated_at = $7
+                 is_active = COALESCE($6, is_active), updated_at = $7,
+                 first_name = NULLIF(COALESCE($8, first_name), ''),
+                 last_name = NULLIF(COALESCE($9, last_name), ''), avatar = NULLIF(COALESCE($10, avatar), '')
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -204,6 +297,9 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
         .bind(patch.password_hash.as_ref().map(|hash| hash.expose().clone()))
         .bind(patch.is_active)
         .bind(now)
+        .bind(patch.profile.first_name.clone())
+        .bind(patch.profile.last_name.clone())
+        .bind(patch.profile.avatar.clone())
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {

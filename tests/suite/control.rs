@@ -13,6 +13,7 @@ use cedargate::{
     server,
     store::{
         Db,
+        activity::{self, Action, NewActivity},
         changes::{self, Change},
         migrate, permissions, revocations, roles, users,
     },
@@ -268,6 +269,45 @@ on_both!(ended_revocations_are_forgotten, |backend| async move {
     assert_eq!((a.snapshots().load().revocation_count(), revision(&a)), (2, before));
     let left = a.read().await.unwrap().query("SELECT COUNT(*) FROM revocations").fetch_value::<i64>().await.unwrap();
     assert_eq!(left, 2);
+});
+
+on_both!(what_users_did_is_kept_for_its_time_and_a_flood_is_cut, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    a.keep_activity_for(Duration::from_hours(1));
+    b.keep_activity_for(Duration::ZERO);
+    let ann = add_user(&a, "ann").await.unwrap();
+    let now = Timestamp::now();
+    let did = |at| {
+        let client = std::net::Ipv4Addr::LOCALHOST.into();
+        NewActivity { user_id: ann, action: Action::Login, success: false, client, user_agent: None, at }
+    };
+    let count = async || {
+        let mut tx = a.read().await.unwrap();
+        activity::count(&mut tx, ann, &activity::Filter::default()).await.unwrap()
+    };
+    let mut tx = a.plain_write().await.unwrap();
+    b.keep_activity(&mut tx, &did(now)).await.unwrap();
+    for seconds in [-7_200, -3_601, -60] {
+        a.keep_activity(&mut tx, &did(now.plus_seconds(seconds))).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(count().await, 3);
+    assert_eq!(a.clean().await.unwrap().activity, 2);
+    assert_eq!(count().await, 1);
+    // More than may wait, and than is kept: what is beyond is left out, and nobody waits.
+    let started = std::time::Instant::now();
+    for _ in 0..10_000 {
+        a.note_activity(did(now));
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let noted = async {
+        while count().await < 100 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, noted).await.expect("notes are written");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(count().await, 100);
 });
 
 on_both!(a_namesake_does_not_inherit_tokens, |backend| async move {

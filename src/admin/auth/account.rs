@@ -9,21 +9,21 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Auth;
-use super::sign_in::limited;
+use super::sign_in::Origin;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::{Call, Gate};
 use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
-use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, taken};
+use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, profile, taken};
 use crate::control::Write;
 use crate::model::{
     Email, PermissionName, Reason, RoleId, RoleInfo, Secret, Timestamp, User, UserId, UserPatch, Username,
 };
 use crate::password::{self, Policy, Verdict};
 use crate::policy::{Ask, Caller, Facts, Snapshot, Subject};
-use crate::store::{changes::Change, users};
+use crate::store::{activity::Action, changes::Change, users};
 use crate::telemetry::logs::SECURITY;
 
 pub(super) async fn me(State(auth): State<Auth>, call: Call) -> Result<Json<User>, Error> {
@@ -44,20 +44,17 @@ pub(super) fn changes(input: &mut Input, policy: Policy) -> Valid<(UserPatch, Pa
     let email = body.optional::<Email>("email");
     let new = new_password(&mut body, "password", policy);
     let current = body.optional::<Secret<String>>("current_password");
+    let profile = profile(&mut body);
     let is_active = body.optional::<bool>("is_active");
     let role_ids = body.optional::<Vec<RoleId>>("role_ids");
-    let (username, email, is_active, role_ids) = (username?, email?, is_active?, role_ids?);
-    let patch = UserPatch { username, email, is_active, role_ids, ..UserPatch::default() };
+    let (username, email, profile, is_active, role_ids) = (username?, email?, profile?, is_active?, role_ids?);
+    let patch = UserPatch { username, email, is_active, profile, role_ids, ..UserPatch::default() };
     Some((patch, Passwords { current: current?, new: new? }))
 }
 
-pub(super) async fn update(
-    State(auth): State<Auth>,
-    Extension(ClientAddress(client)): Extension<ClientAddress>,
-    call: Call,
-) -> Result<Written<User>, Error> {
+pub(super) async fn update(State(auth): State<Auth>, origin: Origin, call: Call) -> Result<Written<User>, Error> {
     let (caller, input) = call.signed_in();
-    let (UserPatch { username, email, is_active, role_ids, .. }, Passwords { current, new }) =
+    let (UserPatch { username, email, is_active, profile, role_ids, .. }, Passwords { current, new }) =
         input.read(|input| changes(input, auth.policy))?;
     if role_ids.is_some() {
         return Err(Error::Forbidden("Cannot modify your own roles".into()));
@@ -65,16 +62,20 @@ pub(super) async fn update(
     keeps_himself(&caller, caller.id(), is_active.unwrap_or(true))?;
     let password_hash = match new {
         Some(password) => {
-            auth.confirm(&caller, current.unwrap_or_else(|| Secret::new(String::new())), client).await?;
+            auth.confirm(&caller, current.unwrap_or_else(|| Secret::new(String::new())), &origin).await?;
             Some(auth.hasher.hash(password).await?)
         }
         None => None,
     };
-    let patch = UserPatch { username, email, password_hash, ..UserPatch::default() };
+    let patch = UserPatch { username, email, password_hash, profile, ..UserPatch::default() };
     let mut write = auth.control.write_as(caller.origin()).await?;
     record::before_user(&mut write, caller.id()).await?;
     still_valid(&write, &caller)?;
     let now = write.now();
+    if patch.password_hash.is_some() {
+        let did = origin.did(caller.id(), Action::PasswordChange, true, now);
+        auth.control.keep_activity(write.tx(), &did).await?;
+    }
     users::update(write.tx(), caller.id(), &patch, now).await.map_err(taken)?;
     changed(write, caller.id()).await
 }
@@ -93,20 +94,22 @@ pub(super) fn passwords(input: &mut Input, policy: Policy) -> Valid<(Secret<Stri
 
 pub(super) async fn change_password(
     State(auth): State<Auth>,
-    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    origin: Origin,
     call: Call,
 ) -> Result<Written<Message>, Error> {
     let (caller, input) = call.signed_in();
     let (current, new) = input.read(|input| passwords(input, auth.policy))?;
-    auth.confirm(&caller, current, client).await?;
+    auth.confirm(&caller, current, &origin).await?;
     let hash = auth.hasher.hash(new).await?;
     let mut write = auth.control.write_as(caller.origin()).await?;
     still_valid(&write, &caller)?;
     let now = write.now();
     users::set_password(write.tx(), caller.id(), &hash, now).await?;
+    let did = origin.did(caller.id(), Action::PasswordChange, true, now);
+    auth.control.keep_activity(write.tx(), &did).await?;
     write.touch(Change::User(caller.id()));
     let changed = write.commit(Message::new("Password changed successfully")).await?;
-    tracing::info!(target: SECURITY, client = %client, user.id = %caller.id(), "password changed");
+    tracing::info!(target: SECURITY, client = %origin.client, user.id = %caller.id(), "password changed");
     Ok(changed.into())
 }
 
@@ -123,20 +126,22 @@ fn present(snapshot: &Snapshot, caller: &Caller) -> Result<Caller, Error> {
 
 impl Auth {
     /// Asks for the caller's password. Failures count as those of signing in: a stolen token must be no way to guess.
-    async fn confirm(&self, caller: &Caller, given: Secret<String>, client: IpAddr) -> Result<(), Error> {
+    async fn confirm(&self, caller: &Caller, given: Secret<String>, origin: &Origin) -> Result<(), Error> {
+        let client = origin.client;
         let account = caller.username().as_str();
-        self.failures.check(account, client).map_err(limited)?;
+        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         let mut tx = self.control.read().await?;
         let known = users::credentials_of(&mut tx, caller.id()).await?;
         drop(tx);
         let right = given.expose().len() <= password::MAX_PASSWORD_BYTES
             && self.hasher.verify(given, known.map(|known| known.password_hash)).await? != Verdict::Mismatch;
         // Again: guesses that were verified at the same time may have used up the limit.
-        self.failures.check(account, client).map_err(limited)?;
+        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         if right {
             return Ok(());
         }
         self.failures.record(account, client);
+        self.control.note_activity(origin.did(caller.id(), Action::PasswordChange, false, Timestamp::now()));
         tracing::info!(target: SECURITY, client = %client, user.id = %caller.id(), "own password not confirmed");
         Err(Error::BadRequest("Current password is incorrect".into()))
     }

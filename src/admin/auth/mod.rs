@@ -15,7 +15,7 @@ use super::endpoints::Endpoints;
 use super::gate::Gate;
 use super::users::Account;
 use crate::control::Control;
-use crate::http::LoginFailures;
+use crate::http::{LoginFailures, RateLimits};
 use crate::jwt::Minter;
 use crate::password::{Hasher, Policy};
 use crate::telemetry::Metrics;
@@ -31,6 +31,7 @@ pub(super) struct Auth {
     /// Whether anybody may make an account of their own.
     pub(super) registration: bool,
     pub(super) failures: LoginFailures,
+    pub(super) limits: Option<RateLimits>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -43,6 +44,7 @@ pub(super) fn endpoints() -> Endpoints<Auth> {
         .reads(sign_in::refresh_token)
         .fails(&[401])
         .post("/auth/logout", SignedIn, "Sign out", sign_in::logout)
+        .reads(sign_in::other_token)
         .post("/auth/register", PublicOr("user:create"), "Make an account", register::register)
         .reads(|input| Account::read(&mut input.body(), Policy::default()))
         .post("/auth/public-register", Public, "Make an account of one's own", register::sign_up)

@@ -67,6 +67,10 @@ impl Auth {
             return Err(Error::Forbidden("User registration is disabled".into()));
         }
         let account = input.read(|input| Account::read_public(&mut input.body(), self.policy))?;
+        // Before its password is hashed; what is mistyped does not count.
+        if let Some(limits) = &self.limits {
+            limits.registration(client).map_err(Error::TooManyRequests)?;
+        }
         let made = account.make((&self.control, &self.hasher), None, taken).await?;
         tracing::info!(target: SECURITY, client = %client, user.id = %made.value.id, "signed up");
         Ok(made)

@@ -1,11 +1,11 @@
 //! Signing in, staying in and signing out.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::{header, request::Parts};
-use axum::{Extension, Json};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
@@ -16,11 +16,19 @@ use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::{Input, Valid};
 use crate::admin::reply::{Message, Written};
-use crate::http::Refusal;
+use crate::control::Write;
 use crate::jwt::{self, Kind};
 use crate::model::{Claims, Reason, Secret, Timestamp, UserId, Username, rules::Revocation};
 use crate::password::{self, Verdict};
-use crate::store::{changes::Change, revocations, sessions, sessions::NewSession, users, users::Credentials};
+use crate::policy::Caller;
+use crate::store::{
+    activity::{Action, NewActivity},
+    changes::Change,
+    revocations, sessions,
+    sessions::NewSession,
+    users,
+    users::Credentials,
+};
 use crate::telemetry::logs::SECURITY;
 
 /// An access token, and with a new session its refresh token.
@@ -33,9 +41,17 @@ pub(super) struct Pair {
     expires_in: u64,
 }
 
-/// Where a sign-in comes from, for the list of sessions.
+/// Where a request comes from, for the list of sessions and of what was done.
 pub(super) struct Origin {
+    pub(super) client: IpAddr,
     user_agent: Option<String>,
+}
+
+impl Origin {
+    /// What `user` did, or what was tried in that name.
+    pub(super) fn did(&self, user_id: UserId, action: Action, success: bool, at: Timestamp) -> NewActivity {
+        NewActivity { user_id, action, success, client: self.client, user_agent: self.user_agent.clone(), at }
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Origin {
@@ -43,7 +59,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        Ok(Self { user_agent: agent.map(|text| text.chars().take(512).collect()) })
+        let client = parts.extensions.get::<ClientAddress>().map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.0);
+        Ok(Self { client, user_agent: agent.map(|text| text.chars().take(512).collect()) })
     }
 }
 
@@ -54,23 +71,18 @@ pub(super) fn credentials(input: &mut Input) -> Valid<(String, Secret<String>)> 
     Some((name?, password?))
 }
 
-pub(super) async fn login(
-    State(auth): State<Auth>,
-    Extension(ClientAddress(client)): Extension<ClientAddress>,
-    origin: Origin,
-    input: Input,
-) -> Result<Json<Pair>, Error> {
+pub(super) async fn login(State(auth): State<Auth>, origin: Origin, input: Input) -> Result<Json<Pair>, Error> {
     let (name, password) = input.read(credentials)?;
     let mut tx = auth.control.read().await?;
     let known = users::credentials(&mut tx, name.trim()).await?;
     drop(tx);
     // One account, one limit, however it is spelt: name, address, `Somebody <address>`.
     let account = known.as_ref().map_or_else(|| users::normal_login(name.trim()), |known| known.username.to_string());
-    let outcome = auth.sign_in(&account, known, password, client, origin).await;
+    let outcome = auth.sign_in(&account, known, password, &origin).await;
     auth.metrics.login(match &outcome {
         Ok(_) => "success",
         Err(Error::Unauthorized { .. }) => "failure",
-        Err(Error::TooManyRequests { .. }) => "limited",
+        Err(Error::TooManyRequests(_)) => "limited",
         Err(_) => "error",
     });
     outcome.map(Json)
@@ -82,18 +94,21 @@ impl Auth {
         account: &str,
         known: Option<Credentials>,
         password: Secret<String>,
-        client: IpAddr,
-        origin: Origin,
+        origin: &Origin,
     ) -> Result<Pair, Error> {
-        self.failures.check(account, client).map_err(limited)?;
+        let (client, user) = (origin.client, known.as_ref().map(|known| known.id));
+        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         let verified = self.verify(known, password, client).await;
         // Again: guesses that were verified at the same time may have used up the limit.
-        self.failures.check(account, client).map_err(limited)?;
+        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         if matches!(verified, Err(Error::Unauthorized { .. })) {
             self.failures.record(account, client);
+            if let Some(user) = user {
+                self.control.note_activity(origin.did(user, Action::Login, false, Timestamp::now()));
+            }
         }
         let known = verified?;
-        self.open_session((known.id, &known.username), known.token_epoch, client, origin).await
+        self.open_session((known.id, &known.username), known.token_epoch, origin, true).await
     }
 
     async fn verify(
@@ -125,13 +140,13 @@ impl Auth {
         Ok(known)
     }
 
-    /// Makes a session and its first pair of tokens.
+    /// Makes a session and its first pair of tokens; `signs_in` says whether somebody does.
     async fn open_session(
         &self,
         user: (UserId, &Username),
         epoch: i64,
-        client: IpAddr,
-        origin: Origin,
+        origin: &Origin,
+        signs_in: bool,
     ) -> Result<Pair, Error> {
         let now = Timestamp::now();
         let session = Uuid::now_v7().to_string();
@@ -142,11 +157,14 @@ impl Auth {
             user_id: user.0,
             refresh_jti: refresh.id,
             expires_at: refresh.expires_at,
-            ip: Some(client.to_string()),
-            user_agent: origin.user_agent,
+            ip: Some(origin.client.to_string()),
+            user_agent: origin.user_agent.clone(),
         };
         let mut tx = self.control.plain_write().await?;
         sessions::insert(&mut tx, &new, now).await?;
+        if signs_in {
+            self.control.keep_activity(&mut tx, &origin.did(user.0, Action::Login, true, now)).await?;
+        }
         tx.commit().await?;
         Ok(self.pair(&access.token, Some(&refresh.token)))
     }
@@ -160,17 +178,22 @@ impl Auth {
         }
     }
 
-    /// Ends the session of `claims`, or the token alone where it belongs to none.
+    /// Ends the session of `claims`, or the token alone where it belongs to none, once the write is committed.
     ///
     /// # Errors
     /// It has been ended already.
-    async fn end(&self, claims: &Claims) -> Result<Written<Message>, Error> {
+    async fn end(&self, claims: &Claims) -> Result<Write, Error> {
         let mut write = self.control.write().await?;
-        let now = write.now();
         // Looked at under the writers' lock: somebody may have ended it since the request was let in.
         if write.base().is_revoked(claims) {
             return Err(Error::invalid_token("Invalid or expired token"));
         }
+        self.revoke(&mut write, claims).await?;
+        Ok(write)
+    }
+
+    async fn revoke(&self, write: &mut Write, claims: &Claims) -> Result<(), Error> {
+        let now = write.now();
         // As long as any of its tokens would be accepted, or it would come back to life.
         let verifier = &self.gate.verifier;
         let longest = self.minter.life(Kind::Refresh).max(self.minter.life(Kind::Access)) + verifier.leeway();
@@ -189,14 +212,18 @@ impl Auth {
         };
         revocations::insert(write.tx(), &Revocation { key: key.clone(), expires_at }).await?;
         write.touch(Change::Revocation(key));
-        Ok(write.commit(Message::new("Successfully logged out")).await?.into())
+        Ok(())
     }
-}
 
-/// The answer to one try too many.
-pub(super) fn limited(refusal: Refusal) -> Error {
-    let detail = format!("Rate limit exceeded. Max {} requests per {} seconds.", refusal.max, refusal.window.as_secs());
-    Error::TooManyRequests { detail: detail.into(), retry_after: refusal.retry_after }
+    /// What `token` says, if it is a refresh token of the caller that is worth ending.
+    fn other_session(&self, caller: &Caller, token: &Secret<String>) -> Option<Claims> {
+        let now = Timestamp::now();
+        let claims = self.gate.verifier.verify_refresh(token.expose(), now).ok()?;
+        let is_other = claims.session_id.is_none() || claims.session_id != caller.claims.session_id;
+        // A stranger's is none of the caller's business, however it was come by.
+        let owner = self.gate.snapshots.load().caller(&Arc::new(claims.clone()), now).ok()?;
+        (is_other && owner.id() == caller.id()).then_some(claims)
+    }
 }
 
 fn wrong_credentials() -> Error {
@@ -207,12 +234,7 @@ pub(super) fn refresh_token(input: &mut Input) -> Valid<Secret<String>> {
     input.body().required("refresh_token")
 }
 
-pub(super) async fn refresh(
-    State(auth): State<Auth>,
-    Extension(ClientAddress(client)): Extension<ClientAddress>,
-    origin: Origin,
-    input: Input,
-) -> Result<Json<Pair>, Error> {
+pub(super) async fn refresh(State(auth): State<Auth>, origin: Origin, input: Input) -> Result<Json<Pair>, Error> {
     let token = input.read(refresh_token)?;
     let refused = |detail: &'static str| Error::invalid_token(detail);
     let now = Timestamp::now();
@@ -231,8 +253,8 @@ pub(super) async fn refresh(
     let Some(session) = &claims.session_id else {
         // The predecessor's refresh tokens belong to no session: exchanged once for a pair that does.
         // It is ended first: of several exchanges at once, one finds it alive.
-        auth.end(&claims).await?;
-        return auth.open_session(user, epoch, client, origin).await.map(Json);
+        auth.end(&claims).await?.commit(()).await?;
+        return auth.open_session(user, epoch, &origin, false).await.map(Json);
     };
     let mut tx = auth.control.plain_write().await?;
     let known = sessions::get(&mut tx, session).await?;
@@ -246,8 +268,22 @@ pub(super) async fn refresh(
     Ok(Json(auth.pair(&access.token, None)))
 }
 
-pub(super) async fn logout(State(auth): State<Auth>, call: Call) -> Result<Written<Message>, Error> {
-    let (caller, _input) = call.signed_in();
+/// A refresh token that shall end too, if the body holds one.
+pub(super) fn other_token(input: &mut Input) -> Valid<Option<Secret<String>>> {
+    input.optional_body().optional("refresh_token")
+}
+
+/// Ends the caller's session, and that of a refresh token which the body may hold: the predecessor's belong to no session,
+/// so they would outlive it.
+pub(super) async fn logout(State(auth): State<Auth>, origin: Origin, call: Call) -> Result<Written<Message>, Error> {
+    let (caller, input) = call.signed_in();
+    let token = input.read(other_token)?;
     tracing::info!(target: SECURITY, { user.id = %caller.id() }, "signed out");
-    auth.end(&caller.claims).await
+    let mut write = auth.end(&caller.claims).await?;
+    if let Some(other) = token.and_then(|token| auth.other_session(&caller, &token)) {
+        auth.revoke(&mut write, &other).await?;
+    }
+    let did = origin.did(caller.id(), Action::Logout, true, write.now());
+    auth.control.keep_activity(write.tx(), &did).await?;
+    Ok(write.commit(Message::new("Successfully logged out")).await?.into())
 }

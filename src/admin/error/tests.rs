@@ -3,8 +3,11 @@ use http::Request;
 use serde_json::json;
 use tower::ServiceExt;
 
+use std::time::Duration;
+
 use super::*;
 use crate::admin::input::{Input, Valid};
+use crate::http::Standing;
 
 async fn save(mut input: Input) -> Result<axum::Json<String>, Error> {
     let name: Valid<String> = input.body().required("name");
@@ -32,8 +35,9 @@ fn app() -> Router {
             .route(
                 "/often",
                 get(move || async move {
-                    let detail = "Rate limit exceeded. Max 5 requests per 900 seconds.".into();
-                    Err::<(), _>(Error::TooManyRequests { detail, retry_after: wait })
+                    let window = Duration::from_mins(15);
+                    let standing = Standing { limit: 5, window, remaining: 0, reset: wait };
+                    Err::<(), _>(Error::TooManyRequests(Refusal { standing, retry_after: wait }))
                 }),
             )
             .route("/layer", get(|| async { (StatusCode::REQUEST_TIMEOUT, "text of a layer") }))
@@ -91,6 +95,9 @@ async fn headers_of_errors() {
         ("/anonymous", "www-authenticate", "Bearer"),
         ("/token", "www-authenticate", "Bearer error=\"invalid_token\""),
         ("/often", "retry-after", "2"),
+        ("/often", "x-ratelimit-limit", "5"),
+        ("/often", "x-ratelimit-window", "900"),
+        ("/often", "x-ratelimit-remaining", "0"),
     ] {
         let (_, headers) = ask(Request::get(path).body(Body::empty()).unwrap()).await;
         assert_eq!(headers[name], value, "{path}");

@@ -110,7 +110,7 @@ impl Flaw {
     }
 
     /// What is none of some words, said as `'add' or 'remove'`.
-    pub(crate) fn literal(expected: &'static str) -> Self {
+    pub(crate) fn literal(expected: &str) -> Self {
         Self::with("literal_error", format!("Input should be {expected}"), json!({ "expected": expected }))
     }
 }

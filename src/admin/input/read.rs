@@ -8,8 +8,9 @@ use super::Valid;
 use super::issue::{Flaw, Issues, Step};
 use super::object::Object;
 use crate::model::{
-    Category, Email, Host, Icon, Label, ModuleId, ModuleName, PathTemplate, PermissionId, PermissionName, PolicyId,
-    PolicyName, RoleId, RoleName, RouteId, Secret, Timestamp, UpstreamId, UpstreamName, UserId, Username,
+    Avatar, Category, Email, Host, Icon, Label, ModuleId, ModuleName, PathTemplate, PermissionId, PermissionName,
+    PersonName, PolicyId, PolicyName, RoleId, RoleName, RouteId, Secret, Timestamp, UpstreamId, UpstreamName, UserId,
+    Username,
 };
 
 /// A value and where in the request it stands.
@@ -168,6 +169,8 @@ texts! {
     ModuleName => |text| Ok(ModuleName::try_from(text)?);
     Label => |text| Ok(Label::try_from(text)?);
     Icon => |text| Ok(Icon::try_from(text)?);
+    PersonName => |text| Ok(PersonName::try_from(text)?);
+    Avatar => |text| Ok(Avatar::try_from(text)?);
     UpstreamName => |text| Ok(UpstreamName::try_from(text)?);
     PolicyName => |text| Ok(PolicyName::try_from(text)?);
     Host => |text| Ok(Host::try_from(text)?);

@@ -12,8 +12,9 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{self, Limits, MOST, page, search};
+use super::page::{self, Limits, MOST, created, page, search, sort};
 use super::places;
+use super::reply::Listed;
 use super::views::{ModuleItem, ModuleView, RouteItem};
 use crate::control::Control;
 use crate::model::{Module, ModuleId};
@@ -78,8 +79,10 @@ async fn existing(tx: &mut Tx, id: ModuleId) -> Result<Module, Error> {
 fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let is_active = input.query::<bool>("is_active").optional();
+    let (created, sort) = (created(input), sort(input, modules::SORT_KEYS));
     let include_deleted = input.query::<bool>("include_deleted").or(false);
-    Some(Filter { search: search?, is_active: is_active?, include_deleted: include_deleted? })
+    let (search, is_active, include_deleted) = (search?, is_active?, include_deleted?);
+    Some(Filter { search, is_active, created: created?, include_deleted, sort: sort? })
 }
 
 /// Which ones, and whether their routes are counted.
@@ -89,12 +92,12 @@ fn listing(input: &mut Input) -> Valid<(page::Page, Filter, bool)> {
     Some((page?, filter?, counted?))
 }
 
-async fn list(State(state): State<Modules>, call: Call) -> Result<Json<Vec<ModuleItem>>, Error> {
+async fn list(State(state): State<Modules>, call: Call) -> Result<Listed<ModuleItem>, Error> {
     let (_, input) = call.permit("module:read")?;
     let (page, filter, counted) = input.read(listing)?;
     let mut tx = state.control.read().await?;
     let rows = modules::list(&mut tx, &filter, page.into(), counted).await?;
-    Ok(Json(rows.into_iter().map(ModuleItem::from).collect()))
+    Ok(Listed { rows, total: modules::total(&mut tx, &filter).await? }.map(ModuleItem::from))
 }
 
 async fn count(State(state): State<Modules>, call: Call) -> Result<Json<i64>, Error> {

@@ -11,8 +11,8 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, Page, page, search};
-use super::reply::{Message, Written};
+use super::page::{Limits, Page, created, page, search, sort};
+use super::reply::{Listed, Message, Written};
 use crate::admin::bulk::switched;
 use crate::admin::record;
 use crate::control::{self, Control, Write, is_system_permission};
@@ -137,9 +137,11 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let category = input.query::<String>("category").max_length(50).optional();
     let is_active = input.query::<bool>("is_active").optional();
+    let (created, sort) = (created(input), sort(input, permissions::SORT_KEYS));
     let include_deleted = input.query::<bool>("include_deleted").or(false);
     let category = category?.filter(|name| !name.is_empty());
-    Some(Filter { search: search?, category, is_active: is_active?, include_deleted: include_deleted? })
+    let (search, is_active, include_deleted) = (search?, is_active?, include_deleted?);
+    Some(Filter { search, category, is_active, created: created?, include_deleted, sort: sort? })
 }
 
 fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
@@ -147,11 +149,12 @@ fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
     Some((page?, filter?))
 }
 
-async fn list(State(state): State<Permissions>, call: Call) -> Result<Json<Vec<Permission>>, Error> {
+async fn list(State(state): State<Permissions>, call: Call) -> Result<Listed<Permission>, Error> {
     let (_, input) = call.permit("permission:read")?;
     let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
-    Ok(Json(permissions::list(&mut tx, &filter, page.into()).await?))
+    let rows = permissions::list(&mut tx, &filter, page.into()).await?;
+    Ok(Listed { rows, total: permissions::total(&mut tx, &filter).await? })
 }
 
 async fn count(State(state): State<Permissions>, call: Call) -> Result<Json<i64>, Error> {

@@ -13,8 +13,8 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, optional_page, search};
-use super::reply::{Message, Written};
+use super::page::{Limits, created, optional_page, search, sort};
+use super::reply::{Listed, Message, Written};
 use crate::admin::bulk::switched;
 use crate::admin::record;
 use crate::control::{Control, Write};
@@ -139,9 +139,10 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let is_system_role = input.query::<bool>("is_system_role").optional();
     let is_active = input.query::<bool>("is_active").optional();
+    let (created, sort) = (created(input), sort(input, roles::SORT_KEYS));
     let include_deleted = input.query::<bool>("include_deleted").or(false);
-    let (is_active, include_deleted) = (is_active?, include_deleted?);
-    Some(Filter { search: search?, is_system_role: is_system_role?, is_active, include_deleted })
+    let (is_system_role, is_active, include_deleted) = (is_system_role?, is_active?, include_deleted?);
+    Some(Filter { search: search?, is_system_role, is_active, created: created?, include_deleted, sort: sort? })
 }
 
 fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
@@ -149,11 +150,12 @@ fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
     Some((page?.map_or(Page::ALL, Page::from), filter?))
 }
 
-async fn list(State(state): State<Roles>, call: Call) -> Result<Json<Vec<Role>>, Error> {
+async fn list(State(state): State<Roles>, call: Call) -> Result<Listed<Role>, Error> {
     let (_, input) = call.permit("role:read")?;
     let (page, filter) = input.read(listing)?;
     let mut tx = state.control.read().await?;
-    Ok(Json(roles::list(&mut tx, &filter, page).await?))
+    let rows = roles::list(&mut tx, &filter, page).await?;
+    Ok(Listed { rows, total: roles::total(&mut tx, &filter).await? })
 }
 
 async fn count(State(state): State<Roles>, call: Call) -> Result<Json<i64>, Error> {

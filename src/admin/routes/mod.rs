@@ -15,8 +15,9 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, MOST_ROUTES, page, search};
+use super::page::{Limits, MOST_ROUTES, created, page, search, sort};
 use super::places;
+use super::reply::Listed;
 use super::views::{RouteItem, RouteView};
 use crate::control::Control;
 use crate::model::{ModuleId, Route, RouteId};
@@ -101,20 +102,22 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let is_active = input.query::<bool>("is_active").optional();
     let is_sidebar = input.query::<bool>("is_sidebar").optional();
+    let (created, sort) = (created(input), sort(input, routes::SORT_KEYS));
     let include_deleted = input.query::<bool>("include_deleted").or(false);
     let (module_id, parent_id) = (module_id?, parent_id?);
     // The module wins over the parent.
     let parent_id = parent_id.filter(|_| module_id.is_none());
     let (search, is_active, is_sidebar) = (search?, is_active?, is_sidebar?);
-    let include_deleted = include_deleted?;
-    Some(Filter { module_id, parent_id, search, is_active, is_sidebar, include_deleted, ..Filter::default() })
+    let (created, sort, include_deleted, top_level) = (created?, sort?, include_deleted?, false);
+    Some(Filter { module_id, parent_id, top_level, search, is_active, is_sidebar, created, include_deleted, sort })
 }
 
 /// All of a module, or of a parent, come at once.
 const WHOLE: Page = Page { skip: 0, limit: MOST_ROUTES };
 
-async fn items(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Json<Vec<RouteItem>>, Error> {
-    Ok(Json(routes::list(tx, filter, page).await?.into_iter().map(RouteItem::from).collect()))
+async fn items(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Listed<RouteItem>, Error> {
+    let rows = routes::list(tx, filter, page).await?;
+    Ok(Listed { rows, total: routes::total(tx, filter).await? }.map(RouteItem::from))
 }
 
 fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
@@ -124,25 +127,24 @@ fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
     Some((if whole { WHOLE } else { page.into() }, filter))
 }
 
-async fn list(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
+async fn list(State(state): State<Routes>, call: Call) -> Result<Listed<RouteItem>, Error> {
     let (_, input) = call.permit("route:read")?;
     let (page, filter) = input.read(listing)?;
     items(&mut state.control.read().await?, &filter, page).await
 }
 
 fn highest(input: &mut Input) -> Valid<(Page, Filter)> {
-    let page = page(input, Limits::Strict(MOST_ROUTES));
-    let module_id = input.query::<ModuleId>("module_id").optional();
-    Some((page?.into(), Filter { module_id: module_id?, top_level: true, ..Filter::default() }))
+    let (page, filter) = (page(input, Limits::Strict(MOST_ROUTES)), filter(input));
+    Some((page?.into(), Filter { parent_id: None, top_level: true, ..filter? }))
 }
 
-async fn top_level(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
+async fn top_level(State(state): State<Routes>, call: Call) -> Result<Listed<RouteItem>, Error> {
     let (_, input) = call.permit("route:read")?;
     let (page, filter) = input.read(highest)?;
     items(&mut state.control.read().await?, &filter, page).await
 }
 
-async fn of_module(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
+async fn of_module(State(state): State<Routes>, call: Call) -> Result<Listed<RouteItem>, Error> {
     let (_, mut input) = call.permit("route:read")?;
     let id = input.path("module_id");
     let id = input.finish(|| id)?;
@@ -150,7 +152,7 @@ async fn of_module(State(state): State<Routes>, call: Call) -> Result<Json<Vec<R
     items(&mut state.control.read().await?, &filter, WHOLE).await
 }
 
-async fn of_parent(State(state): State<Routes>, call: Call) -> Result<Json<Vec<RouteItem>>, Error> {
+async fn of_parent(State(state): State<Routes>, call: Call) -> Result<Listed<RouteItem>, Error> {
     let (_, mut input) = call.permit("route:read")?;
     let id = input.path("parent_id");
     let id = input.finish(|| id)?;

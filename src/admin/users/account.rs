@@ -7,7 +7,9 @@ use crate::admin::error::Error;
 use crate::admin::input::{Flaw, Object, Valid};
 use crate::admin::reply::Written;
 use crate::control::{Control, Origin};
-use crate::model::{DEFAULT_ROLE, Email, NewUser, RoleId, Secret, User, UserId, Username, stored_role_name};
+use crate::model::{
+    DEFAULT_ROLE, Email, NewUser, ProfilePatch, RoleId, Secret, User, UserId, Username, stored_role_name,
+};
 use crate::password::{Hasher, Policy};
 use crate::store::{self, Tx, roles, users};
 
@@ -104,6 +106,14 @@ pub(super) async fn known_roles(
     let names: Vec<&str> = accounts.into_iter().flat_map(Account::names).collect();
     let found = roles::named(tx, &names).await?;
     Ok(found.into_iter().map(|(name, id)| (name.as_str().to_owned(), id)).collect())
+}
+
+/// Reads what a user is called, and looks like.
+pub(crate) fn profile(body: &mut Object<'_>) -> Valid<ProfilePatch> {
+    let first_name = body.optional("first_name");
+    let last_name = body.optional("last_name");
+    let avatar = body.optional("avatar");
+    Some(ProfilePatch { first_name: first_name?, last_name: last_name?, avatar: avatar? })
 }
 
 /// Reads a new password and holds it to the policy.

@@ -11,7 +11,7 @@ use axum::extract::{FromRef, State};
 use axum::http::Uri;
 use axum::{Extension, Json};
 
-pub(super) use account::{Account, flaw, new_password};
+pub(super) use account::{Account, flaw, new_password, profile};
 
 use super::auth::{Scene, ask};
 use super::client::ClientAddress;
@@ -20,8 +20,8 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Input, Valid};
-use super::page::{Limits, Page, page, search};
-use super::reply::{Message, Written};
+use super::page::{Limits, Page, created, page, search, sort};
+use super::reply::{Listed, Message, Written};
 use crate::admin::record;
 use crate::control::{Control, Write};
 use crate::model::{Email, RoleId, Secret, Timestamp, User, UserId, UserPatch, Username, stored_role_name};
@@ -114,9 +114,11 @@ fn filter(input: &mut Input) -> Valid<Filter> {
     let search = search(input);
     let is_active = input.query::<bool>("is_active").optional();
     let role = input.query::<String>("role").max_length(50).optional();
+    let (created, sort) = (created(input), sort(input, users::SORT_KEYS));
     let include_deleted = input.query::<bool>("include_deleted").or(false);
     let role = role?.filter(|name| !name.is_empty()).map(|name| stored_role_name(&name).to_owned());
-    Some(Filter { search: search?, is_active: is_active?, role, include_deleted: include_deleted? })
+    let (search, is_active, include_deleted) = (search?, is_active?, include_deleted?);
+    Some(Filter { search, is_active, role, created: created?, include_deleted, sort: sort? })
 }
 
 fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
@@ -139,12 +141,13 @@ async fn list(
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     uri: Uri,
     call: Call,
-) -> Result<Json<Vec<User>>, Error> {
+) -> Result<Listed<User>, Error> {
     let (caller, input) = call.permit("user:read")?;
     let (page, filter) = input.read(listing)?;
     may_see(&state.gate, &caller, &filter, (client, &uri))?;
     let mut tx = state.control.read().await?;
-    Ok(Json(users::list(&mut tx, &filter, page.into(), Timestamp::now()).await?))
+    let (rows, total) = users::counted(&mut tx, &filter, page.into(), Timestamp::now()).await?;
+    Ok(Listed { rows, total })
 }
 
 async fn count(
@@ -181,10 +184,11 @@ fn changes(input: &mut Input, policy: Policy) -> Valid<(UserId, UserPatch, Optio
     let username = body.optional::<Username>("username");
     let email = body.optional::<Email>("email");
     let password = new_password(&mut body, "password", policy);
+    let profile = profile(&mut body);
     let is_active = body.optional::<bool>("is_active");
     let role_ids = body.field::<Vec<RoleId>>("role_ids").max_items(MOST_IDS).optional();
-    let (username, email, is_active, role_ids) = (username?, email?, is_active?, role_ids?);
-    Some((id?, UserPatch { username, email, is_active, role_ids, ..UserPatch::default() }, password?))
+    let (username, email, profile, is_active, role_ids) = (username?, email?, profile?, is_active?, role_ids?);
+    Some((id?, UserPatch { username, email, is_active, profile, role_ids, ..UserPatch::default() }, password?))
 }
 
 async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::http::Cors;
+use crate::http::{Cors, SecurityHeaders};
 use crate::jwt::{Kind, Minter, Verifier};
 use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState};
 use crate::model::{
@@ -218,6 +218,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
             ..Limits::default()
         },
         cors: Cors::default(),
+        security_headers: Some(SecurityHeaders::new(Duration::from_mins(1))),
     };
     let gateway = start(settings, parts).unwrap();
     World { gateway, metrics, seen, token, log, _guard: guard }

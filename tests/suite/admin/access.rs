@@ -93,6 +93,7 @@ fn every_operation_is_listed_here() {
     /auth/refresh POST: anybody
     /auth/register POST: anybody, or user:create
     /auth/verify-token POST: any user
+    /config GET: system:read
     /modules GET: module:read
     /modules POST: module:create
     /modules/active GET: module:read
@@ -193,11 +194,13 @@ fn every_operation_is_listed_here() {
     /users/get-one/{user_id} PUT: user:update
     /users/me GET: any user
     /users/me PUT: any user
+    /users/me/activity GET: any user
     /users/{user_id} DELETE: user:delete
     /users/{user_id} GET: user:read
     /users/{user_id} PATCH: user:update
     /users/{user_id} PUT: user:update
     /users/{user_id}/activate POST: user:update
+    /users/{user_id}/activity GET: user:read
     /users/{user_id}/deactivate POST: user:update
     /users/{user_id}/restore POST: user:update
     /users/{user_id}/roles GET: user:read

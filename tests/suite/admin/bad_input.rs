@@ -109,10 +109,24 @@ on_both!(numbers_beyond_all_bounds_are_refused, |backend| async move {
         }
     }
     assert_refused(&admin.get("/users/%FF").await, "a path that is not UTF-8");
-    for list in ["users", "roles", "permissions", "modules", "routes"] {
+    for list in ["users", "roles", "permissions", "modules", "routes", "upstreams"] {
         assert_refused(&admin.get(&format!("/{list}/?search=%00")).await, list);
         assert_refused(&admin.get(&format!("/{list}/?search={}", "x".repeat(1_000))).await, list);
-        admin.get(&format!("/{list}/?skip=9223372036854775807")).await.expect(200);
+        for skip in ["10001", "9223372036854775807"] {
+            let found = issues(admin.get(&format!("/{list}/?skip={skip}")).await);
+            assert_eq!(found, ["less_than_equal query.skip: Input should be less than or equal to 10000"], "{list}");
+        }
+        admin.get(&format!("/{list}/?skip=10000")).await.expect(200);
+        for sort in
+            ["x", "-", "--id", "Id", "password_hash", "id;", "id,name", "id desc", "1", "%27", "created_at%00", "ｉｄ"]
+        {
+            let found = issues(admin.get(&format!("/{list}/?sort={sort}")).await);
+            assert!(found.len() == 1 && found[0].contains(" query.sort: "), "{list} {sort}: {found:?}");
+        }
+        for time in ["x", "0", "2026-02-30T00:00:00Z", "2026-01-01", "-1", "%00", "99999-01-01T00:00:00Z"] {
+            let found = issues(admin.get(&format!("/{list}/?created_from={time}&created_to={time}")).await);
+            assert!(found.len() == 2 && found[1].contains(" query.created_to: "), "{list} {time}: {found:?}");
+        }
         // What is no UTF-8 finds nothing, but is no fault of ours.
         assert!(admin.get(&format!("/{list}/?search=%FF%FE")).await.status < 500);
     }

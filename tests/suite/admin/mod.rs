@@ -2,13 +2,17 @@
 
 mod access;
 mod accounts;
+mod activity;
 mod assignments;
 mod bad_input;
+mod browsers;
 mod conditional;
 mod escalation;
 mod following;
 mod gateway_routes;
 mod hierarchy;
+mod limits;
+mod lists;
 mod modules;
 mod navigation;
 mod openapi;
@@ -21,6 +25,7 @@ mod upstreams;
 mod users;
 mod users_bulk;
 mod wandering;
+mod welcome;
 
 use serde_json::{Value, json};
 

@@ -168,3 +168,37 @@ on_both!(tokens_of_the_predecessor_serve_until_they_end, |backend| async move {
     let stranger = predecessor(&json!({ "sub": "stranger", "type": "refresh" }));
     refused(refresh(&app, &stranger).await, 401, "User account not found or inactive");
 });
+
+on_both!(signing_out_ends_the_refresh_token_that_is_handed_in, |backend| async move {
+    let app = App::start(backend).await;
+    let logout = async |access: &str, body: Value| app.admin("POST", "/auth/logout").bearer(access).json(body).await;
+    let old = |sub: &str, jti: &str| predecessor(&json!({ "sub": sub, "type": "refresh", "jti": jti }));
+    // The predecessor's tokens belong to no session: one of them is ended by the other only if it is named.
+    for (access, token) in [
+        (predecessor(&json!({ "sub": "testuser", "jti": "a" })), old("testuser", "b")),
+        (predecessor(&json!({ "sub": "testuser" })), predecessor(&json!({ "sub": "testuser", "type": "refresh" }))),
+    ] {
+        let done = logout(&access, json!({ "refresh_token": token })).await.expect(200);
+        assert_eq!(done.json(), json!({ "message": "Successfully logged out", "success": true }));
+        refused(refresh(&app, &token).await, 401, "Invalid or expired token");
+        app.admin("GET", "/auth/me").bearer(&access).await.expect(401);
+    }
+    // One's own of another session is ended with its session; those of others, and what is none, are left alone.
+    let (one, two) =
+        (Session::open(&app, "testuser", "testuser123").await, Session::open(&app, "testuser", "testuser123").await);
+    let admin = Session::open(&app, "superadmin", "superadmin123").await;
+    logout(&one.access, json!({ "refresh_token": two.refresh })).await.expect(200);
+    assert_eq!((one.works(&app).await, two.works(&app).await), ((false, false), (false, false)));
+    for token in [admin.refresh.clone(), old("superadmin", "c"), admin.access.clone(), "nonsense".to_owned()] {
+        let own = Session::open(&app, "testuser", "testuser123").await;
+        logout(&own.access, json!({ "refresh_token": token })).await.expect(200);
+        assert_eq!(own.works(&app).await, (false, false));
+    }
+    assert_eq!(admin.works(&app).await, (true, true));
+    refresh(&app, &old("superadmin", "c")).await.expect(200);
+    let own = Session::open(&app, "testuser", "testuser123").await;
+    let odd = "string_type body.refresh_token: Input should be a valid string";
+    assert_eq!(issues(logout(&own.access, json!({ "refresh_token": 1 })).await), [odd]);
+    logout(&own.access, json!({ "refresh_token": own.refresh })).await.expect(200);
+    assert_eq!(own.works(&app).await, (false, false));
+});

@@ -10,13 +10,13 @@ on_both!(migrations_go_up_down_and_up, |backend| async move {
     assert!(migrate::status(&db).await.unwrap().iter().all(|step| step.applied_at.is_none()));
     assert_eq!(tables(&db).await, BTreeSet::new());
     let versions = migrate::up(&db).await.unwrap();
-    assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7, 8]);
     assert!(migrate::up(&db).await.unwrap().is_empty());
     let whole = tables(&db).await;
     assert!(migrate::status(&db).await.unwrap().iter().all(|step| step.applied_at.is_some()));
 
     assert!(migrate::down(&db, 0).await.unwrap().is_empty());
-    assert_eq!(migrate::down(&db, 3).await.unwrap(), [6, 5, 4]);
+    assert_eq!(migrate::down(&db, 4).await.unwrap(), [8, 7, 6, 5, 4]);
     let status = migrate::status(&db).await.unwrap();
     assert_eq!((status[2].name.as_str(), status[2].applied_at.is_some()), ("sessions", true));
     assert_eq!((status[3].name.as_str(), status[3].applied_at), ("audit", None));
@@ -34,7 +34,7 @@ on_both!(two_processes_may_migrate_at_once, |backend| async move {
     let (one, two) = tokio::join!(migrate::up(&one), migrate::up(&two));
     let mut versions = [one.unwrap(), two.unwrap()].concat();
     versions.sort_unstable();
-    assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
+    assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
 on_both!(a_newer_schema_is_refused, |backend| async move {
@@ -52,6 +52,26 @@ on_both!(a_newer_schema_is_refused, |backend| async move {
         assert!(matches!(outcome, Some(Error::Newer { version: 9999 })), "{outcome:?}");
     }
 });
+
+/// Search needs an extension that not everybody may create; who migrates is told what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_extension_is_named() {
+    let (url, _guard) = fresh_database(Backend::Postgres).await;
+    let owner = Db::open(&url, &POOL).await.unwrap();
+    let mut tx = owner.write().await.unwrap();
+    let name = format!("limited_{}", url.rsplit('_').next().unwrap());
+    for command in [format!("CREATE ROLE {name} LOGIN"), format!("GRANT ALL ON SCHEMA public TO {name}")] {
+        tx.query(command.leak()).execute().await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let limited = Db::open(&url.replace("postgres@", &format!("{name}@")), &POOL).await.unwrap();
+    let error = migrate::up(&limited).await.unwrap_err().to_string();
+    assert!(error.contains("search needs the extension pg_trgm, which this role may not create"), "{error}");
+    let mut tx = owner.write().await.unwrap();
+    tx.query("CREATE EXTENSION pg_trgm").execute().await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(migrate::up(&limited).await.unwrap(), [7]);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_databases_have_the_same_columns() {
@@ -87,14 +107,17 @@ async fn columns(db: &Db) -> BTreeSet<(String, String, String, bool)> {
     query.fetch_all().await.unwrap().into_iter().collect()
 }
 
-/// The indexes that have a name of ours.
+/// The indexes that have a name of ours; a name that begins with `_` is of one database alone.
 async fn indexes(db: &Db) -> BTreeSet<String> {
     let mut tx = db.read().await.unwrap();
     let query = match db.kind() {
-        Kind::Sqlite => tx.query("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"),
+        Kind::Sqlite => tx.query(
+            r"SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND name NOT LIKE '\_%' ESCAPE '\'",
+        ),
         Kind::Postgres => tx.query(
             r"SELECT CAST(indexname AS TEXT) FROM pg_indexes
-              WHERE schemaname = 'public' AND indexname NOT LIKE '%\_pkey' ESCAPE '\'",
+              WHERE schemaname = 'public' AND indexname NOT LIKE '%\_pkey' ESCAPE '\'
+                AND indexname NOT LIKE '\_%' ESCAPE '\'",
         ),
     };
     query.fetch_values().await.unwrap().into_iter().collect()

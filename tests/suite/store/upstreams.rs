@@ -1,6 +1,6 @@
 use cedargate::{
     model::{NewUpstream, Target, Timeouts, Tls, UpstreamId, UpstreamPatch},
-    store::{Page, upstreams},
+    store::{Page, upstreams, upstreams::Filter},
 };
 
 use super::{assert_conflict, at, new_upstream, upstream};
@@ -53,18 +53,19 @@ on_both!(a_name_is_unique_until_deleted, |backend| async move {
     drop(tx);
     let mut tx = db.write().await.unwrap();
     let ids = |found: Vec<upstreams::UpstreamRow>| found.into_iter().map(|row| row.upstream.id).collect::<Vec<_>>();
-    assert_eq!(ids(upstreams::list(&mut tx, false, Page::ALL).await.unwrap()), [a, b]);
-    assert_eq!(ids(upstreams::list(&mut tx, false, Page { skip: 1, limit: 5 }).await.unwrap()), [b]);
+    assert_eq!(ids(upstreams::list(&mut tx, &Filter::default(), Page::ALL).await.unwrap()), [a, b]);
+    assert_eq!(ids(upstreams::list(&mut tx, &Filter::default(), Page { skip: 1, limit: 5 }).await.unwrap()), [b]);
     assert_eq!(upstreams::find(&mut tx, "a").await.unwrap(), Some(a));
     assert!(upstreams::delete(&mut tx, a, at(1)).await.unwrap());
     assert!(!upstreams::delete(&mut tx, a, at(1)).await.unwrap());
     assert_eq!(
-        (upstreams::find(&mut tx, "a").await.unwrap(), upstreams::count(&mut tx, false).await.unwrap()),
+        (upstreams::find(&mut tx, "a").await.unwrap(), upstreams::count(&mut tx, &Filter::default()).await.unwrap()),
         (None, 1)
     );
-    let all = upstreams::list(&mut tx, true, Page::ALL).await.unwrap();
+    let with_deleted = Filter { include_deleted: true, ..Filter::default() };
+    let all = upstreams::list(&mut tx, &with_deleted, Page::ALL).await.unwrap();
     assert_eq!(all.iter().map(|row| row.deleted_at).collect::<Vec<_>>(), [Some(at(1)), None]);
-    assert_eq!(upstreams::count(&mut tx, true).await.unwrap(), 2);
+    assert_eq!(upstreams::count(&mut tx, &with_deleted).await.unwrap(), 2);
     assert!(upstreams::restore(&mut tx, a, at(2)).await.unwrap());
     assert!(!upstreams::restore(&mut tx, a, at(2)).await.unwrap());
     assert_eq!(upstreams::find(&mut tx, "a").await.unwrap(), Some(a));

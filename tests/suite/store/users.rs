@@ -109,8 +109,7 @@ on_both!(a_patch_changes_what_it_names, |backend| async move {
         email: Some("Anna@Example.com".try_into().unwrap()),
         password_hash: Some(Secret::new("new".to_owned())),
         is_active: Some(false),
-        role_ids: None,
-        granted_by: None,
+        ..UserPatch::default()
     };
     assert!(users::update(&mut tx, id, &patch, at(6)).await.unwrap());
     let after = users::credentials(&mut tx, "ANNA@example.COM").await.unwrap().unwrap();

@@ -180,6 +180,8 @@ fn sources(database: &str, data: &std::path::Path, extra: &[(&str, &str)]) -> So
         ("CEDARGATE_AUTH__ARGON2_ITERATIONS", "1"),
         ("CEDARGATE_AUTH__LEEWAY_SECONDS", "0"),
         ("CEDARGATE_ACCESS_LOG__ENABLED", "false"),
+        // Tests ask more than people do.
+        ("CEDARGATE_RATE_LIMIT__ENABLED", "false"),
         ("DATABASE_MAX_OVERFLOW", "0"),
     ];
     let environment = fixed.iter().chain(extra).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -209,6 +211,11 @@ impl Call {
     #[expect(clippy::needless_pass_by_value, reason = "called with `json!`, where a reference reads badly")]
     pub(crate) fn json(self, body: Value) -> Self {
         Self(self.0.json(&body))
+    }
+
+    /// The same request by another client.
+    pub(crate) fn with(self, client: &Client) -> Self {
+        Self(RequestBuilder::from_parts(client.clone(), self.0.build().unwrap()))
     }
 
     pub(crate) fn body(self, body: impl Into<reqwest::Body>) -> Self {

@@ -25,6 +25,10 @@ type Fields<'f> = &'f [(&'f str, &'f str)];
 
 impl Secure {
     async fn start() -> Self {
+        Self::start_with(("CORS_ORIGINS", "*")).await
+    }
+
+    async fn start_with(setting: (&str, &str)) -> Self {
         let files = TempDir::with_prefix("cedargate-tls-").unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let path = |name: &str| files.path().join(name).display().to_string();
@@ -33,6 +37,7 @@ impl Secure {
         let world = World::start_with(&[
             ("CEDARGATE_GATEWAY__TLS_CERTIFICATE", &path("certificate.pem")),
             ("CEDARGATE_GATEWAY__TLS_KEY", &path("key.pem")),
+            setting,
         ])
         .await;
         world.route(serde_json::json!({ "route": "/{*rest}", "operations": public() })).await;
@@ -52,6 +57,11 @@ impl Secure {
 
     /// Sends a request with the `h2` crate; returns its status.
     async fn request(&self, method: &str, authority: &str, target: &str, fields: Fields<'_>) -> u16 {
+        self.answer(method, authority, target, fields).await.status().as_u16()
+    }
+
+    /// Sends a request with the `h2` crate; returns the head of the answer.
+    async fn answer(&self, method: &str, authority: &str, target: &str, fields: Fields<'_>) -> http::Response<()> {
         let (mut client, connection) = h2::client::handshake(self.connect().await).await.unwrap();
         let connection = tokio::spawn(connection);
         let mut request = http::Request::builder().method(method).uri(format!("https://{authority}{target}"));
@@ -61,7 +71,7 @@ impl Secure {
         let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
         let answer = tokio::time::timeout(Duration::from_secs(5), answer).await.expect("an answer").unwrap();
         connection.abort();
-        answer.status().as_u16()
+        answer.map(drop)
     }
 
     /// Sends a request field by field, as it is; returns its status, or 0 if the stream or connection was broken off.
@@ -174,6 +184,27 @@ const TO: (&str, &str) = (":authority", "gw.example");
 /// A request's fields: a GET of `path`, and some more.
 fn get<'f>(path: &'f str, more: Fields<'f>) -> Vec<(&'f str, &'f str)> {
     [&[(":method", "GET"), (":scheme", "https"), TO, (":path", path)], more].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_promised_and_ones_own_page_is_known() {
+    let secure = Secure::start_with(("CORS_ORIGINS", "https://front.example")).await;
+    for target in ["/health", "/api/v1/auth/me", "/api/v1/nothing%2e"] {
+        let answer = secure.answer("GET", "localhost", target, &[]).await;
+        assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000", "{target}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{target}");
+    }
+    // What a back end says is its own.
+    let answer = secure.answer("GET", "localhost", "/open/x", &[]).await;
+    assert_eq!((answer.status().as_u16(), answer.headers().get("strict-transport-security")), (200, None));
+    // There is no `Host` in HTTP/2.
+    for (origin, status) in
+        [("https://localhost:8443", 422), ("https://front.example", 422), ("https://localhost", 403)]
+    {
+        let target = "/api/v1/auth/login";
+        let answer = secure.answer("POST", "localhost:8443", target, &[("origin", origin)]).await;
+        assert_eq!(answer.status().as_u16(), status, "{origin}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

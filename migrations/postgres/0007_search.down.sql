@@ -1,0 +1,23 @@
+-- The extension stays: others may use it.
+DROP INDEX user_roles_role;
+CREATE INDEX user_roles_role ON user_roles (role_id);
+DROP INDEX audit_records_kind;
+DROP INDEX routes_parent;
+CREATE INDEX routes_parent ON routes (parent_id);
+DROP INDEX routes_module;
+DROP INDEX routes_order;
+DROP INDEX permissions_category;
+DROP INDEX users_updated;
+DROP INDEX users_created;
+DROP INDEX users_active;
+DROP INDEX users_deleted;
+DROP TRIGGER _user_totals_update ON users;
+DROP TRIGGER _user_totals_delete ON users;
+DROP TRIGGER _user_totals_insert ON users;
+DROP FUNCTION _count_users();
+DROP TABLE user_totals;
+DROP INDEX _routes_search;
+DROP INDEX _modules_search;
+DROP INDEX _permissions_search;
+DROP INDEX _roles_search;
+DROP INDEX _users_search;
