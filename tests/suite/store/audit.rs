@@ -1,7 +1,7 @@
 use cedargate::{
     model::{Timestamp, UserId},
     store::{
-        Db, Kind, Page, Tx,
+        Db, Kind, Page, Period, Tx,
         audit::{self, Filter, NewAuditRecord},
     },
 };
@@ -40,9 +40,9 @@ on_both!(records_are_found_by_what_and_when, |backend| async move {
         listed.iter().map(|record| record.id).collect::<Vec<_>>()
     };
     assert_eq!(found(Filter::default()).await, [6, 5, 4, 3, 2, 1]);
-    assert_eq!(found(Filter { from: Some(at(3)), ..Filter::default() }).await, [6, 5, 4]);
-    assert_eq!(found(Filter { to: Some(at(3)), ..Filter::default() }).await, [3, 2, 1]);
-    assert_eq!(found(Filter { from: Some(at(1)), to: Some(at(4)), ..Filter::default() }).await, [4, 3, 2]);
+    assert_eq!(found(Filter { period: Period { from: Some(at(3)), to: None }, ..Filter::default() }).await, [6, 5, 4]);
+    assert_eq!(found(Filter { period: Period { from: None, to: Some(at(3)) }, ..Filter::default() }).await, [3, 2, 1]);
+    assert_eq!(found(Filter { period: Period { from: Some(at(1)), to: Some(at(4)) }, ..Filter::default() }).await, [4, 3, 2]);
     let of_one = Filter { actor_id: Some(UserId(0)), resource: Some("role".to_owned()), ..Filter::default() };
     assert_eq!(found(of_one).await, [3, 1]);
     assert_eq!(found(Filter { resource_id: Some("\0".to_owned()), ..Filter::default() }).await, [0; 0]);
