@@ -1,4 +1,4 @@
-//! The OpenAPI document and two ways to read it: Swagger UI and `ReDoc`, both from this program alone.
+//! The OpenAPI document and two ways to read it: Swagger UI and ReDoc, both from this program alone.
 //!
 //! ## Why
 //! The scripts come from a crate that has them between the tags of whole pages. They are taken out, so that the pages have
@@ -32,7 +32,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SWAGGER_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `ReDoc` makes style elements: one of a fixed text, and others that are empty and filled by script. The hashes are theirs.
+/// ReDoc makes style elements: one of a fixed text, and others that are empty and filled by script. The hashes are theirs.
 const REDOC_POLICY: &str = "default-src 'none'; script-src 'self'; \
      style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' \
      'sha256-DLDPR1ic47WIdK2WyeLkblb/tm2mQH+Jt/NNhZWu1k0='; img-src 'self' data:; \

@@ -15,6 +15,7 @@ mod limits;
 mod lists;
 mod modules;
 mod navigation;
+mod openapi;
 mod outage;
 mod permissions;
 mod roles;
