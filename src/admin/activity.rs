@@ -63,8 +63,8 @@ impl Activities {
         if users::existing(&mut tx, &[user]).await?.is_empty() {
             return Err(Error::NotFound("User not found".into()));
         }
-        let total = activity::count(&mut tx, user, filter).await?;
+        let count = activity::count(&mut tx, user, filter).await?;
         let rows = activity::list(&mut tx, user, filter, page.into()).await?;
-        Ok(Listed { rows, total: Total { count: total, is_capped: false } })
+        Ok(Listed { rows, total: Total { count, is_capped: false } })
     }
 }

@@ -25,16 +25,15 @@ pub(super) struct Audit {
 }
 
 pub(super) fn endpoints() -> Endpoints<Audit> {
-    Endpoints::new("Audit trail").get("/audit-logs/", Needs("audit:read"), "List changes", list).reads(listing).get(
-        "/audit-logs/{record_id}",
-        Needs("audit:read"),
-        "Get a change",
-        one,
-    )
+    Endpoints::new("Audit trail")
+        .get("/audit-logs/", Needs("audit:read"), "List changes", list)
+        .reads(listing)
+        .get("/audit-logs/count", Needs("audit:read"), "Count changes", count)
+        .reads(filter)
+        .get("/audit-logs/{record_id}", Needs("audit:read"), "Get a change", one)
 }
 
-fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
-    let page = page(input, Limits::Lenient);
+fn filter(input: &mut Input) -> Valid<Filter> {
     let actor_id = input.query::<UserId>("actor_id").unless_absent();
     let resource = input.query::<String>("resource").max_length(LONGEST).optional();
     let resource_id = input.query::<String>("resource_id").max_length(LONGEST).optional();
@@ -43,7 +42,12 @@ fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
     let sort = sort(input, audit::SORT_KEYS);
     let (resource, resource_id, action) = (resource?, resource_id?, action?);
     let (actor_id, period, sort) = (actor_id?, period?, sort?);
-    Some((page?, Filter { actor_id, resource, resource_id, action, period, sort }))
+    Some(Filter { actor_id, resource, resource_id, action, period, sort })
+}
+
+fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
+    let (page, filter) = (page(input, Limits::Lenient), filter(input));
+    Some((page?, filter?))
 }
 
 async fn list(State(state): State<Audit>, call: Call) -> Result<Listed<AuditRecord>, Error> {
@@ -52,6 +56,13 @@ async fn list(State(state): State<Audit>, call: Call) -> Result<Listed<AuditReco
     let mut tx = state.control.read().await?;
     let rows = audit::list(&mut tx, &filter, page.into()).await?;
     Ok(Listed { rows, total: audit::total(&mut tx, &filter).await? })
+}
+
+async fn count(State(state): State<Audit>, call: Call) -> Result<Json<i64>, Error> {
+    let (_, input) = call.permit("audit:read")?;
+    let filter = input.read(filter)?;
+    let mut tx = state.control.read().await?;
+    Ok(Json(audit::count(&mut tx, &filter).await?))
 }
 
 async fn one(State(state): State<Audit>, call: Call) -> Result<Json<AuditRecord>, Error> {

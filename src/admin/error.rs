@@ -87,6 +87,11 @@ impl Error {
         }
     }
 
+    /// The hand-written `policy` speaks of this role or module by its name.
+    pub(crate) fn named(kind: &str, name: &str, policy: &str) -> Self {
+        Self::BadRequest(format!("{kind} '{name}' cannot be renamed: the policy '{policy}' speaks of it").into())
+    }
+
     /// A fault of ours; `source` goes to the log.
     pub(crate) fn internal(source: impl Into<Source>) -> Self {
         Self::Internal(source.into())

@@ -50,11 +50,6 @@ impl<T: Serialize> IntoResponse for Written<T> {
     }
 }
 
-/// Says what a write led to.
-pub(crate) const POLICY_REVISION: &str = "X-Policy-Revision";
-/// Says how many entries a list has without a page.
-pub(crate) const TOTAL_COUNT: &str = "X-Total-Count";
-
 /// A part of a list, and in `X-Total-Count` how many entries there are under the same filters. Beyond
 /// [`MOST_COUNTED`](crate::store::MOST_COUNTED) it may be that number, and `X-Total-Count-Capped` says so.
 #[derive(Clone, Debug)]
@@ -84,6 +79,13 @@ impl<T: Serialize> IntoResponse for Listed<T> {
     }
 }
 
+/// Says how many entries a list has.
+pub(crate) const TOTAL_COUNT: &str = "X-Total-Count";
+/// Says that it has more.
+pub(crate) const TOTAL_COUNT_CAPPED: &str = "X-Total-Count-Capped";
+/// Says what a write led to.
+pub(crate) const POLICY_REVISION: &str = "X-Policy-Revision";
+
 /// What a handler answers with when all goes well.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
@@ -104,7 +106,8 @@ impl<T: JsonSchema> Reply for Json<T> {
 }
 
 impl<T: JsonSchema> Reply for Listed<T> {
-    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<Vec<T>>, headers: &[TOTAL_COUNT] };
+    const ANSWER: Answer =
+        Answer { body: SchemaGenerator::subschema_for::<Vec<T>>, headers: &[TOTAL_COUNT, TOTAL_COUNT_CAPPED] };
 }
 
 impl<T: JsonSchema> Reply for Written<T> {

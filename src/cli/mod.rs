@@ -8,6 +8,7 @@ mod demo_backend;
 mod dev;
 mod explain;
 mod healthcheck;
+mod import;
 mod migrate;
 mod output;
 mod policy;
@@ -56,6 +57,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Check the settings as `serve` would, and start nothing
     CheckConfig,
+    /// Take over the data of another system
+    Import(import::Args),
     /// Show settings
     Config(config::Args),
     /// Tell why a user's request is allowed or denied
@@ -117,6 +120,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::DemoBackend(args) => block_on(1, demo_backend::run(args)),
         Command::Migrate(args) => block_on(1, migrate::run(args, offline()?)),
         Command::CheckConfig => check_config::run(&load(Mode::Serve, Vec::new())?),
+        Command::Import(args) => block_on(1, import::run(args, offline()?)),
         Command::Config(args) => config::run(&args, &offline()?),
         Command::Explain(args) => block_on(1, explain::run(args, offline()?)),
         Command::Policy(args) => block_on(1, policy::run(args, offline()?)),

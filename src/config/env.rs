@@ -8,6 +8,9 @@ use super::{Error, Origin, legacy};
 
 const PREFIX: &str = "CEDARGATE_";
 
+/// Variables of single commands, which are no settings.
+const OF_COMMANDS: &[&str] = &["CEDARGATE_IMPORT_FROM"];
+
 /// Named variables of one place, found in any case.
 pub(super) struct Variables {
     origin: fn(String) -> Origin,
@@ -153,6 +156,7 @@ fn own_names() -> Vec<String> {
             let file = has_file.then(|| format!("{name}_FILE"));
             std::iter::once(name).chain(file)
         })
+        .chain(OF_COMMANDS.iter().map(|name| (*name).to_owned()))
         .collect()
 }
 
@@ -245,6 +249,7 @@ mod tests {
         );
         assert!(apply(&[("CEDARGATE_PORT", "8000")]).is_err());
         assert!(apply(&[("SOMETHING_ELSE", "x")]).is_ok());
+        assert!(apply(&[("CEDARGATE_IMPORT_FROM", "postgresql://x")]).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
-    AccessLog, Activity, Admin, Allowance, App, Argon2, Auth, Cors, Database, Docs, Environment, Gateway, Log,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Docs, Environment, Gateway, Log,
     LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
 };
 use super::values::Values;
@@ -65,6 +65,12 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
             require_special: values.switch("password_policy.require_special"),
         },
         policy: Policy { dir: path(values, "policy.dir") },
+        audit: Audit {
+            retention: match values.number::<u64>("audit.retention_days")? {
+                0 => None,
+                days => Some(Duration::from_secs(days * 86_400)),
+            },
+        },
         log: Log {
             level: values
                 .text("log.level")

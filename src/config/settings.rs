@@ -29,6 +29,8 @@ pub struct Settings {
     pub password_policy: PasswordPolicy,
     /// The operator's own policies.
     pub policy: Policy,
+    /// The audit trail.
+    pub audit: Audit,
     /// The program's log.
     pub log: Log,
     /// One line per request.
@@ -187,6 +189,13 @@ pub struct PasswordPolicy {
 pub struct Policy {
     /// Directory of `*.cedar`; `None` leaves the shipped guard rails alone.
     pub dir: Option<PathBuf>,
+}
+
+/// The audit trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// How long a record is kept; `None` is for ever.
+    pub retention: Option<Duration>,
 }
 
 /// The program's log.

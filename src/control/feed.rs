@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::{Control, Error, load};
 use crate::{
     model::{Timestamp, UserId},
-    store::{Bell, activity, changes, changes::Change, revocations, sessions, users},
+    store::{Bell, activity, audit, changes, changes::Change, revocations, sessions, users},
     telemetry::logs::SECURITY,
 };
 
@@ -43,6 +43,13 @@ impl Alarm {
     }
 }
 
+/// How long is kept what nobody needs for deciding.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Retention {
+    /// Records of the audit trail; for ever, if it is not said.
+    pub audit: Option<Duration>,
+}
+
 /// What one round of cleaning removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Housekeeping {
@@ -54,6 +61,8 @@ pub struct Housekeeping {
     pub changes: u64,
     /// What users did too long ago.
     pub activity: u64,
+    /// Old records of the audit trail.
+    pub audit_records: u64,
 }
 
 impl Control {
@@ -61,7 +70,7 @@ impl Control {
     /// their time has come, without waiting for a request.
     ///
     /// A failure keeps the last good snapshot, is logged and counted, and is tried again.
-    pub async fn follow(&self) {
+    pub async fn follow(&self, retention: Retention) {
         let mut bell: Option<Bell> = None;
         let mut failing = false;
         let mut alarm = Alarm::default();
@@ -84,7 +93,7 @@ impl Control {
                     bell = None;
                     sleep_until(next_poll).await;
                 },
-                _ = cleaning.tick() => self.clean_and_log().await,
+                _ = cleaning.tick() => self.clean_and_log(retention).await,
             }
             match self.apply_feed().await {
                 Ok(_) if failing => {
@@ -187,7 +196,7 @@ impl Control {
     ///
     /// # Errors
     /// The database is away.
-    pub async fn clean(&self) -> Result<Housekeeping, Error> {
+    pub async fn clean(&self, retention: Retention) -> Result<Housekeeping, Error> {
         let now = Timestamp::now();
         let forgotten = load::forgotten_before(now);
         self.0.snapshots.forget_expired(forgotten);
@@ -197,18 +206,24 @@ impl Control {
             sessions: sessions::purge(&mut tx, now, BATCH).await?,
             changes: changes::purge(&mut tx, self.0.snapshots.load().revision() - KEPT_REVISIONS).await?,
             activity: activity::purge(&mut tx, self.0.notes.forgotten_until(now), BATCH).await?,
+            audit_records: match retention.audit {
+                Some(kept) => audit::purge(&mut tx, now.minus(kept), BATCH).await?,
+                None => 0,
+            },
         };
         tx.commit().await?;
         Ok(removed)
     }
 
-    async fn clean_and_log(&self) {
+    async fn clean_and_log(&self, retention: Retention) {
         for _ in 0..BATCHES {
-            match self.clean().await {
+            match self.clean(retention).await {
                 Ok(removed) if removed == Housekeeping::default() => return,
                 Ok(removed) => {
                     info!(?removed, "expired rows removed");
-                    if removed.revocations.max(removed.sessions).max(removed.activity) < u64::from(BATCH) {
+                    let most =
+                        removed.revocations.max(removed.sessions).max(removed.activity).max(removed.audit_records);
+                    if most < u64::from(BATCH) {
                         return;
                     }
                 }

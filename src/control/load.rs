@@ -15,6 +15,9 @@ const REVOCATION_MARGIN_SECONDS: i64 = 120;
 /// With more parts changed than that, reading all rules is less work.
 const MOST_PARTS: usize = 200;
 
+/// With more users changed than that, and more than a tenth of all, reading all of them is less work.
+const MOST_USERS: usize = 1_000;
+
 /// Revocations that ended before this moment matter no longer.
 pub(super) fn forgotten_before(now: Timestamp) -> Timestamp {
     now.plus_seconds(-REVOCATION_MARGIN_SECONDS)
@@ -43,11 +46,15 @@ pub(super) async fn after(
     if changes.iter().any(|change| change.is_of_rules()) {
         next.put_rules(changed_rules(tx, fixed, base, &changes).await?);
     }
-    put(tx, &mut next, changes).await?;
+    put(tx, &mut next, changes, now).await?;
     Ok(next)
 }
 
-async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>) -> Result<(), Error> {
+async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>, now: Timestamp) -> Result<(), Error> {
+    let users = changes.iter().filter(|change| matches!(change, Change::User(_))).count();
+    if users > MOST_USERS.max(next.user_count() / 10) {
+        return put_everybody(tx, next, now).await;
+    }
     for change in changes {
         match change {
             Change::User(id) => match users::state(tx, *id).await? {
@@ -62,6 +69,11 @@ async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>) -> Res
             _ => {}
         }
     }
+    Ok(())
+}
+
+async fn put_everybody(tx: &mut Tx, next: &mut Snapshot, now: Timestamp) -> Result<(), Error> {
+    next.put_everybody(users::states(tx).await?, revocations::live(tx, forgotten_before(now)).await?);
     Ok(())
 }
 
@@ -97,10 +109,10 @@ pub(super) async fn catch_up(
     }
     let up_to_date = revisions.revision == base.revision();
     if up_to_date || missed.first().is_some_and(|(first, _)| *first == base.revision() + 1) {
-        put(tx, &mut next, missed.iter().map(|(_, change)| change).collect()).await?;
+        put(tx, &mut next, missed.iter().map(|(_, change)| change).collect(), now).await?;
     } else {
         // The feed no longer reaches back to where we are.
-        next.put_everybody(users::states(tx).await?, revocations::live(tx, forgotten_before(now)).await?);
+        put_everybody(tx, &mut next, now).await?;
     }
     Ok((next, fault))
 }

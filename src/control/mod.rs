@@ -9,6 +9,7 @@ mod activity;
 mod demo;
 mod feed;
 mod guard;
+pub mod import;
 mod load;
 mod origin;
 mod seed;
@@ -19,7 +20,7 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::Mutex;
 
 pub use demo::{DEMO_ACCOUNTS, seed_demo};
-pub use feed::Housekeeping;
+pub use feed::{Housekeeping, Retention};
 pub use guard::ESCALATE;
 pub use origin::Origin;
 pub use seed::{NewAccount, ROLE_TEMPLATES, RoleTemplate, Seeded, is_system_permission, seed};

@@ -179,6 +179,11 @@ impl Write {
         self.ends_as(resource, id, value(after));
     }
 
+    /// Notes that the entity is new, where nothing was noted of it before: for many of them.
+    pub(super) fn appears(&mut self, resource: &'static str, id: i64, after: Value) {
+        self.records.push(Record { resource, id, before: Value::Null, after: Some(after) });
+    }
+
     /// Notes that the entity is no more.
     pub fn gone(&mut self, resource: &'static str, id: i64) {
         self.ends_as(resource, id, Value::Null);
@@ -242,9 +247,7 @@ impl Write {
         if self.changes.iter().any(Change::is_of_rules) {
             self.revisions.policy_revision = changes::bump_policy(&mut self.tx).await?;
         }
-        for change in &self.changes {
-            changes::append(&mut self.tx, self.revisions.revision, change, self.now).await?;
-        }
+        changes::append_all(&mut self.tx, self.revisions.revision, &self.changes, self.now).await?;
         let built =
             load::after(&mut self.tx, &self.base, &self.inner.fixed, self.revisions, &self.changes, self.now).await;
         if matches!(built, Err(Error::Rejected(_))) {

@@ -16,6 +16,7 @@ mod role;
 mod route;
 pub mod rules;
 mod secret;
+pub mod takeover;
 mod time;
 mod upstream;
 mod user;

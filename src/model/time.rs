@@ -11,6 +11,14 @@ use serde::{Serialize, Serializer};
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
+    /// Nothing that is stored is older.
+    pub const FIRST: Self = Self(DateTime::UNIX_EPOCH);
+    /// The last second that every database compares rightly, in the year 9999.
+    pub const LAST: Self = match DateTime::from_timestamp(253_402_300_799, 0) {
+        Some(time) => Self(time),
+        None => Self::FIRST,
+    };
+
     /// The present moment.
     pub fn now() -> Self {
         Self::from(Utc::now())
@@ -29,6 +37,12 @@ impl Timestamp {
     /// As Cedar's `datetime` reads it: milliseconds and `Z`.
     pub fn cedar_text(self) -> String {
         self.0.to_rfc3339_opts(SecondsFormat::Millis, true)
+    }
+
+    /// This moment earlier by `span`; stays in place where that would leave the calendar.
+    #[must_use]
+    pub fn minus(self, span: std::time::Duration) -> Self {
+        self.plus_seconds(i64::try_from(span.as_secs()).map_or(0, i64::wrapping_neg))
     }
 
     /// This moment moved by `seconds`; stays in place where that would leave the calendar.

@@ -76,6 +76,11 @@ impl Handwritten {
     pub(super) fn id(&self) -> &PolicyId {
         self.policy.id()
     }
+
+    /// The name of the text that it stands in.
+    pub(super) fn name(&self) -> &str {
+        &self.origin.name
+    }
 }
 
 /// Parses the shipped guard rails, the operator's files and the database's policies.

@@ -16,6 +16,7 @@ mod facts;
 mod handwritten;
 mod holdings;
 mod index;
+mod named;
 mod names;
 mod operation;
 mod permissions;

@@ -27,7 +27,7 @@ pub use open::{hasher, open, open_database, password_policy};
 
 use crate::admin;
 use crate::config::{Mode, Settings};
-use crate::control::Control;
+use crate::control::{Control, Retention};
 use crate::gateway;
 use crate::http::Lifecycle;
 use crate::jwt::Verifier;
@@ -71,7 +71,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
         Mode::Dev => Some(demo::start(&core.control, &stopping, &mut tasks).await?),
         Mode::Serve | Mode::Offline => None,
     };
-    tasks.push(follow(core.control.clone(), stopping.clone()));
+    tasks.push(follow(core.control.clone(), settings, stopping.clone()));
 
     let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
     let admin_socket = bind(settings.admin.listen, "admin.listen")?;
@@ -127,10 +127,11 @@ async fn prepare<'s>(settings: &'s Settings, logs: &Logs, metrics: Arc<Metrics>)
     })
 }
 
-fn follow(control: Control, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
+fn follow(control: Control, settings: &Settings, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
+    let retention = Retention { audit: settings.audit.retention };
     tokio::spawn(async move {
         tokio::select! {
-            () = control.follow() => {}
+            () = control.follow(retention) => {}
             _ = stopping.wait_for(|stop| *stop) => {}
         }
     })

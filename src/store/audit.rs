@@ -192,3 +192,26 @@ pub async fn total(tx: &mut Tx, filter: &Filter) -> Result<Total> {
 pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
     filter.list().plan(tx, (COLUMNS, ""), Some(filter.sort.unwrap_or(NEWEST)), page, None).await
 }
+
+/// Counts what [`list`] would return without a page.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn count(tx: &mut Tx, filter: &Filter) -> Result<i64> {
+    filter.list().count(tx).await
+}
+
+/// Removes at most `limit` records from before `time`, oldest first, and returns how many.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn purge(tx: &mut Tx, time: Timestamp, limit: u32) -> Result<u64> {
+    tx.query(
+        "DELETE FROM audit_records WHERE id IN (
+             SELECT id FROM audit_records WHERE created_at < $1 ORDER BY created_at LIMIT $2)",
+    )
+    .bind(time)
+    .bind(i64::from(limit))
+    .execute()
+    .await
+}

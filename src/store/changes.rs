@@ -3,6 +3,7 @@
 use super::{
     db::Tx,
     error::{Error, Result},
+    sql::Ids,
 };
 use crate::model::{ModuleId, PermissionId, RoleId, RouteId, Timestamp, UpstreamId, UserId, rules::Revisions};
 
@@ -103,6 +104,33 @@ pub async fn append(tx: &mut Tx, revision: i64, change: &Change, now: Timestamp)
         .execute()
         .await
         .map(drop)
+}
+
+/// Appends several, users in one statement: there may be many of them.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn append_all(tx: &mut Tx, revision: i64, changes: &[Change], now: Timestamp) -> Result<()> {
+    let mut users = Vec::new();
+    for change in changes {
+        match change {
+            Change::User(id) => users.push(id.0),
+            other => append(tx, revision, other, now).await?,
+        }
+    }
+    if users.is_empty() {
+        return Ok(());
+    }
+    tx.query(
+        "INSERT INTO changes (revision, kind, entity_id, at)
+         SELECT $1, 'user', CAST(key AS BIGINT), $3 FROM json_each($2)",
+    )
+    .bind(revision)
+    .bind(Ids::new(users))
+    .bind(now)
+    .execute()
+    .await
+    .map(drop)
 }
 
 #[derive(sqlx::FromRow)]

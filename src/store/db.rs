@@ -270,6 +270,14 @@ enum Inner {
 }
 
 impl Tx {
+    /// Which database this is.
+    pub fn kind(&self) -> Kind {
+        match &self.0 {
+            Inner::Sqlite(_) => Kind::Sqlite,
+            Inner::Postgres(_) => Kind::Postgres,
+        }
+    }
+
     /// Prepares one statement.
     pub fn query(&mut self, sql: &'static str) -> Query<'_> {
         Query(match &mut self.0 {
@@ -285,14 +293,6 @@ impl Tx {
             Inner::Sqlite(tx) => Statement::Sqlite(tx, sqlx::query(AssertSqlSafe(sql)).persistent(false)),
             Inner::Postgres(tx) => Statement::Postgres(tx, sqlx::query(AssertSqlSafe(sql)).persistent(false)),
         })
-    }
-
-    /// Which database this is.
-    pub(super) fn kind(&self) -> Kind {
-        match &self.0 {
-            Inner::Sqlite(_) => Kind::Sqlite,
-            Inner::Postgres(_) => Kind::Postgres,
-        }
     }
 
     /// Makes the writes last.

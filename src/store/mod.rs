@@ -27,12 +27,15 @@ pub mod migrate;
 pub mod modules;
 pub mod navigation;
 pub mod permissions;
+pub mod predecessor;
 pub mod revocations;
 pub mod roles;
+pub mod route_permissions;
 pub mod routes;
 pub mod rules;
 pub mod sessions;
 mod sql;
+pub mod takeover;
 pub mod upstreams;
 pub mod users;
 

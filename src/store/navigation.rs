@@ -30,6 +30,18 @@ pub struct Entry {
     pub priority: i64,
 }
 
+/// Whether the route `r` is shown to the roles of `$2`: one is bound to it, or holds a permission that is.
+macro_rules! is_shown {
+    () => {
+        "(EXISTS (SELECT 1 FROM route_roles b WHERE b.route_id = r.id
+                    AND b.role_id IN (SELECT CAST(key AS BIGINT) FROM json_each($2)))
+          OR EXISTS (SELECT 1 FROM route_permissions b JOIN permissions p ON p.id = b.permission_id
+                       JOIN role_permissions g ON g.permission_id = p.id
+                     WHERE b.route_id = r.id AND p.deleted_at IS NULL AND p.is_active
+                       AND g.role_id IN (SELECT CAST(key AS BIGINT) FROM json_each($2))))"
+    };
+}
+
 fn set(roles: &[RoleId]) -> Ids {
     Ids::new(roles.iter().map(|id| id.0))
 }
@@ -51,21 +63,21 @@ pub async fn modules(tx: &mut Tx, roles: &[RoleId]) -> Result<Vec<Module>> {
     .await
 }
 
-/// Returns the active routes of these modules that menus list and that one of these roles is bound to, by priority,
-/// then id: whether their parents are among them is not looked at.
+/// Returns the active routes of these modules that menus list and that one of these roles sees, by priority, then id:
+/// whether their parents are among them is not looked at.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn entries(tx: &mut Tx, modules: &[ModuleId], roles: &[RoleId]) -> Result<Vec<Entry>> {
-    tx.query(
+    tx.query(concat!(
         "SELECT r.id, r.route, r.label, r.icon, r.module_id, m.name AS module_name, r.parent_id, r.priority
          FROM routes r JOIN modules m ON m.id = r.module_id
          WHERE r.deleted_at IS NULL AND r.is_active AND r.is_sidebar
            AND r.module_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
-           AND EXISTS (SELECT 1 FROM route_roles b WHERE b.route_id = r.id
-                         AND b.role_id IN (SELECT CAST(key AS BIGINT) FROM json_each($2)))
-         ORDER BY r.priority, r.id",
-    )
+           AND ",
+        is_shown!(),
+        " ORDER BY r.priority, r.id",
+    ))
     .bind(Ids::new(modules.iter().map(|id| id.0)))
     .bind(set(roles))
     .fetch_all()
@@ -87,20 +99,19 @@ pub async fn all_entries(tx: &mut Tx) -> Result<Vec<Entry>> {
     .await
 }
 
-/// Whether one of these roles is bound to an active route of exactly this path, in an active module, that the gateway
+/// Whether one of these roles sees an active route of exactly this path, in an active module, that the gateway
 /// does not forward.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn shows(tx: &mut Tx, path: &str, roles: &[RoleId]) -> Result<bool> {
     let found = tx
-        .query(
+        .query(concat!(
             "SELECT COUNT(*) FROM routes r JOIN modules m ON m.id = r.module_id
              WHERE r.route = $1 AND r.upstream IS NULL AND r.deleted_at IS NULL AND r.is_active
-               AND m.deleted_at IS NULL AND m.is_active
-               AND EXISTS (SELECT 1 FROM route_roles b WHERE b.route_id = r.id
-                             AND b.role_id IN (SELECT CAST(key AS BIGINT) FROM json_each($2)))",
-        )
+               AND m.deleted_at IS NULL AND m.is_active AND ",
+            is_shown!(),
+        ))
         .bind(text(path))
         .bind(set(roles))
         .fetch_value::<i64>()

@@ -7,9 +7,12 @@ use super::{
     db::Tx,
     error::Result,
     list::{Arg, List, Period, Plan, Sort, SortKey, Total},
+    route_permissions,
     sql::{Ids, Page, Search, text},
 };
-use crate::model::{ModuleId, NewRoute, RoleId, RoleInfo, Route, RouteId, RoutePatch, Timestamp, UpstreamName};
+use crate::model::{
+    ModuleId, NewRoute, PermissionId, RoleId, RoleInfo, Route, RouteId, RoutePatch, Timestamp, UpstreamName,
+};
 
 /// The columns of [`Route`].
 macro_rules! columns {
@@ -110,8 +113,17 @@ pub struct RouteRow {
     pub parent_route: Option<String>,
     /// How many undeleted children it has.
     pub children_count: i64,
+    /// Who sees it.
+    pub shown_to: ShownTo,
+}
+
+/// Who sees a route of the navigation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShownTo {
     /// Undeleted roles bound to it, by id.
     pub roles: Vec<RoleInfo>,
+    /// Undeleted permissions bound to it, sorted: whoever holds one of them sees it too.
+    pub permission_ids: Vec<PermissionId>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -195,15 +207,17 @@ pub async fn roles(tx: &mut Tx, id: RouteId) -> Result<Vec<RoleInfo>> {
     Ok(ROUTES.of(tx, [id.0]).await?.remove(&id.0).unwrap_or_default())
 }
 
-/// Adds to each route the undeleted roles bound to it, by id.
+/// Adds to each route who sees it.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn with_roles(tx: &mut Tx, found: Vec<Route>) -> Result<Vec<(Route, Vec<RoleInfo>)>> {
+pub async fn with_bindings(tx: &mut Tx, found: Vec<Route>) -> Result<Vec<(Route, ShownTo)>> {
     let mut bound = ROUTES.of(tx, found.iter().map(|route| route.id.0)).await?;
+    let mut permissions = route_permissions::of(tx, found.iter().map(|route| route.id)).await?;
     let with_its_own = |route: Route| {
         let roles = bound.remove(&route.id.0).unwrap_or_default();
-        (route, roles)
+        let permission_ids = permissions.remove(&route.id).unwrap_or_default();
+        (route, ShownTo { roles, permission_ids })
     };
     Ok(found.into_iter().map(with_its_own).collect())
 }
@@ -254,9 +268,12 @@ pub async fn rows(tx: &mut Tx, ids: &[RouteId]) -> Result<Vec<RouteRow>> {
 
 async fn complete(tx: &mut Tx, rows: Vec<Row>) -> Result<Vec<RouteRow>> {
     let mut bound = ROUTES.of(tx, rows.iter().map(|row| row.route.id.0)).await?;
+    let mut permissions = route_permissions::of(tx, rows.iter().map(|row| row.route.id)).await?;
     let row = |Row { route, deleted_at, module_name, parent_route, children_count }| {
         let roles = bound.remove(&route.id.0).unwrap_or_default();
-        RouteRow { route, deleted_at, module_name, parent_route, children_count, roles }
+        let permission_ids = permissions.remove(&route.id).unwrap_or_default();
+        let shown_to = ShownTo { roles, permission_ids };
+        RouteRow { route, deleted_at, module_name, parent_route, children_count, shown_to }
     };
     Ok(rows.into_iter().map(row).collect())
 }
@@ -285,11 +302,11 @@ pub async fn plan(tx: &mut Tx, filter: &Filter, page: Page) -> Result<Plan> {
     filter.list().plan(tx, (row_columns!(), joins!()), filter.sort, page, None).await
 }
 
-/// Returns the undeleted routes of these modules with their roles, by priority, then id.
+/// Returns the undeleted routes of these modules with who sees them, by priority, then id.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn of_modules(tx: &mut Tx, modules: &[ModuleId]) -> Result<Vec<(Route, Vec<RoleInfo>)>> {
+pub async fn of_modules(tx: &mut Tx, modules: &[ModuleId]) -> Result<Vec<(Route, ShownTo)>> {
     let found = tx
         .query(concat!(
             "SELECT ",
@@ -301,7 +318,7 @@ pub async fn of_modules(tx: &mut Tx, modules: &[ModuleId]) -> Result<Vec<(Route,
         .bind(Ids::new(modules.iter().map(|id| id.0)))
         .fetch_all()
         .await?;
-    with_roles(tx, found).await
+    with_bindings(tx, found).await
 }
 
 /// Returns the undeleted children of a route by priority, then id.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use cedargate::{
     config::{Mode, Settings, Sources},
-    control::{Control, Error},
+    control::{Control, Error, Retention},
     model::{
         Claims, NewPermission, NewUser, Reason, Secret, Timestamp, UserId, Username,
         rules::{PolicyRule, Revocation},
@@ -14,6 +14,7 @@ use cedargate::{
     store::{
         Db,
         activity::{self, Action, NewActivity},
+        audit::{self, NewAuditRecord},
         changes::{self, Change},
         migrate, permissions, revocations, roles, users,
     },
@@ -94,7 +95,7 @@ fn follow(control: &Control) -> impl Drop + use<> {
         }
     }
     let control = control.clone();
-    Stop(tokio::spawn(async move { control.follow().await }))
+    Stop(tokio::spawn(async move { control.follow(Retention::default()).await }))
 }
 
 on_both!(a_write_on_one_node_reaches_the_other, |backend| async move {
@@ -253,6 +254,65 @@ on_both!(a_database_that_fails_keeps_the_last_snapshot, |backend| async move {
     until(|| knows(&b, "second")).await;
 });
 
+on_both!(many_users_at_once_reach_the_other_node, |backend| async move {
+    let (a, b, _guard) = two_nodes(backend).await;
+    let mut write = a.write().await.unwrap();
+    let now = write.now();
+    let mut made = Vec::new();
+    for number in 0..1_100 {
+        let name = format!("user{number}");
+        let user = NewUser {
+            username: Username::try_from(name.as_str()).unwrap(),
+            email: format!("{name}@example.com").try_into().unwrap(),
+            password_hash: Secret::new(String::new()),
+            is_active: number % 2 == 0,
+            role_ids: Vec::new(),
+            granted_by: None,
+        };
+        let id = users::insert(write.tx(), &user, now).await.unwrap();
+        write.touch(Change::User(id));
+        made.push(id);
+    }
+    write.commit(()).await.unwrap();
+    assert!(b.apply_feed().await.unwrap());
+    for node in [&a, &b] {
+        let snapshot = node.snapshots().load();
+        let active = made.iter().filter(|id| snapshot.user(**id).unwrap().is_active).count();
+        assert_eq!((snapshot.user_count() >= 1_100, active), (true, 550));
+    }
+});
+
+on_both!(old_audit_records_are_removed_if_that_is_wanted, |backend| async move {
+    let (a, _b, _guard) = two_nodes(backend).await;
+    let record = || NewAuditRecord {
+        actor_id: None,
+        actor: None,
+        action: "create",
+        resource: "user",
+        resource_id: "1".to_owned(),
+        before: serde_json::Value::Null,
+        after: serde_json::Value::Null,
+        ip: None,
+        user_agent: None,
+        request_id: None,
+        revision: 1,
+    };
+    let day = |days: i64| Timestamp::now().plus_seconds(-86_400 * days);
+    let mut tx = a.plain_write().await.unwrap();
+    for days in [40, 31, 29, 0] {
+        audit::insert(&mut tx, record(), day(days)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let count = async || audit::count(&mut a.read().await.unwrap(), &audit::Filter::default()).await.unwrap();
+    let all = count().await;
+    assert_eq!(a.clean(Retention::default()).await.unwrap().audit_records, 0);
+    assert_eq!(count().await, all);
+    let month = Retention { audit: Some(Duration::from_hours(30 * 24)) };
+    assert_eq!(a.clean(month).await.unwrap().audit_records, 2);
+    assert_eq!(a.clean(month).await.unwrap(), cedargate::control::Housekeeping::default());
+    assert_eq!(count().await, all - 2);
+});
+
 on_both!(ended_revocations_are_forgotten, |backend| async move {
     let (a, _b, _guard) = two_nodes(backend).await;
     let mut write = a.write().await.unwrap();
@@ -265,7 +325,7 @@ on_both!(ended_revocations_are_forgotten, |backend| async move {
     write.commit(()).await.unwrap();
     assert_eq!(a.snapshots().load().revocation_count(), 3);
     let before = revision(&a);
-    assert_eq!(a.clean().await.unwrap().revocations, 1);
+    assert_eq!(a.clean(Retention::default()).await.unwrap().revocations, 1);
     assert_eq!((a.snapshots().load().revocation_count(), revision(&a)), (2, before));
     let left = a.read().await.unwrap().query("SELECT COUNT(*) FROM revocations").fetch_value::<i64>().await.unwrap();
     assert_eq!(left, 2);
@@ -292,7 +352,7 @@ on_both!(what_users_did_is_kept_for_its_time_and_a_flood_is_cut, |backend| async
     }
     tx.commit().await.unwrap();
     assert_eq!(count().await, 3);
-    assert_eq!(a.clean().await.unwrap().activity, 2);
+    assert_eq!(a.clean(Retention::default()).await.unwrap().activity, 2);
     assert_eq!(count().await, 1);
     // More than may wait, and than is kept: what is beyond is left out, and nobody waits.
     let started = std::time::Instant::now();

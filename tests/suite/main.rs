@@ -8,6 +8,7 @@ mod admin;
 mod control;
 mod failures;
 mod health;
+mod import;
 mod metrics;
 mod policy;
 mod shows;

@@ -35,6 +35,12 @@ async fn refuse_unknown_roles(tx: &mut Tx, ids: &[RoleId]) -> Result<(), Error> 
     Err(Error::BadRequest(format!("Role IDs not found: [{}]", unknown.join(", ")).into()))
 }
 
+/// Under another name a module would be out of reach of the policies that speak of it, a `forbid` too.
+fn refuse_rename(write: &Write, from: &ModuleName, to: Option<&ModuleName>) -> Result<(), Error> {
+    let policy = to.filter(|to| *to != from).and_then(|_| write.base().compiled().policy_naming_module(from));
+    policy.map_or(Ok(()), |policy| Err(Error::named("Module", from.as_str(), policy)))
+}
+
 pub(super) fn read_create(input: &mut Input) -> Valid<NewModule> {
     let mut body = input.body();
     let name = body.required::<ModuleName>("name");
@@ -89,6 +95,7 @@ pub(super) async fn update(State(state): State<Modules>, call: Call) -> Result<W
     record::before_module(&mut write, id).await?;
     let current = existing(write.tx(), id).await?;
     refuse_unknown_roles(write.tx(), patch.role_ids.as_deref().unwrap_or_default()).await?;
+    refuse_rename(&write, &current.name, patch.name.as_ref())?;
     change(write, &current, &patch).await
 }
 

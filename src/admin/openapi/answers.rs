@@ -25,13 +25,14 @@ const ERRORS: [(u16, &str, &str); 9] = [
 ];
 
 /// Headers of answers.
-const HEADERS: [(&str, &str, &str); 6] = [
+const HEADERS: [(&str, &str, &str); 7] = [
     ("ETag", "string", "The state of what is answered, for `If-None-Match` and `If-Match`."),
     ("Retry-After", "integer", "Seconds to wait."),
     ("WWW-Authenticate", "string", "How to authenticate."),
     ("X-Policy-Revision", "integer", "The revision of the rules from which on the write has effect."),
     ("X-Request-Id", "string", "The request's id, as logs have it."),
     ("X-Total-Count", "integer", "How many entries there are under the same filters."),
+    ("X-Total-Count-Capped", "boolean", "There are more than `X-Total-Count` says; absent where it is exact."),
 ];
 
 /// Headers of requests.

@@ -131,6 +131,12 @@ fn refuse_alias(name: &RoleName) -> Result<(), Error> {
     if SUPER_ROLE_ALIASES.contains(&name.as_str()) { Err(Error::BadRequest(exists(name).into())) } else { Ok(()) }
 }
 
+/// Under another name a role would be out of reach of the policies that speak of it, a `forbid` too.
+fn refuse_rename(write: &Write, from: &RoleName, to: Option<&RoleName>) -> Result<(), Error> {
+    let policy = to.filter(|to| *to != from).and_then(|_| write.base().compiled().policy_naming_role(from));
+    policy.map_or(Ok(()), |policy| Err(Error::named("Role", from.as_str(), policy)))
+}
+
 async fn existing(tx: &mut Tx, id: RoleId) -> Result<Role, Error> {
     roles::get(tx, id).await?.ok_or_else(not_found)
 }
@@ -215,9 +221,11 @@ async fn update(State(state): State<Roles>, call: Call) -> Result<Written<Role>,
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_role(&mut write, id).await?;
     let now = write.now();
-    if existing(write.tx(), id).await?.is_system_role {
+    let role = existing(write.tx(), id).await?;
+    if role.is_system_role {
         return Err(Error::BadRequest("Cannot update system roles".into()));
     }
+    refuse_rename(&write, &role.name, patch.name.as_ref())?;
     patch.name.as_ref().map_or(Ok(()), refuse_alias)?;
     let updated = roles::update(write.tx(), id, &patch, now).await;
     updated.map_err(|error| Error::taken(error, patch.name.as_ref().map(exists).unwrap_or_default()))?;

@@ -2,9 +2,12 @@
 
 use crate::admin::input::{self, Flaw, Input, Object, Valid};
 use crate::admin::modules::role_ids;
-use crate::model::{Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, RouteId, RoutePatch, UpstreamName};
+use crate::model::{
+    Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, PermissionId, RouteId, RoutePatch, UpstreamName,
+};
 
 const MOST_OPERATIONS: usize = 64;
+const MOST_PERMISSIONS: usize = 1_000;
 const BAD_PARENT: &str = "parent_id must be a positive integer or null";
 
 /// What a gateway route has, as both bodies say it.
@@ -47,7 +50,14 @@ fn check_prefix(prefix: &str) -> Result<(), Flaw> {
     }
 }
 
-pub(super) fn create(input: &mut Input) -> Valid<NewRoute> {
+/// Ids of the permissions that show a route, which must be positive.
+fn permission_ids(body: &mut Object<'_>) -> Valid<Option<Vec<PermissionId>>> {
+    let positive = |ids: &Vec<PermissionId>| ids.iter().all(|id| id.0 > 0);
+    let ids = body.field::<Vec<PermissionId>>("permission_ids").max_items(MOST_PERMISSIONS);
+    ids.must(positive, "All permission IDs must be positive integers").optional()
+}
+
+pub(super) fn create(input: &mut Input) -> Valid<(NewRoute, Vec<PermissionId>)> {
     let mut body = input.body();
     let route = body.required::<PathTemplate>("route");
     let label = body.required::<Label>("label");
@@ -58,8 +68,9 @@ pub(super) fn create(input: &mut Input) -> Valid<NewRoute> {
     let parent_id = body.field::<RouteId>("parent_id").must(|id| id.0 > 0, BAD_PARENT).optional();
     let priority = body.field::<i64>("priority").or(0);
     let role_ids = role_ids(&mut body);
+    let permission_ids = permission_ids(&mut body);
     let forwarding = forwarding(&mut body)?;
-    Some(NewRoute {
+    let new = NewRoute {
         route: route?,
         label: label?,
         icon: blank_to_none(icon?),
@@ -74,14 +85,23 @@ pub(super) fn create(input: &mut Input) -> Valid<NewRoute> {
         strip_prefix: forwarding.strip_prefix.flatten(),
         forward_authorization: forwarding.forward_authorization.unwrap_or(true),
         operations: forwarding.operations.unwrap_or_default(),
-    })
+    };
+    Some((new, permission_ids?.unwrap_or_default()))
+}
+
+/// A route, and what is to be changed about it.
+pub(super) struct Changes {
+    pub(super) id: RouteId,
+    pub(super) patch: RoutePatch,
+    /// Replaces the permissions that show it.
+    pub(super) permission_ids: Option<Vec<PermissionId>>,
 }
 
 fn blank_to_none(icon: Option<Icon>) -> Option<Icon> {
     icon.filter(|icon| !icon.as_str().is_empty())
 }
 
-pub(super) fn update(input: &mut Input) -> Valid<(RouteId, RoutePatch)> {
+pub(super) fn update(input: &mut Input) -> Valid<Changes> {
     let id = input.path("route_id");
     let mut body = input.body();
     let route = body.optional::<PathTemplate>("route");
@@ -93,6 +113,7 @@ pub(super) fn update(input: &mut Input) -> Valid<(RouteId, RoutePatch)> {
     let parent_id = body.field::<RouteId>("parent_id").must(|id| id.0 > 0, BAD_PARENT).nullable();
     let priority = body.field::<i64>("priority").at_least(0).optional();
     let role_ids = role_ids(&mut body);
+    let permission_ids = permission_ids(&mut body);
     let forwarding = forwarding(&mut body)?;
     let patch = RoutePatch {
         route: route?,
@@ -110,5 +131,5 @@ pub(super) fn update(input: &mut Input) -> Valid<(RouteId, RoutePatch)> {
         forward_authorization: forwarding.forward_authorization,
         operations: forwarding.operations,
     };
-    Some((id?, patch))
+    Some(Changes { id: id?, patch, permission_ids: permission_ids? })
 }

@@ -100,7 +100,7 @@ pub(super) async fn tree(State(state): State<Routes>, call: Call) -> Result<Fore
         parents.push((place, parent));
     }
     for (place, parent) in parents {
-        // One whose parent is in another module, as an import may bring along, stands at the top.
+        // One whose parent is not among them stands at the top.
         forest.put(place, parent.and_then(|parent| places.get(&parent)).copied());
     }
     Ok(forest)

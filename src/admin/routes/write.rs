@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 
-use super::{Routes, bad, body, existing, not_found};
+use super::body::{self, Changes};
+use super::{Routes, bad, existing, not_found};
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::Input;
@@ -10,9 +11,11 @@ use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::admin::views::RouteView;
 use crate::control::Write;
-use crate::model::{Host, ModuleId, RoleId, RoleInfo, Route, RouteId, RoutePatch};
+use crate::model::{Host, ModuleId, PermissionId, RoleId, RoleInfo, Route, RouteId, RoutePatch};
 use crate::policy::check_operations;
-use crate::store::{Tx, changes::Change, modules, navigation, roles, routes, upstreams};
+use crate::store::{
+    Tx, changes::Change, modules, navigation, permissions, roles, route_permissions, routes, upstreams,
+};
 
 const EXISTS: &str = "Route already exists in this module";
 const NO_MODULE_OR_PARENT: &str = "Module or parent route not found";
@@ -61,6 +64,15 @@ async fn check_references(tx: &mut Tx, module: Option<ModuleId>, role_ids: &[Rol
     Err(bad(NO_MODULE_OR_PARENT))
 }
 
+async fn refuse_unknown_permissions(tx: &mut Tx, ids: &[PermissionId]) -> Result<(), Error> {
+    let known = permissions::of(tx, ids).await?;
+    let unknown: Vec<String> = ids.iter().filter(|id| !known.contains_key(id)).map(ToString::to_string).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Error::BadRequest(format!("Permission IDs not found: [{}]", unknown.join(", ")).into()))
+}
+
 /// A route as the rules saw it before a change.
 struct Before {
     route: Route,
@@ -91,10 +103,11 @@ async fn finish(mut write: Write, id: RouteId, before: Option<Before>) -> Result
 
 pub(super) async fn create(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
     let (caller, input) = call.permit("route:create")?;
-    let new = input.read(body::create)?;
+    let (new, permission_ids) = input.read(body::create)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let now = write.now();
     check_references(write.tx(), Some(new.module_id), &new.role_ids).await?;
+    refuse_unknown_permissions(write.tx(), &permission_ids).await?;
     let host = new.host.as_ref().map(Host::as_str);
     if routes::same_path(write.tx(), new.module_id, host, new.route.as_str(), None).await? {
         return Err(bad(EXISTS));
@@ -105,18 +118,20 @@ pub(super) async fn create(State(state): State<Routes>, call: Call) -> Result<Wr
         return Err(bad(NO_MODULE_OR_PARENT));
     }
     let id = routes::insert(write.tx(), &new, now).await?;
+    route_permissions::replace(write.tx(), id, &permission_ids).await?;
     finish(write, id, None).await
 }
 
 pub(super) async fn update(State(state): State<Routes>, call: Call) -> Result<Written<RouteView>, Error> {
     let (caller, input) = call.permit("route:update")?;
-    let (id, patch) = input.read(body::update)?;
+    let Changes { id, patch, permission_ids } = input.read(body::update)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_route(&mut write, id).await?;
     let now = write.now();
     let before = Before::load(write.tx(), id).await?;
     let current = &before.route;
     check_references(write.tx(), patch.module_id, patch.role_ids.as_deref().unwrap_or_default()).await?;
+    refuse_unknown_permissions(write.tx(), permission_ids.as_deref().unwrap_or_default()).await?;
     let module = patch.module_id.unwrap_or(current.module_id);
     let template = patch.route.as_ref().unwrap_or(&current.route);
     let host = patch.host.as_ref().unwrap_or(&current.host).as_ref().map(Host::as_str);
@@ -136,6 +151,9 @@ pub(super) async fn update(State(state): State<Routes>, call: Call) -> Result<Wr
         return Err(bad(OTHER_MODULE));
     }
     routes::update(write.tx(), id, &patch, now).await?;
+    if let Some(permission_ids) = permission_ids {
+        route_permissions::replace(write.tx(), id, &permission_ids).await?;
+    }
     finish(write, id, Some(before)).await
 }
 

@@ -112,8 +112,8 @@ impl ModuleView {
     async fn with_routes(tx: &mut Tx, mut views: Vec<Self>) -> Result<Vec<Self>, Error> {
         let ids: Vec<ModuleId> = views.iter().map(|view| view.id).collect();
         let mut of_module: HashMap<ModuleId, Vec<RouteView>> = HashMap::new();
-        for (route, roles) in routes::of_modules(tx, &ids).await? {
-            of_module.entry(route.module_id).or_default().push(RouteView::bare(route, roles));
+        for (route, shown_to) in routes::of_modules(tx, &ids).await? {
+            of_module.entry(route.module_id).or_default().push(RouteView::bare(route, shown_to));
         }
         for view in &mut views {
             view.routes = of_module.remove(&view.id).unwrap_or_default();

@@ -4,10 +4,11 @@ use serde::Serialize;
 use super::ModuleView;
 use crate::admin::error::Error;
 use crate::model::{
-    Host, Icon, Label, ModuleId, ModuleName, Operation, PathTemplate, RoleInfo, Route, RouteId, Timestamp, UpstreamName,
+    Host, Icon, Label, ModuleId, ModuleName, Operation, PathTemplate, PermissionId, RoleInfo, Route, RouteId,
+    Timestamp, UpstreamName,
 };
 use crate::store::Tx;
-use crate::store::routes::{self, RouteRow};
+use crate::store::routes::{self, RouteRow, ShownTo};
 
 /// What every view of a route begins with.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -67,13 +68,15 @@ pub(crate) struct RouteItem {
     roles: Vec<RoleInfo>,
     #[serde(flatten)]
     forwarding: Forwarding,
+    permission_ids: Vec<PermissionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_at: Option<Timestamp>,
 }
 
 impl From<RouteRow> for RouteItem {
     fn from(row: RouteRow) -> Self {
-        let RouteRow { route, deleted_at, module_name, parent_route, children_count, roles } = row;
+        let RouteRow { route, deleted_at, module_name, parent_route, children_count, shown_to } = row;
+        let ShownTo { roles, permission_ids } = shown_to;
         let Parts { id, fields, priority, created_at, updated_at: _, forwarding } = route.into();
         Self {
             id,
@@ -85,6 +88,7 @@ impl From<RouteRow> for RouteItem {
             priority,
             roles,
             forwarding,
+            permission_ids,
             deleted_at,
         }
     }
@@ -106,6 +110,7 @@ pub(crate) struct RouteView {
     roles: Vec<RoleInfo>,
     #[serde(flatten)]
     forwarding: Forwarding,
+    permission_ids: Vec<PermissionId>,
     #[serde(flatten)]
     listed: Option<Listed>,
 }
@@ -132,8 +137,8 @@ impl RouteView {
         let has_parent = parent.is_some();
         let children = routes::children(tx, id).await?;
         let family = [row].into_iter().chain(parent).chain(children).collect();
-        let family = routes::with_roles(tx, family).await?;
-        let mut family = family.into_iter().map(|(route, roles)| Self::bare(route, roles));
+        let family = routes::with_bindings(tx, family).await?;
+        let mut family = family.into_iter().map(|(route, shown_to)| Self::bare(route, shown_to));
         let view = family.next();
         let parent = if has_parent { family.next().map(Box::new) } else { None };
         Ok(view.map(|view| Self { module, parent, children: family.collect(), ..view }))
@@ -150,9 +155,21 @@ impl RouteView {
     }
 
     /// The route without its neighbours.
-    pub(super) fn bare(route: Route, roles: Vec<RoleInfo>) -> Self {
+    pub(super) fn bare(route: Route, ShownTo { roles, permission_ids }: ShownTo) -> Self {
         let Parts { id, fields, priority, created_at, updated_at, forwarding } = route.into();
-        let (module, parent, children, listed) = (None, None, Vec::new(), None);
-        Self { fields, priority, id, created_at, updated_at, module, parent, children, roles, forwarding, listed }
+        Self {
+            fields,
+            priority,
+            id,
+            created_at,
+            updated_at,
+            module: None,
+            parent: None,
+            children: Vec::new(),
+            roles,
+            forwarding,
+            permission_ids,
+            listed: None,
+        }
     }
 }

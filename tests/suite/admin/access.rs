@@ -82,6 +82,7 @@ fn every_operation_is_listed_here() {
     rows.sort();
     insta::assert_snapshot!(rows.join("\n"), @r"
     /audit-logs GET: audit:read
+    /audit-logs/count GET: audit:read
     /audit-logs/{record_id} GET: audit:read
     /auth/change-password POST: any user
     /auth/check-permission POST: any user

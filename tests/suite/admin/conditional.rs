@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Caller, id, keys, refused, revision};
+use super::{Caller, id, issues, keys, refused, revision};
 use crate::support::app::App;
 
 on_both!(what_has_not_changed_is_not_sent_again, |backend| async move {
@@ -115,6 +115,30 @@ on_both!(every_change_is_on_record, |backend| async move {
     assert_eq!(actions, ["delete", "update", "update", "create"]);
     assert_eq!((&records[0]["after"], &records[3]["before"]), (&Value::Null, &Value::Null));
     assert_eq!(records[1]["after"]["roles"].as_array().unwrap().len(), 2);
+    audit_by_time(&admin, records.as_array().unwrap()).await;
     let by_nobody = admin.get("/audit-logs/?actor_id=999").await.expect(200).json();
     assert_eq!(by_nobody, json!([]));
 });
+
+/// Of these records, newest first, those are listed and counted that lie between two times.
+async fn audit_by_time(admin: &Caller<'_>, records: &[Value]) {
+    let about = format!("resource=user&resource_id={}", records[0]["resource_id"].as_str().unwrap());
+    let time = |at: usize| records[at]["created_at"].as_str().unwrap();
+    for (range, expected) in [
+        (format!("from={}", time(1)), &records[..2]),
+        (format!("to={}", time(1)), &records[2..]),
+        (format!("from={}&to={}", time(2), time(0)), &records[1..3]),
+        (format!("from={}", time(0).replace('Z', "%2B00:00")), &records[..1]),
+        ("to=2001-01-01T00:00:00Z".to_owned(), &[]),
+    ] {
+        let listed = admin.get(&format!("/audit-logs/?{about}&{range}")).await.expect(200).json();
+        assert_eq!(listed, json!(expected), "{range}");
+        let counted = admin.get(&format!("/audit-logs/count?{about}&{range}")).await.expect(200).json();
+        assert_eq!(counted, expected.len(), "{range}");
+    }
+    for path in ["/audit-logs/", "/audit-logs/count"] {
+        let told = issues(admin.get(&format!("{path}?from=yesterday&to=")).await);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].starts_with("datetime_parsing query.from: Input should be a valid datetime"), "{told:?}");
+    }
+}

@@ -141,11 +141,47 @@ on_both!(nobody_sheds_a_role_that_is_held_against_them, |backend| async move {
     world.refused(deputy.post("/users/bulk-roles", shed)).await;
     world.refused(deputy.put(&format!("/users/{me}"), json!({ "role_ids": [world.own_role] }))).await;
     world.refused(deputy.call("PATCH", &format!("/roles/{interns}/toggle-status"))).await;
-    world.refused(deputy.put(&format!("/roles/{interns}"), json!({ "name": "freed" }))).await;
+    let renamed = deputy.put(&format!("/roles/{interns}"), json!({ "name": "freed" })).await;
+    refused(renamed, 400, "Role 'interns' cannot be renamed: the policy 'interns' speaks of it");
     let ordinary = world.admin.user("ordinary", &[]).await;
     deputy.delete(&format!("/users/{ordinary}")).await.expect(403);
     world.admin.delete(&format!("/users/{me}/roles/{interns}")).await.expect(200);
     deputy.delete(&format!("/users/{ordinary}")).await.expect(200);
+});
+
+/// Two policies in one text, which speak of a role and of a module.
+const NAMING: &str = "forbid (principal in Role::\"contractors\", action == Action::\"delete\", resource);
+                      permit (principal in Role::\"interns\", action, resource in Module::\"vault\");";
+
+on_both!(what_a_policy_speaks_of_keeps_its_name, |backend| async move {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("house.cedar"), NAMING).unwrap();
+    let app = App::start_with(backend, &[("CEDARGATE_POLICY__DIR", directory.path().to_str().unwrap())]).await;
+    let admin = Caller::superadmin(&app).await;
+    let role = |name: &str| json!({ "name": name });
+    let contractors = id(&admin.made("/roles/", role("contractors")).await);
+    let others = id(&admin.made("/roles/", role("others")).await);
+    let path = format!("/roles/{contractors}");
+    let before = revision(&app);
+    let detail = "Role 'contractors' cannot be renamed: the policy 'house' speaks of it";
+    refused(admin.put(&path, role("freed")).await, 400, detail);
+    let module = |name: &str| json!({ "name": name, "label": name });
+    let vault = id(&admin.made("/modules/", module("vault")).await);
+    let shelf = id(&admin.made("/modules/", module("shelf")).await);
+    let detail = "Module 'vault' cannot be renamed: the policy 'house' speaks of it";
+    for path in ["/modules", "/modules/get-one"] {
+        refused(admin.put(&format!("{path}/{vault}"), module("opened")).await, 400, detail);
+    }
+    assert_eq!(revision(&app), before + 2, "only two modules were made");
+
+    // Everything else about them may change, and what no policy speaks of may be renamed.
+    let body = json!({ "name": "contractors", "description": "From outside" });
+    assert_eq!(admin.put(&path, body).await.expect(200).json()["description"], "From outside");
+    admin.put(&format!("/modules/{vault}"), json!({ "name": "VAULT", "label": "Safe" })).await.expect(200);
+    admin.put(&format!("/roles/{others}"), role("renamed")).await.expect(200);
+    admin.put(&format!("/modules/{shelf}"), module("cupboard")).await.expect(200);
+    admin.delete(&path).await.expect(200);
+    admin.delete(&format!("/modules/{vault}")).await.expect(200);
 });
 
 on_both!(a_superuser_is_always_left, |backend| async move {

@@ -308,6 +308,48 @@ on_both!(roles_are_given_a_route_one_by_one, |backend| async move {
     assert_eq!(issues(admin.call("POST", "/routes/x/roles/y").await).len(), 2);
 });
 
+on_both!(a_permission_shows_a_route_to_who_holds_it, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let permission = id(&admin.made("/permissions/", json!({ "name": "ledger:read" })).await);
+    let clerks = json!({ "name": "clerks", "permission_ids": [permission] });
+    let clerks = id(&admin.made("/roles/", clerks).await);
+    let guests = id(&admin.made("/roles/", json!({ "name": "strangers" })).await);
+    admin.put("/modules/1", json!({ "role_ids": [clerks, guests] })).await.expect(200);
+    let (clerk, guest) = (user(&app, &admin, "clerk", &[clerks]).await, user(&app, &admin, "guest", &[guests]).await);
+    let body = json!({ "route": "/ledger", "label": "Ledger", "module_id": 1, "permission_ids": [permission] });
+    let made = admin.post("/routes/", body).await.expect(200);
+    let (before, route) = (revision(&made), made.json());
+    assert_eq!((&route["permission_ids"], &route["roles"]), (&json!([permission]), &json!([])));
+    let path = format!("/routes/{}", id(&route));
+    let listed = admin.get("/routes/?module_id=1").await.expect(200).json();
+    assert_eq!(listed[0]["permission_ids"], json!([permission]));
+    assert_eq!(admin.get(&path).await.expect(200).json()["permission_ids"], json!([permission]));
+
+    let sees = async |caller: &Caller<'_>| {
+        let allowed = caller.get("/routes/check?path=/ledger").await.expect(200).json()["allowed"] == true;
+        let shown = outline(&caller.get("/routes/sidebar").await.expect(200)).contains(&" /ledger".to_owned());
+        assert_eq!(allowed, shown);
+        shown
+    };
+    assert_eq!((sees(&clerk).await, sees(&guest).await), (true, false));
+    // Left alone unless it is said; a role sees it in any case.
+    let renamed = admin.put(&path, json!({ "label": "Books", "role_ids": [guests] })).await.expect(200);
+    assert_eq!((renamed.json()["permission_ids"].clone(), revision(&renamed)), (json!([permission]), before));
+    assert_eq!((sees(&clerk).await, sees(&guest).await), (true, true));
+    admin.put(&path, json!({ "permission_ids": [] })).await.expect(200);
+    assert_eq!((sees(&clerk).await, sees(&guest).await), (false, true));
+
+    refused(
+        admin.put(&path, json!({ "permission_ids": [permission, 9999] })).await,
+        400,
+        "Permission IDs not found: [9999]",
+    );
+    let told = issues(admin.put(&path, json!({ "permission_ids": [0] })).await);
+    assert_eq!(told, ["value_error body.permission_ids: Value error, All permission IDs must be positive integers"]);
+    assert_eq!(admin.get(&path).await.expect(200).json()["permission_ids"], json!([]));
+});
+
 on_both!(several_are_deleted_at_once, |backend| async move {
     let app = App::start(backend).await;
     let admin = Caller::superadmin(&app).await;

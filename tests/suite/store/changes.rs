@@ -37,6 +37,23 @@ on_both!(the_feed_is_in_order, |backend| async move {
     assert_eq!(changes::current(&mut tx).await.unwrap(), Revisions { revision: 1, policy_revision: 1 });
 });
 
+on_both!(many_changes_are_appended_at_once, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    changes::append_all(&mut tx, 1, &[], at(0)).await.unwrap();
+    assert_eq!(changes::since(&mut tx, 0).await.unwrap(), []);
+    let user = |id| Change::User(UserId(id));
+    let key = Change::Revocation("jti:x".to_owned());
+    let all = [user(2), Change::Rules, user(9), key.clone(), user(1)];
+    changes::append_all(&mut tx, 1, &all, at(0)).await.unwrap();
+    let told = changes::since(&mut tx, 0).await.unwrap();
+    assert_eq!(told[..2], [(1, Change::Rules), (1, key)]);
+    let users: std::collections::BTreeSet<i64> = (told[2..].iter())
+        .map(|(_, change)| if let Change::User(id) = change { id.0 } else { panic!("{change:?}") })
+        .collect();
+    assert_eq!((told.len(), users), (5, [1, 2, 9].into()));
+});
+
 on_both!(every_change_comes_back_as_it_was_told, |backend| async move {
     let (db, _guard) = migrated(backend).await;
     let mut tx = db.write().await.unwrap();

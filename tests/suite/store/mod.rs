@@ -1,5 +1,6 @@
 mod activity;
 mod assignments;
+mod audit;
 mod changes;
 mod database;
 mod hierarchy;

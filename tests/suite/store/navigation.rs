@@ -1,9 +1,9 @@
 use cedargate::{
-    model::{ModuleId, NewModule, NewRoute, RoleId, RouteId, RoutePatch},
-    store::{Tx, modules, navigation, routes},
+    model::{ModuleId, NewModule, NewRoute, PermissionId, RoleId, RouteId, RoutePatch},
+    store::{Tx, modules, navigation, route_permissions, routes},
 };
 
-use super::{at, module, new_module, new_route, role, route};
+use super::{at, module, new_module, new_route, permission, permission_rows, role, route};
 use crate::support::migrated;
 
 async fn insert(tx: &mut Tx, new: NewRoute) -> RouteId {
@@ -84,7 +84,7 @@ on_both!(a_way_leads_up_to_the_root, |backend| async move {
     assert_eq!(up, way);
     assert_eq!(navigation::ancestry(&mut tx, way[0]).await.unwrap(), [way[0]]);
     assert_eq!(navigation::ancestry(&mut tx, RouteId(999)).await.unwrap(), []);
-    // What the API refuses, an import may bring along.
+    // The API refuses this; the table does not.
     let patch = RoutePatch { parent_id: Some(Some(way[99])), ..RoutePatch::default() };
     routes::update(&mut tx, way[0], &patch, at(1)).await.unwrap();
     let round = navigation::ancestry(&mut tx, way[99]).await.unwrap();
@@ -92,4 +92,36 @@ on_both!(a_way_leads_up_to_the_root, |backend| async move {
     routes::delete(&mut tx, way[50], at(1)).await.unwrap();
     assert_eq!(navigation::ancestry(&mut tx, way[52]).await.unwrap(), [way[52], way[51]]);
     assert_eq!(navigation::ancestry(&mut tx, way[50]).await.unwrap(), []);
+});
+
+on_both!(permissions_show_routes_too, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let (read, other, gone) = (
+        permission(&mut tx, "book:read").await,
+        permission(&mut tx, "book:update").await,
+        permission(&mut tx, "book:delete").await,
+    );
+    let (ann, bob) = (role(&mut tx, "ann", &[read, gone]).await, role(&mut tx, "bob", &[other]).await);
+    let home = module(&mut tx, "home", &[]).await;
+    let (shelf, bare) = (route(&mut tx, home, "/shelf").await, route(&mut tx, home, "/bare").await);
+    route_permissions::replace(&mut tx, shelf, &[gone, read, PermissionId(999)]).await.unwrap();
+    let bound = route_permissions::of(&mut tx, [shelf, bare]).await.unwrap();
+    assert_eq!(bound, [(shelf, vec![read, gone])].into());
+    let mut sees = async |role: RoleId| {
+        let listed = navigation::entries(&mut tx, &[home], &[role]).await.unwrap();
+        assert_eq!(navigation::shows(&mut tx, "/shelf", &[role]).await.unwrap(), !listed.is_empty());
+        listed.iter().map(|entry| entry.id).collect::<Vec<_>>()
+    };
+    assert_eq!((sees(ann).await, sees(bob).await), (vec![shelf], vec![]));
+    // One that is inactive or deleted shows nothing.
+    permission_rows::activate(&mut tx, &[read], false, at(1)).await.unwrap();
+    assert!(navigation::shows(&mut tx, "/shelf", &[ann]).await.unwrap());
+    permission_rows::delete(&mut tx, gone, at(1)).await.unwrap();
+    assert!(!navigation::shows(&mut tx, "/shelf", &[ann]).await.unwrap());
+    assert_eq!(route_permissions::of(&mut tx, [shelf]).await.unwrap(), [(shelf, vec![read])].into());
+    route_permissions::replace(&mut tx, shelf, &[other]).await.unwrap();
+    assert!(navigation::shows(&mut tx, "/shelf", &[bob]).await.unwrap());
+    route_permissions::replace(&mut tx, shelf, &[]).await.unwrap();
+    assert!(!navigation::shows(&mut tx, "/shelf", &[bob]).await.unwrap());
 });

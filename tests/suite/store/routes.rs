@@ -171,14 +171,14 @@ on_both!(lists_are_filtered, |backend| async move {
     let rows = routes::list(&mut tx, &all(), Page { skip: 1, limit: 2 }).await.unwrap();
     assert_eq!(rows[0].route, routes::get(&mut tx, two).await.unwrap().unwrap());
     assert_eq!((rows[0].module_name.as_deref(), rows[0].parent_route.as_deref()), (Some("home"), Some("/top_100%")));
-    assert_eq!((rows[0].children_count, rows[0].roles.len()), (0, 0));
+    assert_eq!((rows[0].children_count, rows[0].shown_to.roles.len()), (0, 0));
     assert_eq!((rows[1].parent_route.as_deref(), rows[1].children_count), (None, 2));
-    assert_eq!(rows[1].roles, routes::roles(&mut tx, parent).await.unwrap());
+    assert_eq!(rows[1].shown_to.roles, routes::roles(&mut tx, parent).await.unwrap());
     let ids = |found: Vec<cedargate::model::Route>| found.into_iter().map(|route| route.id).collect::<Vec<_>>();
     assert_eq!(ids(routes::children(&mut tx, parent).await.unwrap()), [one, two]);
     let both = routes::of_modules(&mut tx, &[home, other, ModuleId(999)]).await.unwrap();
     assert_eq!(both.iter().map(|(route, _)| route.id).collect::<Vec<_>>(), [one, two, parent, away]);
-    assert_eq!(both.iter().map(|(_, roles)| roles.len()).collect::<Vec<_>>(), [0, 0, 1, 0]);
+    assert_eq!(both.iter().map(|(_, shown_to)| shown_to.roles.len()).collect::<Vec<_>>(), [0, 0, 1, 0]);
     assert_eq!(routes::of_modules(&mut tx, &[other]).await.unwrap().len(), 1);
     let wanted = [two, gone, parent, RouteId(999)];
     assert_eq!(ids(routes::get_many(&mut tx, &wanted).await.unwrap()), [parent, two]);

@@ -1,0 +1,2 @@
+DROP INDEX routes_route;
+DROP TABLE route_permissions;
