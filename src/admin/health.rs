@@ -37,6 +37,8 @@ pub struct About {
 pub(super) struct Health {
     pub(super) control: Control,
     pub(super) about: About,
+    /// Whether `/docs` is served.
+    pub(super) docs: bool,
     pub(super) lifecycle: Lifecycle,
     pub(super) files: Files,
     pub(super) metrics: Arc<Metrics>,
@@ -102,8 +104,9 @@ pub fn metrics_router(metrics: Arc<Metrics>) -> Router {
 /// Where to look next.
 async fn welcome(State(health): State<Health>) -> Json<Value> {
     let About { name, environment, .. } = health.about;
+    let docs = health.docs.then_some("/docs");
     Json(
-        json!({ "message": format!("Welcome to {name}"), "docs": null, "health": "/health", "environment": environment }),
+        json!({ "message": format!("Welcome to {name}"), "docs": docs, "health": "/health", "environment": environment }),
     )
 }
 

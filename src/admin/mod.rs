@@ -124,6 +124,7 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
     let health = health::Health {
         control: parts.control.clone(),
         about: parts.about,
+        docs: parts.docs,
         lifecycle: parts.lifecycle,
         files: health::Files::new(parts.places),
         metrics: parts.metrics,

@@ -21,7 +21,7 @@ pub(super) fn document(name: &str, prefix: &str, operations: impl Iterator<Item 
     let mut generator = settings.into_generator();
     let (mut paths, mut tags) = (Map::new(), Vec::new());
     for operation in operations {
-        if tags.last() != Some(&operation.tag) {
+        if !tags.contains(&operation.tag) {
             tags.push(operation.tag);
         }
         let path = paths.entry(format!("{prefix}{}", operation.path)).or_insert_with(|| json!({}));

@@ -12,7 +12,7 @@ async fn the_service_introduces_itself() {
     let welcome = app.internal("GET", "/").await.expect(200).json();
     assert_eq!(keys(&welcome), ["message", "docs", "health", "environment"]);
     assert_eq!((&welcome["message"], &welcome["health"]), (&json!("Welcome to Gate"), &json!("/health")));
-    assert_eq!(welcome["environment"], "development");
+    assert_eq!((&welcome["docs"], &welcome["environment"]), (&json!("/docs"), &json!("development")));
     app.internal("HEAD", "/").await.expect(200);
     // The gateway's own root is for its routes.
     app.gateway("GET", "/").await.expect(404);
