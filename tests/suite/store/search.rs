@@ -150,7 +150,7 @@ on_both!(search_follows_what_is_changed, |backend| async move {
         NewPermission { name: "article:read".try_into().unwrap(), description: Some("Look".into()), category: None };
     permissions::insert(&mut tx, &new, at(0)).await.unwrap();
     let mut home = new_module("home", &[]);
-    home.route = "/start-page".to_owned();
+    "/start-page".clone_into(&mut home.route);
     let home = modules::insert(&mut tx, &home, at(0)).await.unwrap();
     route(&mut tx, home, "/first/{id}").await;
     let mut second = new_route(home, "/second");
