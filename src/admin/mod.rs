@@ -40,7 +40,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::get;
-use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
@@ -49,6 +48,7 @@ pub use browser::Browsers;
 pub use endpoints::Access;
 pub use gate::Gate;
 pub use health::{About, Places, metrics_router};
+pub use system::Config;
 
 use endpoints::Operation;
 
@@ -82,7 +82,7 @@ pub struct Parts {
     /// How browsers are answered.
     pub browsers: Browsers,
     /// What is told of the settings: no secrets.
-    pub config: Arc<Value>,
+    pub config: Arc<Config>,
     /// Counted into.
     pub metrics: Arc<Metrics>,
     /// Whether `/metrics` is served here.

@@ -1,12 +1,13 @@
 //! The running process: what may be changed without a restart.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
@@ -15,12 +16,15 @@ use super::gate::{Call, Gate};
 use super::input::{Flaw, Input, Valid};
 use crate::telemetry::{Logs, logs};
 
+/// The settings to be told, by section and name.
+pub type Config = BTreeMap<String, Map<String, Value>>;
+
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
 pub(super) struct System {
     pub(super) gate: Gate,
     pub(super) logs: Logs,
-    pub(super) config: Arc<Value>,
+    pub(super) config: Arc<Config>,
 }
 
 pub(super) fn endpoints() -> Endpoints<System> {
@@ -49,9 +53,9 @@ async fn level(State(state): State<System>, call: Call) -> Result<Json<LogLevel>
 }
 
 /// The settings that took effect, without secrets.
-pub(super) async fn config(State(state): State<System>, call: Call) -> Result<Json<Value>, Error> {
+pub(super) async fn config(State(state): State<System>, call: Call) -> Result<Json<Config>, Error> {
     call.permit("system:read")?;
-    Ok(Json(Value::clone(&state.config)))
+    Ok(Json(Config::clone(&state.config)))
 }
 
 fn wanted(input: &mut Input) -> Valid<String> {

@@ -22,9 +22,8 @@ mod show;
 mod table;
 mod values;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use serde_json::json;
 
 pub use error::Error;
 pub use origin::Origin;
@@ -100,14 +99,14 @@ impl Settings {
 
 impl Settings {
     /// The settings that took effect by section and name, in the types of the file; secrets are left out.
-    pub fn shown(&self) -> serde_json::Value {
-        let mut sections = serde_json::Map::new();
+    pub fn shown(&self) -> BTreeMap<String, serde_json::Map<String, serde_json::Value>> {
+        let mut sections: BTreeMap<_, serde_json::Map<_, _>> = BTreeMap::new();
         for Entry { key, json, .. } in &self.entries {
             if let (Some((section, name)), Some(json)) = (key.split_once('.'), json) {
-                sections.entry(section).or_insert_with(|| json!({}))[name] = json.clone();
+                sections.entry(section.to_owned()).or_default().insert(name.to_owned(), json.clone());
             }
         }
-        sections.into()
+        sections
     }
 }
 
