@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 
 /// A value that must not be shown: no `Display`, and `Debug` prints `***`.
 #[derive(Clone, Default, PartialEq, Eq, JsonSchema)]
-#[schemars(inline, extend("format" = "password"))]
+#[schemars(inline, description = "Never told again.", extend("format" = "password"))]
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {

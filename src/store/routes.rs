@@ -24,7 +24,7 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// The columns of [`Row`], of a `FROM` with [`joins`].
+/// The columns of [`Row`], of a `FROM` with `joins!()`.
 macro_rules! row_columns {
     () => {
         concat!(

@@ -187,7 +187,7 @@ pub async fn list(tx: &mut Tx, filter: &Filter, page: Page, now: Timestamp) -> R
     Ok(counted(tx, filter, page, now).await?.0)
 }
 
-/// As [`list`], with what [`count`] says, but not beyond [`MOST_COUNTED`](super::MOST_COUNTED) where that would take
+/// As [`list`], with what [`count`] says, but not beyond [`MOST_COUNTED`] where that would take
 /// long.
 ///
 /// # Errors
