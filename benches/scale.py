@@ -237,7 +237,7 @@ def roles_made(boss, rounds):
 
 def measure(options, database, folder):
     gate = Cedargate(options.cedargate, folder, database.name.lower())
-    gate.environment = {"DATABASE_URL": database.url, "RATE_LIMIT_ENABLED": "false"}
+    gate.environment = {"DATABASE_URL": database.url}
     gate.start()
     superuser = gate.sign_in("superadmin")
     gate.call("POST", "/upstreams/", {"name": "template", "targets": [{"address": "127.0.0.1:9"}]}, superuser)

@@ -6,8 +6,8 @@ use std::process::Command;
 #[test]
 fn the_packaging_is_sound() {
     let output = Command::new("bash")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/packaging/run.sh"))
-        .args(["--self-test", "--binary", env!("CARGO_BIN_EXE_cedargate")])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check.sh"))
+        .args(["packaging", "--self-test", "--binary", env!("CARGO_BIN_EXE_cedargate")])
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);

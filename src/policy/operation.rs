@@ -162,10 +162,8 @@ pub(super) fn compile(
         for operation in &route.operations {
             for method in operation.methods.iter() {
                 let opening = opening(route.id, (operation, method), roles, terms.permissions);
-                let compiled = CompiledOperation {
-                    opening,
-                    ..compile_operation(route, module, (operation, method), weak.clone(), terms.index)
-                };
+                let compiled =
+                    compile_operation(route, module, (operation, method), opening, weak.clone(), terms.index);
                 operations.insert(method.to_owned(), Arc::new(compiled));
             }
         }
@@ -210,6 +208,7 @@ fn compile_operation(
     route: &Route,
     module: &ModuleName,
     (operation, method): (&Operation, &str),
+    opening: Opening,
     weak: std::sync::Weak<GatewayRoute>,
     index: &Index,
 ) -> CompiledOperation {
@@ -234,7 +233,7 @@ fn compile_operation(
         method: method.to_owned(),
         access: operation.access.clone(),
         owner,
-        opening: Opening::Roles(Box::default()),
+        opening,
         action_symbol: index.symbol(&action),
         action,
         endpoint: Entity::new_no_attrs(uid, parents.into_iter().collect()),

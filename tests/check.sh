@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Has others' tools look at a server that runs: is its OpenAPI document valid, do its pages work in a browser without a
-# network, and does it keep what the document says? The argument is the program.
+# Runs the checks of a folder beside this file, `packaging` or `openapi`: its check.py, with the packages of its
+# requirements.txt in an environment of their own. Further arguments go to check.py.
 set -euo pipefail
-here="$(cd "$(dirname "$0")" && pwd)"
+name="$1"
+shift
+here="$(cd "$(dirname "$0")" && pwd)/$name"
 root="$(cd "$here/../.." && pwd)"
-venv="${CARGO_TARGET_DIR:-$root/target}/openapi"
+venv="${CARGO_TARGET_DIR:-$root/target}/$name"
 
 if ! cmp --silent "$here/requirements.txt" "$venv/installed.txt"; then
     rm -rf "$venv"
