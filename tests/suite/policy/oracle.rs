@@ -1,6 +1,10 @@
 //! The engine against Cedar itself: random rules, random requests, and `is_authorized` over the complete set.
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Instant,
+};
 
 use cedar_policy::{
     Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request,
@@ -20,7 +24,9 @@ use super::world::{Asked, World};
 const REQUESTS: usize = 500;
 /// How many decisions to compare; the normal run is a compromise with patience.
 const COMPARISONS: &str = "CEDARGATE_ORACLE_COMPARISONS";
-const NORMALLY: usize = 20_000;
+const NORMALLY: usize = 100_000;
+/// Threads that look for a difference, each in worlds of its own.
+const THREADS: usize = 2;
 
 /// What any Cedar tool has: the export's texts and nothing else.
 struct Oracle {
@@ -239,6 +245,19 @@ struct Count {
     failures: usize,
 }
 
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.worlds += other.worlds;
+        self.refused += other.refused;
+        self.written += other.written;
+        self.compared += other.compared;
+        self.failures += other.failures;
+        for (reason, times) in other.reasons {
+            *self.reasons.entry(reason).or_default() += times;
+        }
+    }
+}
+
 #[test]
 fn the_engine_answers_as_cedar_does() {
     let wanted = std::env::var(COMPARISONS).ok().and_then(|text| text.parse().ok()).unwrap_or(NORMALLY);
@@ -250,13 +269,20 @@ fn the_engine_answers_as_cedar_does() {
         max_shrink_time: 60_000,
         ..Config::default()
     };
-    let count = RefCell::new(Count::default());
-    while count.borrow().compared < wanted {
-        // A runner stops for good after its number of cases.
-        let outcome = TestRunner::new(config.clone()).run(&World::any(REQUESTS), |world| check(world, &count));
-        outcome.unwrap_or_else(|error| panic!("{error}"));
-    }
-    let Count { worlds, refused, written, compared, reasons, failures } = count.into_inner();
+    let count = Mutex::new(Count::default());
+    let look = || {
+        while count.lock().unwrap().compared < wanted {
+            // A runner stops for good after its number of cases.
+            let outcome = TestRunner::new(config.clone()).run(&World::any(REQUESTS), |world| check(world, &count));
+            outcome.unwrap_or_else(|error| panic!("{error}"));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(look);
+        }
+    });
+    let Count { worlds, refused, written, compared, reasons, failures } = count.into_inner().unwrap();
     eprintln!(
         "{compared} decisions in {worlds} worlds in {:?}; {reasons:?}; {failures} with errors; {refused} of {written} \
          hand-written policies refused",
@@ -273,12 +299,13 @@ fn the_engine_answers_as_cedar_does() {
     }
 }
 
-fn check(mut world: World, count: &RefCell<Count>) -> Result<(), TestCaseError> {
+fn check(mut world: World, count: &Mutex<Count>) -> Result<(), TestCaseError> {
     let written = world.rules.policies.len();
     let (snapshot, refused) = world.compile();
     // Role assignments expire, so the export's entities are those of a moment.
     let Some(now) = world.asked.first().map(Asked::now) else { return Ok(()) };
     let oracle = Oracle::parse(&policy::export(&snapshot, now).unwrap());
+    let mut found = Count { worlds: 1, refused, written, ..Count::default() };
     for asked in &world.asked {
         let Some((engine, cedar)) = ask_both(&snapshot, &oracle, &world.users, asked) else { continue };
         if engine != cedar {
@@ -286,14 +313,10 @@ fn check(mut world: World, count: &RefCell<Count>) -> Result<(), TestCaseError> 
             let why = format!("engine {engine:?}\nCedar  {cedar:?}\nrequest {asked:?}\n{policies}");
             return Err(TestCaseError::fail(why));
         }
-        let mut count = count.borrow_mut();
-        count.compared += 1;
-        count.failures += usize::from(!cedar.failed.is_empty());
-        *count.reasons.entry(cedar.reason.code()).or_default() += 1;
+        found.compared += 1;
+        found.failures += usize::from(!cedar.failed.is_empty());
+        *found.reasons.entry(cedar.reason.code()).or_default() += 1;
     }
-    let mut count = count.borrow_mut();
-    count.worlds += 1;
-    count.refused += refused;
-    count.written += written;
+    count.lock().unwrap().add(found);
     Ok(())
 }
