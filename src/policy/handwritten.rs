@@ -6,7 +6,7 @@ use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMod
 use miette::Diagnostic;
 use serde_json::Value;
 
-use super::{CompileError, names};
+use super::{CompileError, names, scope::Scope};
 use crate::model::rules::PolicyRule;
 
 /// Shipped guard rails: name and text.
@@ -64,6 +64,7 @@ impl Needs {
 pub(super) struct Handwritten {
     pub(super) policy: Policy,
     pub(super) needs: Needs,
+    pub(super) scope: Scope,
     /// Its place among all of them.
     pub(super) number: u32,
     /// Entities it names, which must be there when it is evaluated.
@@ -97,7 +98,8 @@ pub(super) fn parse(files: &[PolicyRule], stored: &[PolicyRule]) -> Result<Vec<A
             let literals = policy.entity_literals().into_iter().filter(|uid| !names::is_action(uid)).collect();
             let origin = Arc::clone(&origin);
             let number = u32::try_from(all.len()).unwrap_or(u32::MAX);
-            all.push(Arc::new(Handwritten { number, needs: Needs::of(&policy), literals, policy, origin }));
+            let (needs, scope) = (Needs::of(&policy), Scope::of(&policy));
+            all.push(Arc::new(Handwritten { number, needs, scope, literals, policy, origin }));
         }
     }
     Ok(all)

@@ -20,10 +20,13 @@ mod named;
 mod names;
 mod operation;
 mod permissions;
+mod question;
+mod reach;
 mod revoked;
 mod roles;
 mod routing;
 mod schema;
+mod scope;
 mod slice;
 mod snapshot;
 mod table;
@@ -38,6 +41,10 @@ pub use explain::{Explanation, HeldRole, Inquiry, explain};
 pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};
 pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, QueryOf, check_operations};
+pub use reach::{
+    Access, Cell, Changed, ConditionalChange, Difference, Entitled, Grant, Holder, Matrix, MatrixBy, MatrixFilter,
+    Pairs, Reach, Reachable, Turn, Wanted, access, difference, matrix, reach, who_can,
+};
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};
 pub use table::{Entry, Matched, MountedPath, RouteTable};

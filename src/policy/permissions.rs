@@ -86,6 +86,11 @@ impl Permissions {
         self.by_id.iter().map(|(id, known)| (*id, format!("{} {}", known.name, known.is_active)))
     }
 
+    /// The names of those that grant something.
+    pub(super) fn active(&self) -> impl Iterator<Item = &PermissionName> {
+        self.by_id.values().filter(|known| known.is_active).map(|known| &known.name)
+    }
+
     /// How many targets were ever spoken of.
     pub(super) fn target_count(&self) -> usize {
         self.targets.len()

@@ -3,5 +3,6 @@
 mod generated;
 mod oracle;
 mod parts;
+mod reach;
 mod texts;
 mod world;
