@@ -123,6 +123,12 @@ impl<S: Clone + Send + Sync + 'static> Endpoints<S> {
         self
     }
 
+    /// Those alone that change what the rules or the audit trail know.
+    pub(super) fn guarded_writes(mut self) -> Self {
+        self.list.retain(|(operation, _)| operation.is_guarded_write());
+        self
+    }
+
     /// Adds these endpoints below `prefix` to `router`.
     pub(super) fn mount(self, prefix: &str, state: &S, mut router: Router) -> Router {
         for (operation, methods) in self.list {

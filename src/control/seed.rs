@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Resources whose four CRUD permissions every installation has, in the order of the predecessor's ids.
-const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
+const RESOURCES: [&str; 7] = ["user", "role", "permission", "module", "route", "upstream", "policy"];
 const VERBS: [(&str, &str); 4] = [("read", "Read"), ("create", "Create"), ("update", "Update"), ("delete", "Delete")];
 /// Permissions beyond those: name, description and category.
 const OTHERS: [(&str, &str, &str); 4] = [

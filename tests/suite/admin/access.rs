@@ -96,6 +96,7 @@ fn every_operation_is_listed_here() {
     /auth/register POST: anybody, or user:create
     /auth/verify-token POST: any user
     /config GET: system:read
+    /matrix GET: policy:read
     /modules GET: module:read
     /modules POST: module:create
     /modules/active GET: module:read
@@ -129,6 +130,7 @@ fn every_operation_is_listed_here() {
     /permissions/{permission_id} PUT: permission:update
     /permissions/{permission_id}/restore POST: permission:update
     /permissions/{permission_id}/toggle-status PATCH: permission:update
+    /policies/preview POST: policy:read
     /roles GET: role:read
     /roles POST: role:create
     /roles/bulk-delete POST: role:delete
@@ -201,6 +203,7 @@ fn every_operation_is_listed_here() {
     /users/{user_id} GET: user:read
     /users/{user_id} PATCH: user:update
     /users/{user_id} PUT: user:update
+    /users/{user_id}/access GET: policy:read
     /users/{user_id}/activate POST: user:update
     /users/{user_id}/activity GET: user:read
     /users/{user_id}/deactivate POST: user:update
@@ -209,6 +212,7 @@ fn every_operation_is_listed_here() {
     /users/{user_id}/roles/{role_id} DELETE: user:update
     /users/{user_id}/roles/{role_id} POST: user:update
     /users/{user_id}/toggle-status PATCH: user:update
+    /who-can GET: policy:read
     ");
 }
 
