@@ -39,8 +39,7 @@ struct Inner {
 
 impl Stage {
     pub(super) fn new(resources: Resources, prefix: &str, max_body_bytes: usize) -> Self {
-        let writes = operations().filter(super::endpoints::Operation::is_guarded_write);
-        let known = writes.flat_map(|operation| {
+        let known = operations().filter(|operation| operation.can_be_rehearsed).flat_map(|operation| {
             spellings(prefix, operation.path).map(|spelling| (operation.method.clone(), spelling))
         });
         Self(Arc::new(Inner { known: known.collect(), resources, prefix: prefix.to_owned(), max_body_bytes }))

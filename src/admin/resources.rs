@@ -63,4 +63,5 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
         .chain(modules::endpoints().operations())
         .chain(routes::endpoints().operations())
         .chain(upstreams::endpoints().operations())
+        .map(|operation| Operation { can_be_rehearsed: operation.is_guarded_write(), ..operation })
 }

@@ -9,6 +9,7 @@ mod dev;
 mod explain;
 mod healthcheck;
 mod import;
+mod matrix;
 mod migrate;
 mod output;
 mod policy;

@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use super::matrix;
 use super::output::{print, print_json};
 use crate::config::Settings;
 use crate::model::Timestamp;
-use crate::policy::export;
+use crate::policy::{Snapshot, export};
 use crate::server;
 use crate::telemetry::Metrics;
 
@@ -24,13 +25,24 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print which role may do what
+    Matrix(matrix::Args),
 }
 
 pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
-    let Command::Show { json } = args.command;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics")?);
     let control = server::open(&settings, metrics).await?;
-    let export = export(&control.snapshots().load(), Timestamp::now())?;
+    let snapshot = control.snapshots().load();
+    let done = match args.command {
+        Command::Show { json } => show(&snapshot, json),
+        Command::Matrix(args) => matrix::run(&args, &snapshot),
+    };
+    control.db().close().await;
+    done
+}
+
+fn show(snapshot: &Snapshot, json: bool) -> anyhow::Result<ExitCode> {
+    let export = export(snapshot, Timestamp::now())?;
     if json {
         print_json(&export)?;
     } else {
@@ -42,6 +54,5 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
             export.policy_revision, export.policies
         ))?;
     }
-    control.db().close().await;
     Ok(ExitCode::SUCCESS)
 }

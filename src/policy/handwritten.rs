@@ -99,7 +99,7 @@ pub(super) fn parse(files: &[PolicyRule], stored: &[PolicyRule]) -> Result<Vec<A
             let origin = Arc::clone(&origin);
             let number = u32::try_from(all.len()).unwrap_or(u32::MAX);
             let (needs, scope) = (Needs::of(&policy), Scope::of(&policy));
-            all.push(Arc::new(Handwritten { number, needs, scope, literals, policy, origin }));
+            all.push(Arc::new(Handwritten { policy, needs, scope, number, literals, origin }));
         }
     }
     Ok(all)

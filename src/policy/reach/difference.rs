@@ -85,6 +85,9 @@ pub struct Changed {
     pub permission: Option<String>,
 }
 
+/// An operation as it was and as it is.
+type Sides<'s> = (Option<Place<'s>>, Option<Place<'s>>);
+
 /// Operations that were answered alike and are answered alike.
 struct Column<'s> {
     before: Option<Place<'s>>,
@@ -168,7 +171,7 @@ fn list(difference: &mut Difference, name: Option<&Arc<str>>, column: &Column<'_
 }
 
 fn columns<'s>(was: &'s Compiled, is: &'s Compiled, policies_differ: bool) -> Vec<Column<'s>> {
-    let mut pairs: BTreeMap<(RouteId, &str), (Option<Place<'s>>, Option<Place<'s>>)> = BTreeMap::new();
+    let mut pairs: BTreeMap<(RouteId, &str), Sides<'s>> = BTreeMap::new();
     for place in places(was) {
         pairs.entry((place.route.id, &place.operation.method)).or_default().0 = Some(place);
     }

@@ -12,7 +12,7 @@ use super::{
     part::{Asked, Holder, Owned, Part},
 };
 use crate::{
-    model::{RoleId, RouteId},
+    model::{PermissionName, RoleId, RouteId},
     policy::{compile::Compiled, question::Bare},
 };
 
@@ -189,7 +189,7 @@ fn by_operation<'c>(compiled: &'c Compiled, filter: &MatrixFilter) -> (Vec<Asked
     let mut kinds: HashMap<Kind<'c>, usize> = HashMap::new();
     let (mut questions, mut columns) = (Vec::new(), Vec::new());
     for place in places(compiled) {
-        let asks = place.operation.permission().map(|name| name.as_str());
+        let asks = place.operation.permission().map(PermissionName::as_str);
         if filter.route_id.is_some_and(|id| id != place.route.id)
             || filter.permission.as_ref().is_some_and(|wanted| asks != Some(wanted))
         {
