@@ -10,14 +10,18 @@ use crate::{
 };
 
 /// Resources whose four CRUD permissions every installation has, in the order of the predecessor's ids.
-const RESOURCES: [&str; 7] = ["user", "role", "permission", "module", "route", "upstream", "policy"];
+const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
 const VERBS: [(&str, &str); 4] = [("read", "Read"), ("create", "Create"), ("update", "Update"), ("delete", "Delete")];
 /// Permissions beyond those: name, description and category.
-const OTHERS: [(&str, &str, &str); 4] = [
+const OTHERS: [(&str, &str, &str); 8] = [
     ("system:read", "Read the state of the running process", "system"),
     ("system:manage", "Change the running process", "system"),
     ("role:escalate", "Give others what one does not hold oneself", "role"),
     ("audit:read", "Read who changed what", "audit"),
+    ("policy:read", "Read policies, and who may do what", "policy"),
+    ("policy:create", "Create policies", "policy"),
+    ("policy:update", "Change policies", "policy"),
+    ("policy:delete", "Delete policies", "policy"),
 ];
 
 /// Name, description and category of every permission that the admin API asks for.
