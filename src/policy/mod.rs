@@ -42,8 +42,8 @@ pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};
 pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, QueryOf, check_operations};
 pub use reach::{
-    Access, Cell, Changed, ConditionalChange, Difference, Entitled, Grant, Holder, Matrix, MatrixBy, MatrixFilter,
-    Pairs, Reach, Reachable, Turn, Wanted, access, difference, matrix, reach, who_can,
+    Access, Anonymous, Cell, Changed, ConditionalChange, Difference, Entitled, Grant, Holder, Matrix, MatrixBy,
+    MatrixFilter, Opened, Pairs, Reach, Reachable, Turn, Wanted, access, difference, matrix, reach, who_can,
 };
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};

@@ -39,6 +39,8 @@ pub struct Difference {
     pub narrowed: Vec<Changed>,
     /// Roles that may something whatever the request says, and could on conditions.
     pub widened: Vec<Changed>,
+    /// What becomes of requests without credentials.
+    pub anonymous: Anonymous,
     /// How many pairs of a user and an operation that concerns.
     pub users: Pairs,
     /// Conditional policies that came, went or changed.
@@ -53,7 +55,8 @@ impl Difference {
     /// Whether nobody's access is another.
     pub fn is_empty(&self) -> bool {
         let lists = [&self.gained, &self.lost, &self.narrowed, &self.widened];
-        lists.iter().all(|list| list.is_empty()) && self.conditional.is_empty() && self.users == Pairs::default()
+        let nobody_else = self.anonymous == Anonymous::default() && self.users == Pairs::default();
+        lists.iter().all(|list| list.is_empty()) && self.conditional.is_empty() && nobody_else
     }
 
     fn list(&mut self, was: Reach, is: Reach) -> Option<&mut Vec<Changed>> {
@@ -67,6 +70,28 @@ impl Difference {
             | (Reach::Allowed, Reach::Allowed) => None,
         }
     }
+}
+
+/// What becomes of requests without credentials.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(inline)]
+pub struct Anonymous {
+    /// Operations that need a token no longer.
+    pub gained: Vec<Opened>,
+    /// Operations that need one now, or are no more.
+    pub lost: Vec<Opened>,
+}
+
+/// An operation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(rename = "OpenedOperation")]
+pub struct Opened {
+    /// The route.
+    pub route_id: RouteId,
+    /// Its path template.
+    pub route: String,
+    /// The method.
+    pub method: String,
 }
 
 /// A role and an operation.
@@ -117,6 +142,12 @@ pub fn difference(before: &Snapshot, after: &Snapshot, now: Timestamp) -> Differ
             Sheet::new(was, columns.iter().map(|column| column.before.map(|place| place.operation.asked())).collect()),
             Sheet::new(is, columns.iter().map(|column| column.after.map(|place| place.operation.asked())).collect()),
         );
+        let anonymous = (sheets.0.anonymous(), sheets.1.anonymous());
+        // What moves between conditions and none stays open.
+        let moved = moves(columns, &anonymous, false).filter(|(_, (was, is))| [was, is].contains(&&Reach::Denied));
+        for (column, (_, is)) in moved {
+            open(&mut difference, column, is);
+        }
         for id in roles {
             let rows = (sheets.0.role(*id), sheets.1.role(*id));
             let name = is.roles.get(*id).or_else(|| was.roles.get(*id)).map(|role| &role.name);
@@ -139,6 +170,8 @@ pub fn difference(before: &Snapshot, after: &Snapshot, now: Timestamp) -> Differ
             }
         }
     }
+    difference.anonymous.gained.sort();
+    difference.anonymous.lost.sort();
     for list in [&mut difference.gained, &mut difference.lost, &mut difference.narrowed, &mut difference.widened] {
         list.sort();
     }
@@ -167,6 +200,19 @@ fn list(difference: &mut Difference, name: Option<&Arc<str>>, column: &Column<'_
         permission: place.operation.permission().map(ToString::to_string),
     };
     list.extend(column.places.iter().take(room).map(cell));
+    difference.truncated |= column.places.len() > room;
+}
+
+/// Lists what moves to or from denial.
+fn open(difference: &mut Difference, column: &Column<'_>, is: Reach) {
+    let lists = &mut difference.anonymous;
+    let list = if is == Reach::Denied { &mut lists.lost } else { &mut lists.gained };
+    let room = MOST_LISTED.saturating_sub(list.len());
+    list.extend(column.places.iter().take(room).map(|place| Opened {
+        route_id: place.route.id,
+        route: place.route.template.clone(),
+        method: place.operation.method.clone(),
+    }));
     difference.truncated |= column.places.len() > room;
 }
 

@@ -25,7 +25,7 @@ use serde::Serialize;
 
 pub use access::{Access, Reachable, access};
 pub use conditional::{ConditionalChange, Turn};
-pub use difference::{Changed, Difference, difference};
+pub use difference::{Anonymous, Changed, Difference, Opened, difference};
 pub use matrix::{Cell, Grant, Matrix, MatrixBy, MatrixFilter, matrix};
 pub use part::{Holder, reach};
 pub use users::Pairs;

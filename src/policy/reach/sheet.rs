@@ -42,6 +42,11 @@ impl<'s> Sheet<'s> {
         Self { compiled, questions, everybody, alone: Rows::default(), whole: Rows::default() }
     }
 
+    /// What is said to somebody without credentials.
+    pub(super) fn anonymous(&self) -> Vec<Says> {
+        row(self.compiled, &self.questions, &Part::Anonymous).to_vec()
+    }
+
     /// What is said to a user with this role and no other, if there is such a role.
     pub(super) fn role(&mut self, id: RoleId) -> Vec<Says> {
         if self.compiled.roles.get(id).is_none() {

@@ -175,6 +175,14 @@ on_both!(users_are_counted_and_conditions_named, |backend| async move {
     assert_eq!((&preview["lost"], &preview["users"]), (&json!([]), &json!({ "gained": 0, "lost": 3 })));
     let preview = admin.call("PATCH", "/users/4/toggle-status?dry_run=true").await.expect(200).json();
     assert_eq!(preview["users"], json!({ "gained": 0, "lost": 5 }));
+    // What nobody needed a token for.
+    let all = admin.get("/routes/?limit=1000").await.expect(200).json();
+    let public = id(all.as_array().unwrap().iter().find(|route| route["route"] == "/demo/public").unwrap());
+    let closed = json!({ "operations": [{ "methods": ["GET"], "access": "authenticated" }] });
+    let preview = admin.put(&format!("/routes/{public}?dry_run=true"), closed).await.expect(200).json();
+    let lost = json!([{ "route_id": public, "route": "/demo/public", "method": "GET" }]);
+    assert_eq!(preview["anonymous"], json!({ "gained": [], "lost": lost }));
+    assert_eq!((&preview["lost"], &preview["users"]["lost"]), (&json!([]), &json!(0)));
     // Together, and each change sees what those before it have done.
     let changes = json!({ "changes": [
         { "method": "DELETE", "path": "/api/v1/users/4/roles/3" },
@@ -320,4 +328,93 @@ on_both!(no_endpoint_writes_when_it_is_told_not_to, |backend| async move {
     admin.call("PATCH", "/roles/4/toggle-status?dry_run=false").await.expect(200);
     assert_ne!(traces(&app).await, before);
     admin.get("/roles/4?dry_run=true").await.expect(200);
+});
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+
+    fn pick<T: Clone>(&mut self, all: &[T]) -> T {
+        all[self.roll(all.len())].clone()
+    }
+}
+
+fn any_change(dice: &mut Dice, (roles, users, permissions, routes): (&[i64], &[i64], &[i64], &[i64])) -> Value {
+    let (role, other, user) = (dice.pick(roles), dice.pick(roles), dice.pick(users));
+    let (permission, route) = (dice.pick(permissions), dice.pick(routes));
+    let access = dice.pick(&["public", "authenticated", "roles"]);
+    let owned = json!({ "methods": ["GET"], "access": "permission", "permission": "order:read", "owner": "query.of" });
+    let plain = json!({ "methods": ["GET", "POST"], "access": access });
+    let (method, path, body) = match dice.roll(11) {
+        0 | 1 => ("POST", format!("/roles/{role}/permissions/{permission}"), Value::Null),
+        2 => ("DELETE", format!("/roles/{role}/permissions/{permission}"), Value::Null),
+        3 => ("POST", format!("/roles/{role}/parents/{other}"), Value::Null),
+        4 => ("DELETE", format!("/roles/{role}/parents/{other}"), Value::Null),
+        5 => ("PATCH", format!("/roles/{role}/toggle-status"), Value::Null),
+        6 => ("PATCH", format!("/permissions/{permission}/toggle-status"), Value::Null),
+        7 => ("PUT", format!("/routes/{route}"), json!({ "operations": [dice.pick(&[owned, plain])] })),
+        8 => ("PATCH", format!("/routes/{route}/toggle-status"), Value::Null),
+        9 => ("POST", format!("/routes/{route}/roles/{role}"), Value::Null),
+        _ => ("POST", format!("/users/{user}/roles/{role}"), Value::Null),
+    };
+    json!({ "method": method, "path": path, "body": body })
+}
+
+on_both!(several_changes_lead_where_their_preview_says, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let mut roles = vec![2, 3, 4];
+    for name in ["one", "two", "three"] {
+        roles.push(id(&admin.made("/roles/", json!({ "name": name })).await));
+    }
+    let users = [3, 4, admin.user("carol", &[roles[3]]).await];
+    let mut permissions = Vec::new();
+    for name in ["article:read", "article:create", "article:delete", "order:read", "order:read:own"] {
+        permissions.push(app.permission(&admin.token, name).await);
+    }
+    let all = admin.get("/routes/?limit=1000").await.expect(200).json();
+    let is_demo = |route: &&Value| route["route"].as_str().unwrap().starts_with("/demo/");
+    let routes: Vec<i64> = all.as_array().unwrap().iter().filter(is_demo).map(id).collect();
+    let (mut dice, mut applied) = (Dice(5), 0);
+    for round in 0..24 {
+        let count = 1 + dice.roll(5);
+        let changes: Vec<Value> =
+            (0..count).map(|_| any_change(&mut dice, (&roles, &users, &permissions, &routes))).collect();
+        let (was, before) = (matrix(&admin).await, traces(&app).await);
+        let preview = admin.post("/policies/preview", json!({ "changes": changes })).await;
+        assert_eq!(traces(&app).await, before, "{round}: {changes:?}");
+        if preview.status != 200 {
+            assert!([400, 404].contains(&preview.status), "{round}: {}", preview.text);
+            continue;
+        }
+        for change in &changes {
+            let path = change["path"].as_str().unwrap();
+            let call = admin.call(change["method"].as_str().unwrap(), path);
+            if change["body"].is_null() { call } else { call.json(change["body"].clone()) }.await.expect(200);
+        }
+        assert_eq!(lists(&preview.json()), between(&was, &matrix(&admin).await), "{round}: {changes:?}");
+        applied += 1;
+    }
+    assert!(applied > 8, "{applied}: the test lost its force");
+});
+
+on_both!(previews_and_writes_take_turns, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let before = revision(&admin.call("PATCH", "/roles/4/toggle-status").await.expect(200));
+    let one = async |number: usize| {
+        let path =
+            if number.is_multiple_of(2) { "/roles/4/toggle-status" } else { "/roles/3/toggle-status?dry_run=true" };
+        admin.call("PATCH", path).await.expect(200)
+    };
+    let (a, b, c, d, e, f) = tokio::join!(one(0), one(1), one(2), one(3), one(4), one(5));
+    let written: BTreeSet<i64> = [a, c, e].iter().map(revision).collect();
+    assert_eq!(written, (before + 1..=before + 3).collect());
+    assert!([b, d, f].iter().all(|preview| preview.json()["lost"].as_array().unwrap().len() >= 3));
+    assert_eq!(admin.get("/roles/3").await.expect(200).json()["is_active"], true);
 });

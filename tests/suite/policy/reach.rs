@@ -9,8 +9,8 @@ use cedargate::{
         rules::{Assignment, UserState},
     },
     policy::{
-        Ask, Cell, CompiledOperation, Difference, Facts, Grant, Holder, MatrixBy, MatrixFilter, Reach, Snapshot,
-        Subject, Wanted, difference, matrix, reach, who_can,
+        Ask, Cell, CompiledOperation, Difference, Facts, Grant, Holder, MatrixBy, MatrixFilter, Opened, Reach,
+        Snapshot, Subject, Wanted, difference, matrix, reach, who_can,
     },
 };
 use proptest::prelude::*;
@@ -185,6 +185,10 @@ proptest! {
         }
         prop_assert_eq!(listed(&found), expected);
         prop_assert!(!found.truncated);
+        let (open_before, open_after) = (opened(&before), opened(&after));
+        let listed = |list: &[Opened]| list.iter().map(|one| (one.route_id.0, one.method.clone())).collect::<BTreeSet<_>>();
+        prop_assert_eq!(listed(&found.anonymous.gained), &open_after - &open_before);
+        prop_assert_eq!(listed(&found.anonymous.lost), &open_before - &open_after);
         prop_assert_eq!((found.users.gained, found.users.lost), pairs(&[(&before, &first.users), (&after, &second.users)], now));
         prop_assert!(difference(&after, &after, now).is_empty());
     }
@@ -195,6 +199,14 @@ fn cells(snapshot: &Snapshot) -> BTreeMap<(String, i64, String), Grant> {
     let key =
         |cell: &Cell| (cell.role.to_string(), cell.route_id.unwrap().0, cell.method.as_deref().unwrap().to_owned());
     all.cells.iter().map(|cell| (key(cell), cell.grant)).collect()
+}
+
+/// What somebody without credentials may reach.
+fn opened(snapshot: &Snapshot) -> BTreeSet<(i64, String)> {
+    let nobody = Holder::anonymous(snapshot.compiled());
+    let all = operations(snapshot).into_iter();
+    let reached = all.filter(|(_, operation)| reach(&nobody, Subject::Operation(operation)) != Reach::Denied);
+    reached.map(|(route, operation)| (route, operation.method.clone())).collect()
 }
 
 fn reach_of(grant: Option<Grant>) -> Reach {
