@@ -23,6 +23,7 @@ mod openapi;
 pub(crate) mod page;
 mod permissions;
 mod places;
+mod policies;
 mod preview;
 mod record;
 mod rehearse;

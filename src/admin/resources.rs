@@ -4,7 +4,7 @@ use axum::Router;
 
 use super::endpoints::{Endpoints, Operation};
 use super::gate::Gate;
-use super::{modules, permissions, roles, routes, upstreams, users};
+use super::{modules, permissions, policies, roles, routes, upstreams, users};
 use crate::control::Control;
 use crate::password::{Hasher, Policy};
 
@@ -45,12 +45,15 @@ impl Resources {
         let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
         let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
         let upstreams = upstreams::Upstreams { gate: gate.clone(), control: control.clone() };
+        let exporting = policies::Exporting::default();
+        let policies = policies::Policies { gate: gate.clone(), control: control.clone(), exporting };
         let router = include.of(users::endpoints()).mount(prefix, &users, router);
         let router = include.of(roles::endpoints()).mount(prefix, &roles, router);
         let router = include.of(permissions::endpoints()).mount(prefix, &permissions, router);
         let router = include.of(modules::endpoints()).mount(prefix, &modules, router);
         let router = include.of(routes::endpoints()).mount(prefix, &routes, router);
-        include.of(upstreams::endpoints()).mount(prefix, &upstreams, router)
+        let router = include.of(upstreams::endpoints()).mount(prefix, &upstreams, router);
+        include.of(policies::endpoints()).mount(prefix, &policies, router)
     }
 }
 
@@ -63,5 +66,6 @@ pub(super) fn operations() -> impl Iterator<Item = Operation> {
         .chain(modules::endpoints().operations())
         .chain(routes::endpoints().operations())
         .chain(upstreams::endpoints().operations())
+        .chain(policies::endpoints().operations())
         .map(|operation| Operation { can_be_rehearsed: operation.is_guarded_write(), ..operation })
 }

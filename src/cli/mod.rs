@@ -9,7 +9,6 @@ mod dev;
 mod explain;
 mod healthcheck;
 mod import;
-mod matrix;
 mod migrate;
 mod output;
 mod policy;

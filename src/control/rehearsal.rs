@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{Control, Error, Inner, activity};
@@ -77,7 +78,8 @@ impl Control {
         let inner = &self.0;
         Rehearsal(Self(Arc::new(Inner {
             db: inner.db.clone(),
-            fixed: inner.fixed.clone(),
+            fixed: ArcSwap::new(inner.fixed.load_full()),
+            files_fault: ArcSwapOption::empty(),
             snapshots: SnapshotHandle::new(Snapshot::clone(&inner.snapshots.load())),
             turn: Arc::default(),
             notes: activity::Notes::default(),

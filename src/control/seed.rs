@@ -18,10 +18,10 @@ const OTHERS: [(&str, &str, &str); 8] = [
     ("system:manage", "Change the running process", "system"),
     ("role:escalate", "Give others what one does not hold oneself", "role"),
     ("audit:read", "Read who changed what", "audit"),
-    ("policy:read", "Read policies, and who may do what", "policy"),
-    ("policy:create", "Create policies", "policy"),
-    ("policy:update", "Change policies", "policy"),
-    ("policy:delete", "Delete policies", "policy"),
+    ("policy:read", "Read policies, and why requests are allowed or denied", "policy"),
+    ("policy:create", "Create policy resources", "policy"),
+    ("policy:update", "Update policy resources", "policy"),
+    ("policy:delete", "Delete policy resources", "policy"),
 ];
 
 /// Name, description and category of every permission that the admin API asks for.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     compile::Compiled,
+    depth,
     engine::{Ask, Facts, PolicyRef, Subject},
     names,
     operation::{CompiledOperation, QueryOf},
@@ -256,11 +257,11 @@ fn policy(compiled: &Compiled, operation: &CompiledOperation, found: &PolicyRef)
         let name = format!("{} may {}", holder.name, granted.name);
         return generated(name, compiled.grant_link(*role, *permission)?);
     }
-    if let Some(handwritten) = compiled.checked.policies.iter().find(|policy| policy.id().to_string() == id) {
+    if let Some(handwritten) = compiled.checked.policies().find(|policy| policy.id().to_string() == id) {
         return Some(PolicyBrief {
             name: id.strip_prefix("policy:").unwrap_or(&id).to_owned(),
             effect: if handwritten.policy.effect() == cedar_policy::Effect::Permit { "permit" } else { "forbid" },
-            source: handwritten.policy.to_string(),
+            source: depth::with_room(|| handwritten.policy.to_string()),
             id,
         });
     }

@@ -6,7 +6,9 @@
 //! hand-written ones are indexed by scope, and those that can apply are evaluated by Cedar. The tests compare both together with Cedar over the complete set.
 //! Compilation is a pure function of [`Rules`](crate::model::rules::Rules): this module knows no database.
 
+mod checked;
 mod compile;
+mod depth;
 mod dump;
 mod engine;
 mod error;
@@ -18,10 +20,12 @@ mod holdings;
 mod index;
 mod named;
 mod names;
+mod nearest;
 mod operation;
 mod permissions;
 mod question;
 mod reach;
+mod review;
 mod revoked;
 mod roles;
 mod routing;
@@ -36,15 +40,17 @@ mod upstreams;
 pub use compile::{Compiled, Fixed};
 pub use dump::dump;
 pub use engine::{Ask, Decision, Destination, Determining, Facts, Permit, Subject};
-pub use error::CompileError;
+pub use error::{CompileError, Fault, Place};
 pub use explain::{Explanation, HeldRole, Inquiry, explain};
 pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};
+pub use named::Concern;
 pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, QueryOf, check_operations};
 pub use reach::{
     Access, Anonymous, Cell, Changed, ConditionalChange, Difference, Entitled, Grant, Holder, Matrix, MatrixBy,
     MatrixFilter, Opened, Pairs, Reach, Reachable, Turn, Wanted, access, difference, matrix, reach, who_can,
 };
+pub use review::Review;
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};
 pub use table::{Entry, Matched, MountedPath, RouteTable};

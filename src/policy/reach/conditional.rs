@@ -51,7 +51,7 @@ pub(super) fn compare(before: &Compiled, after: &Compiled, roles: &BTreeSet<Role
 
 /// What policies say, in words to be compared, and whether on conditions.
 fn all(compiled: &Compiled, roles: &BTreeSet<RoleId>) -> BTreeMap<String, (String, bool)> {
-    let handwritten = compiled.checked.policies.iter().map(|policy| {
+    let handwritten = compiled.checked.policies().map(|policy| {
         let says = (policy.policy.to_string(), policy.scope.is_conditional);
         (policy.id().to_string(), says)
     });

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{RoleId, RouteId, Timestamp},
-    policy::{compile::Compiled, roles::CompiledRole, snapshot::Snapshot},
+    policy::{compile::Compiled, depth, handwritten::Handwritten, roles::CompiledRole, snapshot::Snapshot},
 };
 
 /// Entries of one list.
@@ -125,6 +125,11 @@ struct Column<'s> {
 
 /// What has become of every role's and user's access from `before` to `after`, as things are at `now`.
 pub fn difference(before: &Snapshot, after: &Snapshot, now: Timestamp) -> Difference {
+    // Policies are compared by what Cedar prints of them.
+    depth::with_room(|| compare(before, after, now))
+}
+
+fn compare(before: &Snapshot, after: &Snapshot, now: Timestamp) -> Difference {
     let (was, is) = (before.compiled(), after.compiled());
     let policies_differ = !same_policies(was, is);
     let columns = columns(was, is, policies_differ);
@@ -241,10 +246,17 @@ fn columns<'s>(was: &'s Compiled, is: &'s Compiled, policies_differ: bool) -> Ve
 
 /// Whether policies and their order are the same; those that were not read again are known at once.
 fn same_policies(was: &Compiled, is: &Compiled) -> bool {
-    let (was, is) = (&was.checked.policies, &is.checked.policies);
-    let pairs = || was.iter().zip(is.iter());
-    let same = pairs().all(|(was, is)| Arc::ptr_eq(was, is) || was.policy.to_string() == is.policy.to_string());
-    was.len() == is.len() && same
+    let same = |was: &Arc<Handwritten>, is: &Arc<Handwritten>| {
+        Arc::ptr_eq(was, is) || was.policy.to_string() == is.policy.to_string()
+    };
+    let (mut was, mut is) = (was.checked.policies(), is.checked.policies());
+    loop {
+        match (was.next(), is.next()) {
+            (None, None) => return true,
+            (Some(was), Some(is)) if same(was, is) => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Whether a role, and all that it inherits, is known to be what it was.

@@ -18,6 +18,7 @@ mod navigation;
 mod openapi;
 mod outage;
 mod permissions;
+mod policies;
 mod preview;
 mod roles;
 mod routes;

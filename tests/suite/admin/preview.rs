@@ -183,6 +183,15 @@ on_both!(users_are_counted_and_conditions_named, |backend| async move {
     let lost = json!([{ "route_id": public, "route": "/demo/public", "method": "GET" }]);
     assert_eq!(preview["anonymous"], json!({ "gained": [], "lost": lost }));
     assert_eq!((&preview["lost"], &preview["users"]["lost"]), (&json!([]), &json!(0)));
+    // A policy that lets nobody delete without a second factor narrows what was certain.
+    let source = "forbid (principal, action == Action::\"delete\", resource) unless { context.mfa };";
+    let policy = json!({ "name": "step-up", "source": source });
+    let preview = admin.post("/policies/?dry_run=true", policy).await.expect(200).json();
+    assert_eq!(preview["conditional"], json!([{ "policy": "policy:step-up", "change": "added" }]));
+    assert_eq!((listed(&preview, "narrowed").len(), &preview["lost"]), (1, &json!([])), "{preview}");
+    let wrong = admin.post("/policies/?dry_run=true", json!({ "name": "wrong", "source": "forbid (" })).await;
+    assert!(issues(wrong)[0].starts_with("cedar body.source"));
+    assert_eq!(admin.get("/policies/count").await.expect(200).text, "0");
     // Together, and each change sees what those before it have done.
     let changes = json!({ "changes": [
         { "method": "DELETE", "path": "/api/v1/users/4/roles/3" },

@@ -3,12 +3,16 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::json;
 
-use super::output::{print, print_json};
-use crate::policy::{Cell, MatrixBy, MatrixFilter, Snapshot, matrix};
+use super::source::Source;
+use crate::cli::output::{print, print_json};
+use crate::config::Settings;
+use crate::policy::{Cell, MatrixBy, MatrixFilter, matrix};
 
 /// A line for each cell, in an order that stays, so that two versions of it can be compared.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
+    #[command(flatten)]
+    source: Source,
     /// What stands beside the roles
     #[arg(long, value_enum, default_value_t = By::Permission)]
     by: By,
@@ -29,7 +33,8 @@ enum By {
 /// A file for review has everything.
 const EVERYTHING: (usize, usize, usize) = (0, usize::MAX, usize::MAX);
 
-pub(super) fn run(args: &Args, snapshot: &Snapshot) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &Args, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let snapshot = args.source.snapshot(settings).await?;
     let (by, heads): (_, &[&str]) = match args.by {
         By::Permission => (MatrixBy::Permission, &["role", "permission", "grant"]),
         By::Operation => (MatrixBy::Operation, &["role", "route_id", "route", "method", "grant"]),
