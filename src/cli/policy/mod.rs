@@ -1,6 +1,7 @@
 //! Commands on policies: one file for each.
 
 mod deactivate;
+mod diff;
 mod matrix;
 mod schema;
 mod show;
@@ -26,6 +27,8 @@ enum Command {
     Schema(schema::Args),
     /// Print which role may do what
     Matrix(matrix::Args),
+    /// Print what becomes of access from some rules to others
+    Diff(diff::Args),
 }
 
 pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
@@ -34,5 +37,6 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
         Command::Deactivate(args) => deactivate::run(args, &settings).await,
         Command::Schema(args) => schema::run(args, &settings).await,
         Command::Matrix(args) => matrix::run(&args, &settings).await,
+        Command::Diff(args) => diff::run(&args, &settings).await,
     }
 }
