@@ -54,7 +54,11 @@ pub enum Verdict {
 
 /// Hashes and verifies passwords.
 #[derive(Clone, Debug)]
-pub struct Hasher(Arc<Inner>);
+pub struct Hasher {
+    inner: Arc<Inner>,
+    /// Whether hashes are not to be kept, and so need not be made.
+    rehearses: bool,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -76,13 +80,20 @@ impl Hasher {
             .map_err(|error| Error::Failed(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
         let decoy = hash(&argon2, &random_password())?;
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             argon2,
             params,
             threads: Semaphore::new(cost.threads),
             places: Semaphore::new(cost.threads + cost.queue),
             decoy,
-        })))
+        });
+        Ok(Self { inner, rehearses: false })
+    }
+
+    /// One for accounts that nobody will ever have: its hashes cost nothing, and no password has them.
+    #[must_use]
+    pub fn rehearsing(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), rehearses: true }
     }
 
     /// Hashes a password into a PHC string.
@@ -90,7 +101,10 @@ impl Hasher {
     /// # Errors
     /// `Busy`, `Failed`.
     pub async fn hash(&self, password: Secret<String>) -> Result<Secret<String>, Error> {
-        let inner = Arc::clone(&self.0);
+        let inner = Arc::clone(&self.inner);
+        if self.rehearses {
+            return Ok(inner.decoy.clone());
+        }
         self.run(move || hash(&inner.argon2, &password)).await?
     }
 
@@ -99,7 +113,7 @@ impl Hasher {
     /// # Errors
     /// `Busy`, `Failed`.
     pub async fn verify(&self, password: Secret<String>, stored: Option<Secret<String>>) -> Result<Verdict, Error> {
-        let inner = Arc::clone(&self.0);
+        let inner = Arc::clone(&self.inner);
         self.run(move || match stored {
             Some(stored) => inner.verify(password.expose(), stored.expose()),
             None => {
@@ -111,8 +125,8 @@ impl Hasher {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let _place = self.0.places.try_acquire().map_err(|_| Error::Busy)?;
-        let _thread = self.0.threads.acquire().await.map_err(|_| Error::Busy)?;
+        let _place = self.inner.places.try_acquire().map_err(|_| Error::Busy)?;
+        let _thread = self.inner.threads.acquire().await.map_err(|_| Error::Busy)?;
         tokio::task::spawn_blocking(work).await.map_err(|error| Error::Failed(error.to_string()))
     }
 }

@@ -23,6 +23,10 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
+/// Noted of an answer: nothing was written, whatever the method.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NothingWritten;
+
 /// Whether the client came to the gateway over TLS; the admin service itself speaks none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OverTls(pub(crate) bool);
@@ -59,7 +63,7 @@ pub(crate) async fn identify(State(secret): State<MountSecret>, mut request: Req
     request.extensions_mut().insert(actor.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
-    if !method.is_safe() {
+    if !method.is_safe() && response.extensions().get::<NothingWritten>().is_none() {
         actor.log_write(client, method.as_str(), &path, &response);
     }
     response

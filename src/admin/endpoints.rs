@@ -43,6 +43,8 @@ pub(super) struct Operation {
     pub(super) reads: Option<Box<dyn Fn() -> Sketch>>,
     /// Statuses of errors that others of its kind do not have.
     pub(super) fails: &'static [u16],
+    /// Whether it takes `dry_run`.
+    pub(super) can_be_rehearsed: bool,
 }
 
 impl Operation {
@@ -101,8 +103,17 @@ impl<S: Clone + Send + Sync + 'static> Endpoints<S> {
         H: Handler<M, S> + Answers<A>,
         M: 'static,
     {
-        let operation =
-            Operation { tag: self.tag, method, path, access, summary, answer: H::answer(), reads: None, fails: &[] };
+        let operation = Operation {
+            tag: self.tag,
+            method,
+            path,
+            access,
+            summary,
+            answer: H::answer(),
+            reads: None,
+            fails: &[],
+            can_be_rehearsed: false,
+        };
         self.list.push((operation, on(filter, handler)));
         self
     }
@@ -120,6 +131,12 @@ impl<S: Clone + Send + Sync + 'static> Endpoints<S> {
         if let Some((operation, _)) = self.list.last_mut() {
             operation.fails = statuses;
         }
+        self
+    }
+
+    /// Those alone that change what the rules or the audit trail know.
+    pub(super) fn guarded_writes(mut self) -> Self {
+        self.list.retain(|(operation, _)| operation.is_guarded_write());
         self
     }
 

@@ -17,20 +17,25 @@ mod gate;
 mod health;
 pub(crate) mod input;
 mod limit;
+mod matrix;
 mod modules;
 mod openapi;
 pub(crate) mod page;
 mod permissions;
 mod places;
 mod policies;
+mod preview;
 mod record;
+mod rehearse;
 pub(crate) mod reply;
+mod resources;
 mod roles;
 mod routes;
 mod system;
 mod upstreams;
 mod users;
 mod views;
+mod who_can;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -52,6 +57,7 @@ pub use health::{About, Places, metrics_router};
 pub use system::Config;
 
 use endpoints::Operation;
+use resources::Include;
 
 use crate::control::Control;
 use crate::http::{Lifecycle, LoginFailures, RateLimits};
@@ -155,49 +161,43 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         limits: parts.rate_limits.clone(),
         metrics: Arc::clone(&parts.metrics),
     };
-    let users = users::Users {
+    let resources = resources::Resources {
         gate: gate.clone(),
         control: control.clone(),
         hasher: parts.hasher.clone(),
         policy: parts.password_policy,
     };
-    let roles = roles::Roles { gate: gate.clone(), control: control.clone() };
-    let permissions = permissions::Permissions { gate: gate.clone(), control: control.clone() };
-    let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
-    let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
-    let upstreams = upstreams::Upstreams { gate: gate.clone(), control: control.clone() };
-    let policies = policies::Policies { gate: gate.clone(), control, exporting: policies::Exporting::default() };
+    let stage = rehearse::Stage::new(resources.clone(), prefix, parts.limits.max_body_bytes);
+    let search = who_can::Search::new(gate.clone());
+    let previews = preview::Previews { gate: gate.clone(), stage: stage.clone() };
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
-    let mounted = users::endpoints().mount(prefix, &users, mounted);
-    let mounted = roles::endpoints().mount(prefix, &roles, mounted);
-    let mounted = permissions::endpoints().mount(prefix, &permissions, mounted);
-    let mounted = modules::endpoints().mount(prefix, &modules, mounted);
-    let mounted = routes::endpoints().mount(prefix, &routes, mounted);
-    let mounted = upstreams::endpoints().mount(prefix, &upstreams, mounted);
-    let mounted = policies::endpoints().mount(prefix, &policies, mounted);
+    let mounted = resources.mount(prefix, Include::Everything, mounted);
+    let mounted = matrix::endpoints().mount(prefix, &search, mounted);
+    let mounted = who_can::endpoints().mount(prefix, &search, mounted);
+    let mounted = preview::endpoints().mount(prefix, &previews, mounted);
     let mounted = activity::endpoints().mount(prefix, &activities, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
     let mounted = system::endpoints().mount(prefix, &system, mounted);
     // Where clients of the predecessor look for it.
     let mounted = mounted.route("/config", get(system::config).with_state(system));
     let limited = limit::Limited { gate, limits: parts.rate_limits.clone() };
-    mounted.layer(middleware::from_fn_with_state(limited, limit::count)).layer(middleware::from_fn(conditional::tag))
+    mounted
+        .layer(middleware::from_fn_with_state(stage, rehearse::dry_run))
+        .layer(middleware::from_fn_with_state(limited, limit::count))
+        .layer(middleware::from_fn(conditional::tag))
 }
 
 /// Every operation below the API prefix, under the heading it is shown with.
 fn operations() -> impl Iterator<Item = Operation> {
     auth::endpoints()
         .operations()
-        .chain(users::endpoints().operations())
-        .chain(roles::endpoints().operations())
-        .chain(permissions::endpoints().operations())
-        .chain(modules::endpoints().operations())
-        .chain(routes::endpoints().operations())
-        .chain(upstreams::endpoints().operations())
-        .chain(policies::endpoints().operations())
+        .chain(resources::operations())
+        .chain(matrix::endpoints().operations())
+        .chain(who_can::endpoints().operations())
+        .chain(preview::endpoints().operations())
         .chain(activity::endpoints().operations())
         .chain(audit::endpoints().operations())
         .chain(system::endpoints().operations())

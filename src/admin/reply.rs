@@ -69,7 +69,22 @@ impl<T> Listed<T> {
 
 impl<T: Serialize> IntoResponse for Listed<T> {
     fn into_response(self) -> Response {
-        let mut response = Json(self.rows).into_response();
+        Counted { value: self.rows, total: self.total }.into_response()
+    }
+}
+
+/// What holds a part of a list, with the headers of [`Listed`].
+#[derive(Clone, Debug)]
+pub(crate) struct Counted<T> {
+    /// What is answered.
+    pub(crate) value: T,
+    /// How many entries there are.
+    pub(crate) total: Total,
+}
+
+impl<T: Serialize> IntoResponse for Counted<T> {
+    fn into_response(self) -> Response {
+        let mut response = Json(self.value).into_response();
         let headers = response.headers_mut();
         headers.insert(HeaderName::from_static("x-total-count"), HeaderValue::from(self.total.count));
         if self.total.is_capped {
@@ -130,6 +145,11 @@ impl<T: JsonSchema> Reply for Listed<T> {
         body: SchemaGenerator::subschema_for::<Vec<T>>,
         headers: &[TOTAL_COUNT, TOTAL_COUNT_CAPPED],
     };
+}
+
+impl<T: JsonSchema> Reply for Counted<T> {
+    const ANSWER: Answer =
+        Answer { media: JSON, body: SchemaGenerator::subschema_for::<T>, headers: &[TOTAL_COUNT, TOTAL_COUNT_CAPPED] };
 }
 
 impl<T: JsonSchema> Reply for Written<T> {

@@ -1,6 +1,6 @@
 //! The command line: one file per command.
 //!
-//! Exit codes: 0 ok, 1 failed (with one line on standard error), 2 usage; `explain` has 3 for "denied".
+//! Exit codes: 0 ok, 1 failed (with one line on standard error), 2 usage; `explain` has 3 for "denied", `policy diff` for "differs".
 
 mod check_config;
 mod config;

@@ -61,6 +61,9 @@ impl Control {
     /// Keeps what was tried in a user's name, without making anybody wait: how long a refusal takes must not tell whether
     /// there is such a user.
     pub fn note_activity(&self, new: NewActivity) {
+        if self.0.stage.is_some() {
+            return;
+        }
         let Ok(place) = Arc::clone(&self.0.notes.waiting).try_acquire_owned() else {
             debug!({ user.id = %new.user_id }, "too much happens at once; a note was left out");
             return;

@@ -12,6 +12,7 @@ mod guard;
 pub mod import;
 mod load;
 mod origin;
+mod rehearsal;
 mod seed;
 mod write;
 
@@ -24,8 +25,11 @@ pub use demo::{DEMO_ACCOUNTS, seed_demo};
 pub use feed::{Housekeeping, Retention};
 pub use guard::ESCALATE;
 pub use origin::Origin;
+pub use rehearsal::{Rehearsal, Rehearsed};
 pub use seed::{NewAccount, ROLE_TEMPLATES, RoleTemplate, Seeded, is_system_permission, seed};
 pub use write::{Write, Written};
+
+use rehearsal::Stage;
 
 use crate::{
     model::{Timestamp, rules::PolicyText},
@@ -61,6 +65,9 @@ pub enum Error {
     /// The write was interrupted; whether it took place shows in the feed.
     #[error("the write was interrupted")]
     Interrupted,
+    /// It cannot be rehearsed, and nothing was written.
+    #[error("the write cannot be rehearsed")]
+    Unrehearsed,
 }
 
 /// Changes the database and the snapshot together.
@@ -78,6 +85,8 @@ struct Inner {
     turn: Arc<Mutex<()>>,
     notes: activity::Notes,
     metrics: Arc<Metrics>,
+    /// There when its writes are not to happen.
+    stage: Option<Stage>,
 }
 
 impl Control {
@@ -100,6 +109,7 @@ impl Control {
             turn: Arc::default(),
             notes: activity::Notes::default(),
             metrics,
+            stage: None,
         })))
     }
 
@@ -150,8 +160,11 @@ impl Control {
     /// A transaction for rows that no snapshot knows, such as sessions: it moves no revision.
     ///
     /// # Errors
-    /// The database is away.
+    /// The database is away; `Unrehearsed` in a rehearsal, where nothing is written.
     pub async fn plain_write(&self) -> Result<Tx, Error> {
+        if self.0.stage.is_some() {
+            return Err(Error::Unrehearsed);
+        }
         Ok(self.0.db.write().await?)
     }
 }

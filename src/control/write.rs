@@ -75,7 +75,10 @@ impl Control {
         let inner = Arc::clone(&self.0);
         let turn = Arc::clone(&inner.turn).lock_owned().await;
         let now = Timestamp::now();
-        let mut tx = inner.db.write().await?;
+        let mut tx = match &inner.stage {
+            Some(stage) => stage.enter(&inner.snapshots).await?,
+            None => inner.db.write().await?,
+        };
         let revisions = changes::lock(&mut tx).await?;
         let mut base = inner.snapshots.load();
         let committed = Revisions { revision: revisions.revision - 1, ..revisions };
@@ -115,6 +118,10 @@ impl Control {
 
 impl Inner {
     pub(super) fn advance(&self, next: Snapshot, rebuild: Duration) {
+        if self.stage.is_some() {
+            self.snapshots.advance(next);
+            return;
+        }
         let revision = next.revision();
         let before = self.snapshots.load().policy_revision();
         let policy_revision = next.policy_revision();
@@ -249,19 +256,29 @@ impl Write {
     /// for what it leads to, `Store` when the database refuses.
     pub async fn commit<T>(mut self, value: T) -> Result<Written<T>, Error> {
         let started = Instant::now();
+        let next = self.prepare().await?;
+        let policy_revision = self.revisions.policy_revision;
+        // A client that goes away drops this future; between commit and swap that must not happen.
+        let finish = tokio::spawn(self.finish(next, started.elapsed()));
+        finish.await.map_err(|_| Error::Interrupted)??;
+        Ok(Written { value, policy_revision })
+    }
+
+    /// Brings the transaction to where it can be committed, and returns what is enforced then, if that is anything new.
+    async fn prepare(&mut self) -> Result<Option<Snapshot>, Error> {
         if self.changes.is_empty() {
             // The counter must not move without an entry in the feed, or followers would look for one.
             changes::unlock(&mut self.tx).await?;
             self.keep_records(self.base.revision()).await?;
-            self.tx.commit().await?;
-            return Ok(Written { value, policy_revision: self.base.policy_revision() });
+            self.revisions = self.base.revisions();
+            return Ok(None);
         }
         if self.changes.iter().any(Change::is_of_rules) {
             self.revisions.policy_revision = changes::bump_policy(&mut self.tx).await?;
         }
         changes::append_all(&mut self.tx, self.revisions.revision, &self.changes, self.now).await?;
         let built = load::after(&mut self.tx, &self.base, &self.fixed, self.revisions, &self.changes, self.now).await;
-        if matches!(built, Err(Error::Rejected(_))) {
+        if matches!(built, Err(Error::Rejected(_))) && self.inner.stage.is_none() {
             self.inner.metrics.snapshot_failed();
         }
         let next = built?;
@@ -269,19 +286,27 @@ impl Write {
         step.check(self.origin.as_ref())?;
         self.keep_records(self.revisions.revision).await?;
         self.tx.ring(self.revisions.revision).await?;
-        let rebuild = started.elapsed();
-        let policy_revision = self.revisions.policy_revision;
-        // A client that goes away drops this future; between commit and swap that must not happen.
-        let finish = tokio::spawn(async move {
-            let Self { inner, turn, tx, fixed, .. } = self;
-            tx.commit().await?;
-            inner.fixed.store(fixed);
+        Ok(Some(next))
+    }
+
+    async fn finish(self, next: Option<Snapshot>, rebuild: Duration) -> Result<(), Error> {
+        let Self { inner, turn, tx, fixed, .. } = self;
+        match &inner.stage {
+            Some(stage) => stage.leave(tx).await,
+            None => tx.commit().await?,
+        }
+        inner.fixed.store(fixed);
+        if let Some(next) = next {
             inner.advance(next, rebuild);
-            drop(turn);
-            Ok::<(), Error>(())
-        });
-        finish.await.map_err(|_| Error::Interrupted)??;
-        Ok(Written { value, policy_revision })
+        }
+        drop(turn);
+        Ok(())
+    }
+
+    /// Gives the lock away without having written anything, for somebody who goes on in the same transaction.
+    pub(super) async fn hand_over(mut self) -> Result<(OwnedMutexGuard<()>, Tx, Arc<Snapshot>), Error> {
+        changes::unlock(&mut self.tx).await?;
+        Ok((self.turn, self.tx, self.base))
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     index::Symbol,
     names,
     operation::{CompiledOperation, GatewayRoute, Opening},
+    question::Bare,
     slice::Slice,
     snapshot::{Caller, Snapshot},
 };
@@ -172,14 +173,7 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
             let Some(route) = operation.route.upgrade() else {
                 return Decision::deny(Reason::Internal);
             };
-            let question = Question {
-                action: &operation.action,
-                resource: &operation.endpoint,
-                opening: Some(&operation.opening),
-                action_symbol: operation.action_symbol,
-                resource_symbols: &operation.resource_symbols,
-            };
-            let decision = evaluate(snapshot, ask, question, || permit(Destination::Upstream(route)));
+            let decision = evaluate(snapshot, ask, operation.question(), || permit(Destination::Upstream(route)));
             match decision.outcome {
                 Err(Reason::NoGrant) if ask.caller.is_none() => {
                     Decision { outcome: Err(Reason::NoCredentials), ..decision }
@@ -192,20 +186,8 @@ pub(super) fn decide(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
             let Some(parts) = name.as_ref().and_then(PermissionName::parts).filter(|_| ask.caller.is_some()) else {
                 return Decision::deny(Reason::NoGrant);
             };
-            let compiled = snapshot.compiled();
-            let index = &compiled.checked.index;
-            let opening = compiled.permissions.target(parts).map(Opening::Granted);
-            let (action, resource) = (names::action(parts.verb), names::resource(parts.resource));
-            let mut resource_symbols: SmallVec<[Symbol; 2]> = SmallVec::from_slice(&[Symbol::ANYTHING]);
-            resource_symbols.extend(index.symbol(&resource));
-            let question = Question {
-                opening: opening.as_ref(),
-                action_symbol: index.symbol(&action),
-                action: &action,
-                resource: &Entity::with_uid(resource),
-                resource_symbols: &resource_symbols,
-            };
-            evaluate(snapshot, ask, question, || permit(Destination::Nowhere))
+            let bare = Bare::new(snapshot.compiled(), parts);
+            evaluate(snapshot, ask, bare.question(), || permit(Destination::Nowhere))
         }
     }
 }

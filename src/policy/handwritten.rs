@@ -10,6 +10,7 @@ use super::{
     depth,
     error::{CompileError, Fault},
     names, schema,
+    scope::Scope,
 };
 use crate::model::rules::PolicyText;
 
@@ -68,6 +69,7 @@ impl Needs {
 pub(super) struct Handwritten {
     pub(super) policy: Policy,
     pub(super) needs: Needs,
+    pub(super) scope: Scope,
     /// Told apart by it from every other that was ever compiled with it.
     pub(super) number: u64,
     /// Entities it names, which must be there when it is evaluated.
@@ -93,7 +95,8 @@ impl Handwritten {
     fn new(policy: Policy, number: u64, text: &Arc<PolicyText>) -> Self {
         let (actions, literals): (Vec<_>, Vec<_>) = policy.entity_literals().into_iter().partition(names::is_action);
         let verbs = actions.iter().map(|uid| uid.id().unescaped().to_owned()).collect();
-        Self { number, needs: Needs::of(&policy), literals, verbs, policy, text: Arc::clone(text) }
+        let (needs, scope) = (Needs::of(&policy), Scope::of(&policy));
+        Self { policy, needs, scope, number, literals, verbs, text: Arc::clone(text) }
     }
 }
 

@@ -23,11 +23,14 @@ mod names;
 mod nearest;
 mod operation;
 mod permissions;
+mod question;
+mod reach;
 mod review;
 mod revoked;
 mod roles;
 mod routing;
 mod schema;
+mod scope;
 mod slice;
 mod snapshot;
 mod table;
@@ -43,6 +46,10 @@ pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};
 pub use named::Concern;
 pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, QueryOf, check_operations};
+pub use reach::{
+    Access, Anonymous, Cell, Changed, ConditionalChange, Difference, Entitled, Grant, Holder, Matrix, MatrixBy,
+    MatrixFilter, Opened, Pairs, Reach, Reachable, Turn, Wanted, access, difference, matrix, reach, who_can,
+};
 pub use review::Review;
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};

@@ -85,6 +85,14 @@ pub(super) fn is_user(uid: &EntityUid) -> bool {
     *uid.type_name() == *USER
 }
 
+pub(super) fn is_user_type(kind: &EntityTypeName) -> bool {
+    *kind == *USER
+}
+
+pub(super) fn is_anonymous_type(kind: &EntityTypeName) -> bool {
+    *kind == *ANONYMOUS
+}
+
 /// The user that `uid` stands for; `User::"007"` is nobody, and not user 7.
 pub(super) fn user_id(uid: &EntityUid) -> Option<UserId> {
     let text = is_user(uid).then(|| uid.id().unescaped())?;

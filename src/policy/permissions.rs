@@ -88,6 +88,11 @@ impl Permissions {
         self.by_id.iter().map(|(id, known)| (*id, format!("{} {}", known.name, known.is_active)))
     }
 
+    /// The names of those that grant something.
+    pub(super) fn active(&self) -> impl Iterator<Item = &PermissionName> {
+        self.by_id.values().filter(|known| known.is_active).map(|known| &known.name)
+    }
+
     /// All of them, by id.
     pub(super) fn rules(&self) -> Vec<PermissionRule> {
         let rule = |(id, known): (&PermissionId, &Arc<Known>)| PermissionRule {

@@ -145,6 +145,11 @@ impl Routing {
         self.routes.values().filter_map(|placed| placed.compiled.as_ref())
     }
 
+    /// The route, if it can match.
+    pub(super) fn route(&self, id: RouteId) -> Option<&Arc<GatewayRoute>> {
+        self.routes.get(&id)?.compiled.as_ref()
+    }
+
     /// A line for everything, with the words of `describe` for routes: whether they are in the table.
     pub(super) fn dump(&self, lines: &mut Vec<String>, describe: impl Fn(&Arc<GatewayRoute>, bool) -> String) {
         lines.extend(self.modules.values().map(|module| format!("{module:?}")));

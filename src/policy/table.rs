@@ -137,7 +137,7 @@ impl RouteTable {
     }
 
     /// Every gateway route, in no order.
-    pub(super) fn routes(&self) -> Vec<&Arc<GatewayRoute>> {
+    pub fn routes(&self) -> Vec<&Arc<GatewayRoute>> {
         let mut found = Vec::new();
         let mut open: Vec<&Node> = self.hosts.values().chain([&self.any_host]).map(|tree| &**tree).collect();
         while let Some(node) = open.pop() {

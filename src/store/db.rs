@@ -310,6 +310,18 @@ impl Tx {
         Ok(())
     }
 
+    /// Undoes the writes at once; one that is dropped undoes them a little later.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the connection was lost, which undoes them too.
+    pub async fn rollback(self) -> Result<()> {
+        match self.0 {
+            Inner::Sqlite(tx) => tx.rollback().await?,
+            Inner::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+
     /// Announces `revision` to every [`Bell`] at the moment of the commit; SQLite has no bell.
     ///
     /// # Errors

@@ -157,6 +157,11 @@ impl Issue {
         Self { kind: flaw.kind, loc, msg: flaw.msg, input, ctx: flaw.ctx }
     }
 
+    /// The same, found within what stands at `place`.
+    pub(crate) fn within(self, place: impl IntoIterator<Item = Step>) -> Self {
+        Self { loc: place.into_iter().chain(self.loc).collect(), ..self }
+    }
+
     /// Where the entry stands in the answer: path before query before body.
     fn rank(&self) -> u8 {
         match self.loc.first() {

@@ -34,7 +34,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 pub(crate) use field::Field;
-pub(crate) use issue::{Flaw, Issue};
+pub(crate) use issue::{Flaw, Issue, Step};
 pub(crate) use json::{Body, parse};
 pub(crate) use object::Object;
 pub(crate) use read::{Place, Read};
@@ -95,6 +95,11 @@ impl Input {
     pub(crate) fn query<T: Read>(&mut self, name: &'static str) -> Field<'_, T> {
         let found = self.query.iter().rfind(|(key, _)| key == name).map(|(_, value)| value);
         Field::new(&mut self.issues, vec!["query".into(), name.into()], &field::NULL, found, T::read)
+    }
+
+    /// How many parameters of the query have this name.
+    pub(crate) fn query_count(&self, name: &str) -> usize {
+        self.query.iter().filter(|(key, _)| key == name).count()
     }
 
     /// The body, which must be an object.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::admin::endpoints::{Access, Operation};
 use crate::admin::input::Sketch;
+use crate::admin::rehearse::Preview;
 
 /// Every error there is: its status, what it means, and a detail as an example.
 const ERRORS: [(u16, &str, &str); 9] = [
@@ -42,7 +43,10 @@ const CONDITIONS: [(&str, &str, &str); 3] = [
     ("X-If-Policy-Revision", "integer", "The write is refused when the rules have moved on from this revision."),
 ];
 
-/// The conditions that may be set for an operation.
+/// The parameter of the query that asks for a preview.
+const DRY_RUN: &str = "dry_run";
+
+/// The conditions that may be set for an operation, and whether it is only to be previewed.
 pub(super) fn conditions(operation: &Operation) -> impl Iterator<Item = Value> {
     let names: &[&str] = match operation.method {
         Method::GET => &["If-None-Match"],
@@ -50,7 +54,8 @@ pub(super) fn conditions(operation: &Operation) -> impl Iterator<Item = Value> {
         Method::POST => &["X-If-Policy-Revision"],
         _ => &["If-Match", "X-If-Policy-Revision"],
     };
-    names.iter().map(|name| json!({ "$ref": format!("#/components/parameters/{name}") }))
+    let names = names.iter().chain(operation.can_be_rehearsed.then_some(&DRY_RUN));
+    names.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") }))
 }
 
 /// What the operation answers.
@@ -61,7 +66,10 @@ pub(super) fn responses(operation: &Operation, sketch: &Sketch, generator: &mut 
     }
     names.extend(operation.answer.headers);
     let mut responses = Map::new();
-    let schema = (operation.answer.body)(generator);
+    let mut schema = json!((operation.answer.body)(generator));
+    if operation.can_be_rehearsed {
+        schema = json!({ "anyOf": [schema, generator.subschema_for::<Preview>()] });
+    }
     responses.insert(
         "200".to_owned(),
         json!({
@@ -182,5 +190,12 @@ pub(super) fn parameters() -> Value {
         let schema = json!({ "type": kind });
         (name.to_owned(), json!({ "name": name, "in": "header", "description": description, "schema": schema }))
     };
-    Value::Object(CONDITIONS.into_iter().map(parameter).collect())
+    let dry_run = json!({
+        "name": DRY_RUN,
+        "in": "query",
+        "description": "Nothing is written, and the answer tells what would become of access.",
+        "schema": { "type": "boolean" },
+    });
+    let conditions = CONDITIONS.into_iter().map(parameter);
+    Value::Object(conditions.chain([(DRY_RUN.to_owned(), dry_run)]).collect())
 }

@@ -6,6 +6,8 @@ mod navigation;
 mod reach;
 mod write;
 
+pub(super) use reach::is_ambiguous;
+
 use axum::Json;
 use axum::extract::{FromRef, State};
 

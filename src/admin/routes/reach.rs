@@ -64,10 +64,14 @@ async fn is_shown(state: &Routes, caller: &Caller, path: &str) -> Result<bool, E
     Ok(navigation::shows(&mut tx, path.as_str(), caller.roles.ids()).await?)
 }
 
+/// Whether the gateway refuses such a path before it looks for its route.
+pub(in crate::admin) fn is_ambiguous(path: &str) -> bool {
+    let mut segments = path.strip_prefix('/').into_iter().flat_map(|path| path.split('/'));
+    segments.any(|segment| matches!(segment, "." | "..")) || path.contains("//")
+}
+
 fn would_forward(snapshot: &Snapshot, caller: &Caller, facts: Facts<'_>) -> bool {
-    // The gateway refuses such paths before it looks for their routes.
-    let segments = facts.path.strip_prefix('/').into_iter().flat_map(|path| path.split('/'));
-    if segments.clone().any(|segment| matches!(segment, "." | "..")) || facts.path.contains("//") {
+    if is_ambiguous(facts.path) {
         return false;
     }
     let Some(matched) = snapshot.routes().find(facts.host, facts.path) else {

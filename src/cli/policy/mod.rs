@@ -1,6 +1,8 @@
 //! Commands on policies: one file for each.
 
 mod deactivate;
+mod diff;
+mod matrix;
 mod schema;
 mod show;
 mod source;
@@ -23,6 +25,10 @@ enum Command {
     Deactivate(deactivate::Args),
     /// Print the Cedar schema that policies are validated against, for editors
     Schema(schema::Args),
+    /// Print which role may do what
+    Matrix(matrix::Args),
+    /// Print what becomes of access from some rules to others
+    Diff(diff::Args),
 }
 
 pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
@@ -30,5 +36,7 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
         Command::Show(args) => show::run(args, &settings).await,
         Command::Deactivate(args) => deactivate::run(args, &settings).await,
         Command::Schema(args) => schema::run(args, &settings).await,
+        Command::Matrix(args) => matrix::run(&args, &settings).await,
+        Command::Diff(args) => diff::run(&args, &settings).await,
     }
 }

@@ -20,6 +20,11 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The file of this name; `live` and `-` mean the database.
+    pub(super) fn named(name: &str) -> Self {
+        Self { against: (!["live", "-"].contains(&name)).then(|| PathBuf::from(name)) }
+    }
+
     /// The snapshot to be asked.
     ///
     /// # Errors

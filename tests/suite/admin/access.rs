@@ -96,6 +96,7 @@ fn every_operation_is_listed_here() {
     /auth/register POST: anybody, or user:create
     /auth/verify-token POST: any user
     /config GET: system:read
+    /matrix GET: policy:read
     /modules GET: module:read
     /modules POST: module:create
     /modules/active GET: module:read
@@ -134,6 +135,7 @@ fn every_operation_is_listed_here() {
     /policies/count GET: policy:read
     /policies/export GET: policy:read
     /policies/files GET: policy:read
+    /policies/preview POST: policy:read
     /policies/schema GET: policy:read
     /policies/validate POST: policy:read
     /policies/{policy_id} DELETE: policy:delete
@@ -214,6 +216,7 @@ fn every_operation_is_listed_here() {
     /users/{user_id} GET: user:read
     /users/{user_id} PATCH: user:update
     /users/{user_id} PUT: user:update
+    /users/{user_id}/access GET: policy:read
     /users/{user_id}/activate POST: user:update
     /users/{user_id}/activity GET: user:read
     /users/{user_id}/deactivate POST: user:update
@@ -222,6 +225,7 @@ fn every_operation_is_listed_here() {
     /users/{user_id}/roles/{role_id} DELETE: user:update
     /users/{user_id}/roles/{role_id} POST: user:update
     /users/{user_id}/toggle-status PATCH: user:update
+    /who-can GET: policy:read
     ");
 }
 

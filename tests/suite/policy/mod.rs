@@ -4,5 +4,6 @@ mod examples;
 mod generated;
 mod oracle;
 mod parts;
+mod reach;
 mod texts;
 mod world;
