@@ -6,8 +6,7 @@ use anyhow::Context;
 
 use super::output::{print, print_json};
 use crate::config::Settings;
-use crate::gateway::host;
-use crate::gateway::target::Target;
+use crate::http::{Target, host};
 use crate::model::{Timestamp, UserId, rules::UserState};
 use crate::policy::{Explanation, Inquiry, explain};
 use crate::server;

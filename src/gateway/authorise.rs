@@ -3,16 +3,15 @@
 use http::{HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 
-use crate::http::RequestId;
 use crate::http::cors::is_preflight;
+use crate::http::{RequestId, Target, is_method};
 use crate::jwt;
 use crate::model::{Reason, Timestamp};
 use crate::policy::{Ask, CompiledOperation, Decision, Entry, Facts, Matched, Snapshot, Subject};
 
 use super::context::{Context, RouteLabel};
 use super::shared::Shared;
-use super::target::Target;
-use super::{credentials, head, headers, host};
+use super::{credentials, headers, host};
 
 /// What becomes of a request that is not forwarded.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
         ctx.user_agent = request.headers.get(header::USER_AGENT).cloned();
     }
 
-    if !head::is_method(request.method.as_str().as_bytes()) {
+    if !is_method(request.method.as_str().as_bytes()) {
         return Err(Reason::BadRequest.into());
     }
     if request.method == Method::CONNECT || request.method == Method::TRACE {

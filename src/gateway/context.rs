@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::protocols::tls::SslDigest;
 
-use crate::http::RequestId;
+use crate::http::{RequestId, Target};
 use crate::model::{Reason, RouteId, Upstream};
 use crate::policy::{Caller, CompiledOperation, Determining, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
@@ -15,7 +15,6 @@ use crate::telemetry::logs::SECURITY;
 
 use super::load::InFlight;
 use super::shared::Shared;
-use super::target::Target;
 
 /// Which route a request belongs to, in the words of the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

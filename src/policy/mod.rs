@@ -37,7 +37,7 @@ pub use error::CompileError;
 pub use explain::{Explanation, HeldRole, Inquiry, explain};
 pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};
-pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, QueryOf, check_operations};
+pub use operation::{CompiledOperation, GatewayRoute, QueryOf, check_operations};
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};
 pub use table::{Entry, Matched, MountedPath, RouteTable};

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::bytes;
-use crate::policy::AmbiguousOwner;
+use crate::model::AmbiguousOwner;
 
 /// The longest accepted target, in bytes.
 pub const MAX_TARGET: usize = 8 * 1024;
