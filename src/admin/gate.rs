@@ -86,6 +86,11 @@ impl Call {
         }
     }
 
+    /// Whether the engine permits `permission`; where something is answered to others too, that is no refusal.
+    pub(crate) fn may(&self, permission: &str) -> bool {
+        self.ask(permission).outcome.is_ok()
+    }
+
     /// Lets any caller with a valid token through.
     pub(crate) fn signed_in(self) -> (Authorized, Input) {
         (Authorized { caller: self.caller, origin: self.origin }, self.input)

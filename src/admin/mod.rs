@@ -12,6 +12,7 @@ mod conditional;
 mod docs;
 mod endpoints;
 pub(crate) mod error;
+mod explain;
 mod forest;
 mod gate;
 mod health;
@@ -31,7 +32,7 @@ mod upstreams;
 mod users;
 mod views;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,12 +54,12 @@ pub use system::Config;
 use endpoints::Operation;
 
 use crate::control::Control;
-use crate::http::{Lifecycle, LoginFailures, RateLimits};
+use crate::http::{Lifecycle, LoginFailures, RateLimits, RequestId};
 use crate::jwt::Minter;
 use crate::model::{PathTemplate, Secret};
 use crate::password::{Hasher, Policy};
-use crate::policy::MountedPath;
-use crate::telemetry::{Logs, Metrics};
+use crate::policy::{Decided, MountedAccess, MountedOperation, MountedPath};
+use crate::telemetry::{Logs, Metrics, Recent};
 
 /// What the admin service is made of.
 #[derive(Debug)]
@@ -97,6 +98,8 @@ pub struct Parts {
     pub places: Places,
     /// The process's logs.
     pub logs: Logs,
+    /// How recent requests were decided.
+    pub recent: Recent<RequestId, Decided>,
     /// What only the gateway of this process knows.
     pub mount_secret: Secret<String>,
     /// Bounds of each request.
@@ -166,6 +169,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
     let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
+    let explain = explain::Explain { gate: gate.clone(), control: parts.control.clone(), recent: parts.recent.clone() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
@@ -175,6 +179,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = modules::endpoints().mount(prefix, &modules, mounted);
     let mounted = routes::endpoints().mount(prefix, &routes, mounted);
     let mounted = upstreams::endpoints().mount(prefix, &upstreams, mounted);
+    let mounted = explain::endpoints().mount(prefix, &explain, mounted);
     let mounted = activity::endpoints().mount(prefix, &activities, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
     let mounted = system::endpoints().mount(prefix, &system, mounted);
@@ -194,6 +199,7 @@ fn operations() -> impl Iterator<Item = Operation> {
         .chain(modules::endpoints().operations())
         .chain(routes::endpoints().operations())
         .chain(upstreams::endpoints().operations())
+        .chain(explain::endpoints().operations())
         .chain(activity::endpoints().operations())
         .chain(audit::endpoints().operations())
         .chain(system::endpoints().operations())
@@ -209,9 +215,15 @@ pub fn operation_list() -> Vec<(Method, &'static str, Access)> {
 /// # Panics
 /// When an endpoint's path is no template, which the tests rule out.
 pub fn mounted_paths(prefix: &str, docs: bool) -> Vec<Arc<MountedPath>> {
-    let mut paths = BTreeSet::from(["/health".to_owned()]);
-    paths.extend(operations().flat_map(|operation| endpoints::spellings(prefix, operation.path)));
-    paths.extend(docs.then(docs::paths).into_iter().flatten());
+    let public = || MountedOperation { method: Method::GET.to_string(), access: MountedAccess::Public };
+    let mut paths = BTreeMap::from([("/health".to_owned(), vec![public()])]);
+    for operation in operations() {
+        for path in endpoints::spellings(prefix, operation.path) {
+            paths.entry(path).or_default().push(operation.mounted());
+        }
+    }
+    paths.extend(docs.then(docs::paths).into_iter().flatten().map(|path| (path, vec![public()])));
     let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");
-    paths.into_iter().map(|path| Arc::new(MountedPath { template: template(path) })).collect()
+    let mounted = |(path, operations)| Arc::new(MountedPath { template: template(path), operations });
+    paths.into_iter().map(mounted).collect()
 }

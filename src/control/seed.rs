@@ -13,11 +13,15 @@ use crate::{
 const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
 const VERBS: [(&str, &str); 4] = [("read", "Read"), ("create", "Create"), ("update", "Update"), ("delete", "Delete")];
 /// Permissions beyond those: name, description and category.
-const OTHERS: [(&str, &str, &str); 4] = [
+const OTHERS: [(&str, &str, &str); 8] = [
     ("system:read", "Read the state of the running process", "system"),
     ("system:manage", "Change the running process", "system"),
     ("role:escalate", "Give others what one does not hold oneself", "role"),
     ("audit:read", "Read who changed what", "audit"),
+    ("policy:read", "Read policies, and why requests are allowed or denied", "policy"),
+    ("policy:create", "Create policy resources", "policy"),
+    ("policy:update", "Update policy resources", "policy"),
+    ("policy:delete", "Delete policy resources", "policy"),
 ];
 
 /// Name, description and category of every permission that the admin API asks for.

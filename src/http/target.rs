@@ -46,6 +46,12 @@ impl Target {
         Ok(Self { raw, path_len: path.len(), decoded })
     }
 
+    /// The path as it came; the query is given up.
+    pub fn into_raw_path(mut self) -> String {
+        self.raw.truncate(self.path_len);
+        self.raw
+    }
+
     /// Path and query as they came.
     pub fn raw(&self) -> &str {
         &self.raw

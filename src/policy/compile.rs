@@ -17,6 +17,7 @@ use super::{
     engine::PolicyRef,
     handwritten::{self, Handwritten},
     index::Index,
+    mounted::MountedPath,
     names,
     operation::Terms,
     permissions::Permissions,
@@ -24,7 +25,6 @@ use super::{
     routing::{Routing, RoutingChange},
     schema,
     slice::{REMEMBERED_SETS, Sets},
-    table::MountedPath,
     template::{Kind, Link, Templates},
     upstreams::Upstreams,
 };

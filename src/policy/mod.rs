@@ -7,6 +7,7 @@
 //! Compilation is a pure function of [`Rules`](crate::model::rules::Rules): this module knows no database.
 
 mod compile;
+mod decided;
 mod dump;
 mod engine;
 mod error;
@@ -16,6 +17,7 @@ mod facts;
 mod handwritten;
 mod holdings;
 mod index;
+mod mounted;
 mod named;
 mod names;
 mod operation;
@@ -31,13 +33,18 @@ mod template;
 mod upstreams;
 
 pub use compile::{Compiled, Fixed};
+pub use decided::Decided;
 pub use dump::dump;
 pub use engine::{Ask, Decision, Destination, Determining, Facts, Permit, Subject};
 pub use error::CompileError;
-pub use explain::{Explanation, HeldRole, Inquiry, explain};
+pub use explain::{
+    ErrorBrief, Explanation, HeldRole, Inquiry, Now, OperationBrief, PolicyBrief, Principal, RequestBrief, RouteBrief,
+    Suggestion, explain, reason, recorded, refused,
+};
 pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};
+pub use mounted::{MountedAccess, MountedOperation, MountedPath};
 pub use operation::{CompiledOperation, GatewayRoute, QueryOf, check_operations};
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};
-pub use table::{Entry, Matched, MountedPath, RouteTable};
+pub use table::{Entry, Matched, RouteTable};

@@ -86,6 +86,12 @@ impl Permissions {
         self.by_id.iter().map(|(id, known)| (*id, format!("{} {}", known.name, known.is_active)))
     }
 
+    /// The permission of this name.
+    pub(super) fn named(&self, name: &PermissionName) -> Option<PermissionRule> {
+        let (id, known) = self.by_id.iter().find(|(_, known)| known.name == *name)?;
+        Some(PermissionRule { id: *id, name: known.name.clone(), is_active: known.is_active })
+    }
+
     /// How many targets were ever spoken of.
     pub(super) fn target_count(&self) -> usize {
         self.targets.len()
