@@ -40,7 +40,7 @@ pub(super) fn endpoints() -> Endpoints<Explain> {
         .get("/explain", SignedIn, "Explain how a request is answered", by_query)
         .reads(in_query)
         .fails(&[403, 404])
-        .post("/explain", SignedIn, "Explain how a request is answered", by_body)
+        .post("/explain", SignedIn, "Explain how a request with a context is answered", by_body)
         .reads(in_body)
         .fails(&[403, 404])
 }

@@ -115,6 +115,16 @@ impl Compiled {
         }
     }
 
+    /// The role of this name, active or not.
+    pub fn role_named(&self, name: &str) -> Option<RoleId> {
+        self.roles.id_of(name)
+    }
+
+    /// The names of all roles, in no order.
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.all().map(|(_, role)| &*role.name)
+    }
+
     /// The role of the first administrator.
     pub fn super_role(&self) -> Option<RoleId> {
         self.roles.id_of(SUPER_ROLE)

@@ -132,8 +132,20 @@ on_both!(permissions_stand_under_headings, |backend| async move {
     let gone = id(&admin.made("/permissions/", json!({ "name": "report:gone", "category": "lost" })).await);
     admin.delete(&format!("/permissions/{gone}")).await.expect(200);
     let categories = admin.get("/permissions/categories").await.expect(200).json();
-    let system =
-        ["audit", "finance", "module", "order", "permission", "report", "role", "route", "system", "upstream", "user"];
+    let system = [
+        "audit",
+        "finance",
+        "module",
+        "order",
+        "permission",
+        "policy",
+        "report",
+        "role",
+        "route",
+        "system",
+        "upstream",
+        "user",
+    ];
     let mut expected = system.to_vec();
     expected.insert(0, "article");
     assert_eq!(categories, json!(expected));

@@ -84,6 +84,8 @@ on_both!(rows_that_are_others_here_stop_it, |backend| async move {
             "conflicts",
             &[
                 r#"permission 21 "x:y": name is "x:y" there and "upstream:read" here"#,
+                r#"permission 31 "invoice:read": name is "invoice:read" there and "policy:update" here"#,
+                r#"permission 32 "reports": name is "reports" there and "policy:delete" here"#,
                 r#"role 2 "admin": description is "another" there and "Administrator with all user permissions" here"#,
                 r#"user 1 "superadmin": username is "superadmin" there and "frank" here"#,
                 r#"user 5 "bob": the email "bob@example.com" is that of user 1 here"#,

@@ -1,0 +1,30 @@
+//! Commands on policies: one file for each.
+
+mod show;
+mod source;
+mod test;
+
+use std::process::ExitCode;
+
+use crate::config::Settings;
+
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Print the complete policy set, schema and entities
+    Show(show::Args),
+    /// Ask what files of tests say, and compare the answers with what they expect
+    Test(test::Args),
+}
+
+pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Show(args) => show::run(args, &settings).await,
+        Command::Test(args) => test::run(args, &settings).await,
+    }
+}
