@@ -16,7 +16,6 @@ use crate::http;
 use crate::model::Timestamp;
 use crate::policy::{Decided, Explanation};
 use crate::store::users;
-use crate::telemetry::Recent;
 
 const PERMISSION: &str = "policy:read";
 /// The user who is nobody.
@@ -32,7 +31,6 @@ const LONGEST_CONTEXT: usize = 64 * 1024;
 pub(super) struct Explain {
     pub(super) gate: Gate,
     pub(super) control: Control,
-    pub(super) recent: Recent<http::RequestId, Decided>,
 }
 
 pub(super) fn endpoints() -> Endpoints<Explain> {
@@ -161,11 +159,11 @@ fn no_user() -> Error {
 
 impl Explain {
     fn recall(&self, id: &str) -> Option<Decided> {
-        self.recent.find(&http::RequestId::given(id.as_bytes())?)
+        self.gate.recent.find(&http::RequestId::given(id.as_bytes())?)
     }
 
     fn forgotten(&self) -> Error {
-        Error::NotFound(match self.recent.capacity() {
+        Error::NotFound(match self.gate.recent.capacity() {
             0 => "This node keeps no recent requests: explain.recent_requests is 0".into(),
             most => format!("Unknown request: this node keeps the last {most} of its own").into(),
         })

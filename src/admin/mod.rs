@@ -54,12 +54,12 @@ pub use system::Config;
 use endpoints::Operation;
 
 use crate::control::Control;
-use crate::http::{Lifecycle, LoginFailures, RateLimits, RequestId};
+use crate::http::{Lifecycle, LoginFailures, RateLimits};
 use crate::jwt::Minter;
 use crate::model::{PathTemplate, Secret};
 use crate::password::{Hasher, Policy};
-use crate::policy::{Decided, MountedAccess, MountedOperation, MountedPath};
-use crate::telemetry::{Logs, Metrics, Recent};
+use crate::policy::{MountedAccess, MountedOperation, MountedPath};
+use crate::telemetry::{Logs, Metrics};
 
 /// What the admin service is made of.
 #[derive(Debug)]
@@ -98,8 +98,6 @@ pub struct Parts {
     pub places: Places,
     /// The process's logs.
     pub logs: Logs,
-    /// How recent requests were decided.
-    pub recent: Recent<RequestId, Decided>,
     /// What only the gateway of this process knows.
     pub mount_secret: Secret<String>,
     /// Bounds of each request.
@@ -169,7 +167,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
     let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
-    let explain = explain::Explain { gate: gate.clone(), control: parts.control.clone(), recent: parts.recent.clone() };
+    let explain = explain::Explain { gate: gate.clone(), control: parts.control.clone() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());

@@ -15,6 +15,8 @@ use crate::telemetry::Metrics;
 
 /// The exit code for a denial.
 const DENIED: u8 = 3;
+/// The exit code for a question that cannot be asked.
+const MISUSED: u8 = 2;
 /// The user who is nobody.
 const ANONYMOUS: &str = "-";
 
@@ -37,8 +39,11 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     let context = Context::from_pairs(args.context.iter().map(String::as_str));
-    let context = context.map_err(|fault| anyhow::anyhow!("--context: {fault}"))?;
-    let question = Question::new(&args.method, &args.url, context)?;
+    let question = match context.map(|context| Question::new(&args.method, &args.url, context)) {
+        Ok(Ok(question)) => question,
+        Ok(Err(fault)) => return Ok(misused(&fault)),
+        Err(fault) => return Ok(misused(&format!("--context: {fault}"))),
+    };
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics")?);
     let control = server::open(&settings, metrics).await?;
     let snapshot = control.snapshots().load();
@@ -51,14 +56,23 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
             Some(state.with_context(|| format!("there is no user '{name}'"))?)
         }
     };
-    let explanation = question.ask(&snapshot, user, Ipv4Addr::LOCALHOST.into(), Timestamp::now())?;
+    let explanation = question.ask(&snapshot, user, Ipv4Addr::LOCALHOST.into(), Timestamp::now());
     control.db().close().await;
+    let explanation = match explanation {
+        Ok(explanation) => explanation,
+        Err(fault) => return Ok(misused(&fault)),
+    };
     if args.json {
         print_json(&explanation)?;
     } else {
         print(&told(&explanation))?;
     }
     Ok(if explanation.is_allowed() { ExitCode::SUCCESS } else { ExitCode::from(DENIED) })
+}
+
+fn misused(fault: &impl std::fmt::Display) -> ExitCode {
+    eprintln!("cedargate: {fault}");
+    ExitCode::from(MISUSED)
 }
 
 fn told(explanation: &Explanation) -> String {

@@ -4,33 +4,34 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::http::Target;
 use crate::model::{AmbiguousOwner, Owner, Reason, Timestamp};
-use crate::policy::{Caller, CompiledOperation, Decided, Entry, Explanation, Inquiry, Now, Snapshot, reason, recorded};
+use crate::policy::{
+    Caller, CompiledOperation, Decided, Entry, Explanation, Inquiry, Now, Snapshot, explain, recorded,
+};
 
 /// Tells why a request was answered as it was, and what a repetition with the same token, while that is valid, would be
-/// answered with by the rules of `snapshot`, if that is something else.
+/// answered with by the rules of `snapshot`, if that is something else; otherwise what would help now.
 pub fn recall(snapshot: &Snapshot, decided: &Decided, now: Timestamp) -> Explanation {
     let mut explanation = recorded(snapshot, decided);
-    let differs = |reason: &Reason| plain(*reason) != plain(decided.reason);
-    explanation.now = repeated(snapshot, decided, now).filter(differs).map(|reason| Now {
-        decision: if reason.is_of_allowed() { "allow" } else { "deny" },
-        reason: reason.code(),
-        policy_revision: snapshot.policy_revision(),
-    });
+    let Some(repeated) = repeated(snapshot, decided, now) else { return explanation };
+    // What went wrong after a request was let through is not the rules' doing.
+    let is_same =
+        repeated.is_allowed() == decided.allowed && (decided.allowed || repeated.reason == explanation.reason);
+    if is_same {
+        explanation.suggestions = repeated.suggestions;
+    } else {
+        let Explanation { decision, reason, policy_revision, .. } = repeated;
+        explanation.now = Some(Now { decision, reason, policy_revision });
+    }
     explanation
 }
 
-/// What went wrong after a request was let through is not the rules' doing.
-fn plain(reason: Reason) -> Reason {
-    if reason.is_of_allowed() { Reason::Allowed } else { reason }
-}
-
-/// The reason for a repetition; `None` where too little is known of the request.
-fn repeated(snapshot: &Snapshot, decided: &Decided, now: Timestamp) -> Option<Reason> {
+/// A repetition; `None` where too little is known of the request.
+fn repeated(snapshot: &Snapshot, decided: &Decided, now: Timestamp) -> Option<Explanation> {
     if !depends_on_rules(decided.reason) {
         return None;
     }
     let target = Target::parse(decided.path.as_bytes()).ok()?;
-    let (host, method) = (decided.host.as_deref()?, decided.method.as_ref()?.as_str());
+    let (host, method) = (decided.host.as_deref().unwrap_or_default(), decided.method.as_ref()?.as_str());
     let caller = decided.claims.as_ref().map(|claims| snapshot.caller(claims, now));
     let (caller, refused): (Option<Caller>, Option<Reason>) = match caller.transpose() {
         Ok(caller) => (caller, None),
@@ -55,7 +56,7 @@ fn repeated(snapshot: &Snapshot, decided: &Decided, now: Timestamp) -> Option<Re
         client_ip: decided.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         now,
     };
-    Some(reason(snapshot, &inquiry))
+    Some(explain(snapshot, &inquiry))
 }
 
 /// Whether other rules, or another state of the user, could lead to another reason.

@@ -185,7 +185,7 @@ impl Context {
         }
     }
 
-    /// Moves what is known of the request to where it can be explained; the admin service does so for its own.
+    /// Moves what is known of the request to where it can be explained; the admin service does so for what it refuses.
     fn remember(&mut self) {
         let (Some(allowed), Some(reason), Some(snapshot)) = (self.decision, self.reason, &self.snapshot) else {
             return;

@@ -39,7 +39,7 @@ pub use engine::{Ask, Decision, Destination, Determining, Facts, Permit, Subject
 pub use error::CompileError;
 pub use explain::{
     ErrorBrief, Explanation, HeldRole, Inquiry, Now, OperationBrief, PolicyBrief, Principal, RequestBrief, RouteBrief,
-    Suggestion, explain, reason, recorded, refused,
+    Suggestion, explain, recorded, refused,
 };
 pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};

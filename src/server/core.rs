@@ -39,6 +39,7 @@ impl Core<'_> {
             gate: Gate {
                 snapshots: self.control.snapshots().clone(),
                 verifier: self.verifier.clone(),
+                recent: self.recent.clone(),
                 forbid_anonymous: settings.admin.missing_credentials_status == ::http::StatusCode::FORBIDDEN,
             },
             control: self.control.clone(),
@@ -66,7 +67,6 @@ impl Core<'_> {
             },
             lifecycle: self.lifecycle.clone(),
             logs: self.logs.clone(),
-            recent: self.recent.clone(),
             docs: settings.docs.enabled,
             places: admin::Places { policies: settings.policy.dir.clone(), data: settings.data_dir.clone() },
             mount_secret: self.mount_secret.clone(),

@@ -90,11 +90,6 @@ pub fn explain(snapshot: &Snapshot, inquiry: &Inquiry<'_>) -> Explanation {
     explanation
 }
 
-/// The reason that the gateway would give, without any words about it.
-pub fn reason(snapshot: &Snapshot, inquiry: &Inquiry<'_>) -> Reason {
-    judge(snapshot, inquiry).reason
-}
-
 /// Explains a request that is refused before there is anything to decide.
 pub fn refused(snapshot: &Snapshot, reason: Reason) -> Explanation {
     Explanation {

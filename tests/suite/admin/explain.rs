@@ -204,6 +204,7 @@ on_both!(the_gateway_does_what_is_told, |backend| async move {
         assert_eq!(recalled["request"]["status"], status, "{case}");
         assert_eq!(recalled["request"]["path"], target.split('?').next().unwrap(), "{case}");
         assert_eq!(recalled.get("now"), None, "{case}");
+        assert_eq!(recalled["suggestions"], told["suggestions"], "{case}");
         let names = |told: &Value| told["principal"]["username"].clone();
         if !matches!(reason, "bad_target" | "unknown_route" | "method_not_allowed") {
             assert_eq!((names(&recalled), names(&told)), (json!(user), json!(user)), "{case}");
@@ -317,8 +318,15 @@ on_both!(the_paths_of_the_admin_service_are_decided_too, |backend| async move {
         let told = world.explain(body).await;
         assert_eq!((&told["reason"], &told["permission"]), (&json!(reason), &permission), "{method} {path}");
         assert_eq!(told["route"]["id"], Value::Null, "{method} {path}");
-        let (_, status, _) = world.made(user, &json!({}), method, path).await;
+        let (request_id, status, _) = world.made(user, &json!({}), method, path).await;
         assert_eq!(told["status"], status, "{method} {path}");
+        if status == 403 {
+            let recalled = world.recall(&request_id).await;
+            for key in ["reason", "status", "decision", "route", "operation", "permission", "policies", "suggestions"] {
+                assert_eq!(recalled[key], told[key], "{method} {path}: {key}");
+            }
+            assert_eq!(recalled["principal"]["username"], json!(user), "{method} {path}");
+        }
     }
     let told = world.explain(json!({ "user": "testuser", "method": "DELETE", "url": "/api/v1/roles/1" })).await;
     // The policy about deletes would be in the way of any grant.
