@@ -69,13 +69,26 @@ impl CompileError {
     /// What Cedar says about `source`, with the place where its first label points.
     pub(super) fn fault(policy: &str, source: &str, fault: &dyn Diagnostic) -> Self {
         let offset = fault.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+        Self::at(policy, source, &fault.to_string(), offset, fault.help().map(|help| help.to_string()))
+    }
+
+    /// What is wrong at `offset` of `source`.
+    pub(super) fn at(policy: &str, source: &str, message: &str, offset: Option<usize>, help: Option<String>) -> Self {
         let before = offset.and_then(|offset| source.get(..offset));
         Self::Policy {
             policy: policy.to_owned(),
-            message: fault.to_string(),
+            message: message.to_owned(),
             line: before.map(|text| text.matches('\n').count() + 1),
             column: before.map(|text| text.rsplit('\n').next().unwrap_or_default().chars().count() + 1),
-            help: fault.help().map(|help| help.to_string()),
+            help,
+        }
+    }
+
+    /// Line and column of a hand-written policy's fault.
+    pub(super) fn place(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::Policy { line, column, .. } => line.zip(*column),
+            _ => None,
         }
     }
 }

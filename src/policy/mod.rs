@@ -14,6 +14,7 @@ mod error;
 mod explain;
 mod export;
 mod facts;
+mod faults;
 mod handwritten;
 mod holdings;
 mod index;

@@ -1,5 +1,6 @@
 //! Commands on policies: one file for each.
 
+mod check;
 mod show;
 mod source;
 mod test;
@@ -18,6 +19,8 @@ pub(super) struct Args {
 enum Command {
     /// Print the complete policy set, schema and entities
     Show(show::Args),
+    /// Check policy files as the server would, and tell all that is wrong with them
+    Check(check::Args),
     /// Ask what files of tests say, and compare the answers with what they expect
     Test(test::Args),
 }
@@ -25,6 +28,7 @@ enum Command {
 pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Show(args) => show::run(args, &settings).await,
+        Command::Check(args) => check::run(args, &settings).await,
         Command::Test(args) => test::run(args, &settings).await,
     }
 }

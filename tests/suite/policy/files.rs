@@ -75,3 +75,43 @@ on_both!(a_test_that_fails_says_what_was_decided_instead, |backend| async move {
     let output = cedargate(&app, directory.path(), &["policy", "test", "none"]).await;
     assert_eq!(output.status.code(), Some(2));
 });
+
+on_both!(every_fault_of_policy_files_is_told, |backend| async move {
+    let app = App::start(backend).await;
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let check = async |arguments: &[&str]| {
+        let output = cedargate(&app, directory.path(), &[&["policy", "check"], arguments].concat()).await;
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    write("good.cedar", "forbid (principal in Role::\"user\", action, resource);");
+    let good = (Some(0), "1 file checked, 0 faults\n".to_owned(), String::new());
+    assert_eq!(check(&["good.cedar"]).await, good);
+    assert_eq!(check(&["--dir", "."]).await, good);
+
+    write("syntax.cedar", "permit (principal, action, resource)\nwhen { };\npermit (who, action, resource);\n");
+    write(
+        "typo.cedar",
+        "permit (principal in Role::\"usr\", action == Action::\"raed\", resource);\n\
+         permit (principal == User::\"999\", action == Action::\"read\", resource)\n\
+         when { context.tenant == \"a\" };\n",
+    );
+    let (code, told, _) = check(&["--dir", "."]).await;
+    assert_eq!(code, Some(1));
+    let lines: Vec<&str> = told.lines().collect();
+    let has = |file: &str, words: &[&str]| {
+        let is = |line: &&str| line.starts_with(file) && words.iter().all(|word| line.contains(word));
+        assert!(lines.iter().any(is), "{file} {words:?}: {told}");
+    };
+    has("./syntax.cedar:2:1: ", &["cannot be empty"]);
+    has("./syntax.cedar:3:9: ", &["who"]);
+    has("./typo.cedar:1:", &["there is no Role::\"usr\"", "(did you mean Role::\"user\"?)"]);
+    has("./typo.cedar:1:", &["raed", "read"]);
+    has("./typo.cedar:2:", &["there is no User::\"999\""]);
+    has("./typo.cedar:3:", &["tenant"]);
+    assert!(lines.last().unwrap().starts_with("3 files checked, "), "{told}");
+
+    assert_eq!(check(&["none.cedar"]).await.0, Some(1));
+    let (code, _, told) = check(&[]).await;
+    assert!(code == Some(2) && told.contains("policy.dir is not set"), "{told}");
+});
