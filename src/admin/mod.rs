@@ -167,7 +167,8 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
     let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
-    let explain = explain::Explain { gate: gate.clone(), control: parts.control.clone() };
+    let explain =
+        explain::Explain { gate: gate.clone(), control: parts.control.clone(), turns: explain::Turns::default() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());

@@ -268,3 +268,22 @@ fn kept(mut path: String) -> String {
 fn millis(took: Duration) -> f64 {
     f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_are_cut_so_that_nobody_takes_them_for_whole() {
+        assert_eq!(kept("/a".to_owned()), "/a");
+        let whole = format!("/{}", "a".repeat(MAX_PATH - 1));
+        assert_eq!(kept(whole.clone()), whole);
+        let cut = kept(format!("{whole}b"));
+        assert_eq!(cut, format!("{whole}…"));
+        assert!(Target::parse(cut.as_bytes()).is_err());
+
+        let query = format!("/a?{}", "q".repeat(3 * MAX_PATH));
+        let path = kept(Target::parse(query.as_bytes()).unwrap().into_raw_path());
+        assert!(path == "/a" && path.capacity() < MAX_PATH, "{}", path.capacity());
+    }
+}

@@ -23,7 +23,7 @@ use crate::{
 /// More are not told.
 const MOST: usize = 10;
 /// More are not tried out: each costs a small compile.
-const MOST_TRIED: usize = 40;
+const MOST_TRIED: usize = 20;
 /// What a permission that is not stored is called while it is tried out; ids of rows begin with 1.
 const UNSTORED: PermissionId = PermissionId(0);
 
