@@ -6,8 +6,11 @@ use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
 use cedargate::{
     jwt::{Kind, Minter, Verifier},
     model::{
-        Claims, Label, ModuleId, PermissionId, RoleId, Route, RouteId, Secret, Timestamp, UserId,
-        rules::{Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, Revisions, RoleRule, Rules, UserState},
+        Claims, Label, ModuleId, PermissionId, PolicyId, RoleId, Route, RouteId, Secret, Timestamp, UserId,
+        rules::{
+            Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, PolicyText, Revisions, RoleRule, Rules,
+            UserState,
+        },
     },
     policy::{Ask, Compiled, Entry, Facts, Fixed, Snapshot, Subject},
 };
@@ -100,11 +103,12 @@ fn ask(snapshot: &Snapshot, path: &str, claims: &Arc<Claims>, now: Timestamp) ->
 fn decisions(criterion: &mut Criterion) {
     let now = Timestamp::now();
     // With it every decision needs a slice, which Cedar evaluates.
-    let forbid = PolicyRule {
-        name: "elsewhere".to_owned(),
+    let text = PolicyText {
+        name: "elsewhere".try_into().expect("a name"),
         source: "forbid (principal, action == Action::\"verb0\", resource) when { context.host == \"elsewhere\" };"
             .to_owned(),
     };
+    let forbid = PolicyRule { id: PolicyId(1), text };
     for (group, policies) in [("decide", Vec::new()), ("slice", vec![forbid])] {
         decide(criterion, group, &policies, now);
     }

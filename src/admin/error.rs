@@ -10,9 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use super::input::{Flaw, Issue};
+use super::input::Issue;
 use super::limit;
 use crate::http::Refusal;
 use crate::policy::CompileError;
@@ -155,14 +154,12 @@ impl From<control::Error> for Error {
 impl From<CompileError> for Error {
     fn from(error: CompileError) -> Self {
         match error {
-            CompileError::Policy { line, column, ref help, .. } => {
-                let ctx = json!({ "line": line, "column": column, "help": help });
-                let flaw = Flaw::with("cedar", error.to_string(), ctx);
-                Self::Validation(vec![Issue::new(vec!["body".into()], flaw, &Value::Null)])
-            }
-            CompileError::RouteConflict { .. } | CompileError::RouteShadowed { .. } | CompileError::Route { .. } => {
-                Self::BadRequest(error.to_string().into())
-            }
+            CompileError::Policy(_)
+            | CompileError::TooManyPolicies(_)
+            | CompileError::Named { .. }
+            | CompileError::RouteConflict { .. }
+            | CompileError::RouteShadowed { .. }
+            | CompileError::Route { .. } => Self::BadRequest(error.to_string().into()),
             CompileError::Generated(_) => Self::Internal(Box::new(error)),
         }
     }

@@ -11,7 +11,7 @@ use schemars::json_schema;
 use serde::Serialize;
 
 use super::error::Error;
-use super::reply::{Answer, Reply};
+use super::reply::{Answer, JSON, Reply};
 
 /// Objects, some of which hold others in a list that is their last field.
 #[derive(Debug, Default)]
@@ -74,6 +74,7 @@ impl Forest {
 
 impl Reply for Forest {
     const ANSWER: Answer = Answer {
+        media: JSON,
         body: |_| {
             let node = "What lies below it stands in its last field, a list.";
             json_schema!({ "type": "array", "items": { "type": "object", "description": node } })

@@ -127,7 +127,11 @@ async fn brief(State(health): State<Health>) -> Json<Value> {
 async fn detailed(State(health): State<Health>) -> Response {
     let snapshot = health.control.snapshots().load();
     let age = Timestamp::now().unix_millis() - snapshot.activated_at().unix_millis();
-    let (database, (policy_directory, disk)) = tokio::join!(database(&health.control), health.files.look());
+    let (database, (mut policy_directory, disk)) = tokio::join!(database(&health.control), health.files.look());
+    if let Some(fault) = health.control.files_fault() {
+        policy_directory["status"] = "unhealthy".into();
+        policy_directory["error"] = fault.as_str().into();
+    }
     let checks = json!({
         "database": database,
         "snapshot": {
@@ -163,7 +167,7 @@ fn status(fault: Option<&String>) -> &'static str {
     if fault.is_none() { HEALTHY } else { "unhealthy" }
 }
 
-/// The files are read at start; that they cannot be read now would show at the next start only.
+/// What is wrong with the files themselves, whoever watches them tells.
 fn policy_directory(directory: Option<&Path>) -> Value {
     let Some(directory) = directory else {
         return json!({ "status": HEALTHY, "path": null });

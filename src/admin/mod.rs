@@ -23,6 +23,7 @@ mod openapi;
 pub(crate) mod page;
 mod permissions;
 mod places;
+mod policies;
 mod record;
 pub(crate) mod reply;
 mod roles;
@@ -165,7 +166,8 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let permissions = permissions::Permissions { gate: gate.clone(), control: control.clone() };
     let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
     let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
-    let upstreams = upstreams::Upstreams { gate: gate.clone(), control };
+    let upstreams = upstreams::Upstreams { gate: gate.clone(), control: control.clone() };
+    let policies = policies::Policies { gate: gate.clone(), control, exporting: policies::Exporting::default() };
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
     let explain =
         explain::Explain { gate: gate.clone(), control: parts.control.clone(), turns: explain::Turns::default() };
@@ -178,6 +180,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = modules::endpoints().mount(prefix, &modules, mounted);
     let mounted = routes::endpoints().mount(prefix, &routes, mounted);
     let mounted = upstreams::endpoints().mount(prefix, &upstreams, mounted);
+    let mounted = policies::endpoints().mount(prefix, &policies, mounted);
     let mounted = explain::endpoints().mount(prefix, &explain, mounted);
     let mounted = activity::endpoints().mount(prefix, &activities, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
@@ -198,6 +201,7 @@ fn operations() -> impl Iterator<Item = Operation> {
         .chain(modules::endpoints().operations())
         .chain(routes::endpoints().operations())
         .chain(upstreams::endpoints().operations())
+        .chain(policies::endpoints().operations())
         .chain(explain::endpoints().operations())
         .chain(activity::endpoints().operations())
         .chain(audit::endpoints().operations())

@@ -6,8 +6,8 @@ use serde_json::json;
 use super::error::Error;
 use super::views::{ModuleView, RouteView};
 use crate::control::Write;
-use crate::model::{ModuleId, PermissionId, RoleId, RouteId, UpstreamId, UserId};
-use crate::store::{Tx, permissions, roles, upstreams, users};
+use crate::model::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
+use crate::store::{Tx, permissions, policies, roles, upstreams, users};
 
 /// The kinds of entities.
 pub(super) const USER: &str = "user";
@@ -16,6 +16,7 @@ pub(super) const PERMISSION: &str = "permission";
 pub(super) const MODULE: &str = "module";
 pub(super) const ROUTE: &str = "route";
 pub(super) const UPSTREAM: &str = "upstream";
+pub(super) const POLICY: &str = "policy";
 
 /// For each kind: what it is before a change, which is refused if the client saw something else, and what it is after.
 macro_rules! recorded {
@@ -46,6 +47,7 @@ recorded! {
     before_role after_role ROLE RoleId: |tx, id, _now| roles::get(tx, id).await?;
     before_permission after_permission PERMISSION PermissionId: |tx, id, _now| permissions::get(tx, id).await?;
     before_route after_route ROUTE RouteId: |tx, id, _now| RouteView::load(tx, id).await?;
+    before_policy after_policy POLICY PolicyId: |tx, id, _now| policies::get(tx, id).await?;
     before_upstream after_upstream UPSTREAM UpstreamId: |tx, id, _now| upstreams::get(tx, id).await?;
 }
 

@@ -79,6 +79,16 @@ impl<T: Serialize> IntoResponse for Listed<T> {
     }
 }
 
+/// Text for people and tools.
+#[derive(Clone, Debug)]
+pub(crate) struct Plain(pub(crate) String);
+
+impl IntoResponse for Plain {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
 /// Says how many entries a list has.
 pub(crate) const TOTAL_COUNT: &str = "X-Total-Count";
 /// Says that it has more.
@@ -86,9 +96,14 @@ pub(crate) const TOTAL_COUNT_CAPPED: &str = "X-Total-Count-Capped";
 /// Says what a write led to.
 pub(crate) const POLICY_REVISION: &str = "X-Policy-Revision";
 
+/// What nearly all answers are.
+pub(crate) const JSON: &str = "application/json";
+
 /// What a handler answers with when all goes well.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Answer {
+    /// The media type of the body.
+    pub(crate) media: &'static str,
     /// The schema of the body.
     pub(crate) body: fn(&mut SchemaGenerator) -> Schema,
     /// Headers that tell more.
@@ -102,16 +117,24 @@ pub(crate) trait Reply {
 }
 
 impl<T: JsonSchema> Reply for Json<T> {
-    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, headers: &[] };
+    const ANSWER: Answer = Answer { media: JSON, body: SchemaGenerator::subschema_for::<T>, headers: &[] };
+}
+
+impl Reply for Plain {
+    const ANSWER: Answer = Answer { media: "text/plain", body: SchemaGenerator::subschema_for::<String>, headers: &[] };
 }
 
 impl<T: JsonSchema> Reply for Listed<T> {
-    const ANSWER: Answer =
-        Answer { body: SchemaGenerator::subschema_for::<Vec<T>>, headers: &[TOTAL_COUNT, TOTAL_COUNT_CAPPED] };
+    const ANSWER: Answer = Answer {
+        media: JSON,
+        body: SchemaGenerator::subschema_for::<Vec<T>>,
+        headers: &[TOTAL_COUNT, TOTAL_COUNT_CAPPED],
+    };
 }
 
 impl<T: JsonSchema> Reply for Written<T> {
-    const ANSWER: Answer = Answer { body: SchemaGenerator::subschema_for::<T>, headers: &[POLICY_REVISION] };
+    const ANSWER: Answer =
+        Answer { media: JSON, body: SchemaGenerator::subschema_for::<T>, headers: &[POLICY_REVISION] };
 }
 
 impl<R: Reply> Reply for Result<R, Error> {

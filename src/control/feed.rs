@@ -133,7 +133,7 @@ impl Control {
             return Ok(false);
         }
         let started = std::time::Instant::now();
-        let (next, fault) = load::catch_up(&mut tx, &base, &inner.fixed, revisions, Timestamp::now()).await?;
+        let (next, fault) = load::catch_up(&mut tx, &base, &inner.fixed.load(), revisions, Timestamp::now()).await?;
         inner.advance(next, started.elapsed());
         match fault {
             Some(fault) => Err(fault.into()),

@@ -3,7 +3,7 @@
 use super::{Error, Origin};
 use crate::{
     model::{Timestamp, UserId},
-    policy::{Holdings, Snapshot},
+    policy::{Concern, Holdings, Snapshot},
     store::changes::Change,
 };
 
@@ -20,9 +20,10 @@ pub(super) struct Step<'s> {
 
 impl Step<'_> {
     /// # Errors
-    /// `LastSuperuser`, `SuperRole`, and for a write that somebody asked for `Escalation`.
+    /// `LastSuperuser`, `SuperRole`, `Rejected` for what a policy speaks of and is gone, and for a write that somebody asked for `Escalation`.
     pub(super) fn check(&self, origin: Option<&Origin>) -> Result<(), Error> {
         self.keeps_administration()?;
+        self.next.keeps_names_of(self.base, &self.concerns())?;
         let Some(origin) = origin else { return Ok(()) };
         if origin.may(self.base, ESCALATE, self.now) {
             return Ok(());
@@ -31,8 +32,22 @@ impl Step<'_> {
             Change::User(id) => self.user_is_within(*id, origin.actor),
             _ => true,
         });
+        // What a policy may let somebody do is not for the writer's holdings to bound.
+        let fine = fine && !(self.moves_rules() && self.next.compiled().loosens(self.base.compiled()));
         let fine = fine && (!self.moves_rules() || self.roles_gain_only(&self.own(origin.actor)));
         if fine { Ok(()) } else { Err(Error::Escalation) }
+    }
+
+    fn concerns(&self) -> Vec<Concern> {
+        let concern = |change: &Change| match change {
+            Change::Rules => vec![Concern::Roles, Concern::Permissions, Concern::Routes],
+            Change::Role(_) => vec![Concern::Roles],
+            Change::Permission(_) => vec![Concern::Permissions],
+            Change::Module(_) | Change::Route(_) => vec![Concern::Routes],
+            Change::User(id) => vec![Concern::User(*id)],
+            Change::Files | Change::Upstream(_) | Change::Policy(_) | Change::Revocation(_) => Vec::new(),
+        };
+        self.changes.iter().flat_map(concern).collect()
     }
 
     fn moves_rules(&self) -> bool {

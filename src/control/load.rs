@@ -141,8 +141,8 @@ async fn changed_rules(
     for change in of_rules {
         parts.extend(rules::part(tx, change).await?);
     }
-    let base = Arc::clone(base);
-    compile(move || base.compiled().with(parts)).await
+    let (base, files) = (Arc::clone(base), Arc::clone(&fixed.files));
+    compile(move || base.compiled().with(parts, &files)).await
 }
 
 async fn all_rules(tx: &mut Tx, fixed: &Fixed, before: Option<Arc<Snapshot>>) -> Result<Compiled, Error> {

@@ -17,6 +17,7 @@ mod write;
 
 use std::{sync::Arc, time::Instant};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Mutex;
 
 pub use demo::{DEMO_ACCOUNTS, seed_demo};
@@ -27,7 +28,7 @@ pub use seed::{NewAccount, ROLE_TEMPLATES, RoleTemplate, Seeded, is_system_permi
 pub use write::{Write, Written};
 
 use crate::{
-    model::Timestamp,
+    model::{Timestamp, rules::PolicyText},
     policy::{CompileError, Fixed, SnapshotHandle},
     store::{self, Db, Tx},
     telemetry::Metrics,
@@ -69,7 +70,9 @@ pub struct Control(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     db: Db,
-    fixed: Fixed,
+    /// What no database says; exchanged by whoever has the turn.
+    fixed: ArcSwap<Fixed>,
+    files_fault: ArcSwapOption<String>,
     snapshots: SnapshotHandle,
     /// Held by whoever makes the next snapshot.
     turn: Arc<Mutex<()>>,
@@ -91,7 +94,8 @@ impl Control {
         let snapshots = SnapshotHandle::new(snapshot);
         Ok(Self(Arc::new(Inner {
             db,
-            fixed,
+            fixed: ArcSwap::from_pointee(fixed),
+            files_fault: ArcSwapOption::empty(),
             snapshots,
             turn: Arc::default(),
             notes: activity::Notes::default(),
@@ -107,6 +111,32 @@ impl Control {
     /// The database, for looking at its health.
     pub fn db(&self) -> &Db {
         &self.0.db
+    }
+
+    /// Exchanges the operator's policy files, as any other change of rules.
+    ///
+    /// # Errors
+    /// The database is away, or the files do not compile: those from before stay.
+    pub async fn put_files(&self, files: Arc<[PolicyText]>) -> Result<(), Error> {
+        let mut write = self.write().await?;
+        write.put_files(files);
+        write.commit(()).await?;
+        Ok(())
+    }
+
+    /// Notes why the operator's policy files as they are now are not those in force.
+    pub fn note_files(&self, fault: Option<String>) {
+        self.0.files_fault.store(fault.map(Arc::new));
+    }
+
+    /// Why the operator's policy files are not in force as they are, if so.
+    pub fn files_fault(&self) -> Option<Arc<String>> {
+        self.0.files_fault.load_full()
+    }
+
+    /// The operator's policy files that are in force.
+    pub fn files(&self) -> Arc<[PolicyText]> {
+        Arc::clone(&self.0.fixed.load().files)
     }
 
     /// A transaction that reads.

@@ -9,8 +9,11 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Control, Error, Inner, Origin, guard::Step, load};
 use crate::{
-    model::{Etag, Timestamp, rules::Revisions},
-    policy::Snapshot,
+    model::{
+        Etag, Timestamp,
+        rules::{PolicyText, Revisions},
+    },
+    policy::{Fixed, Snapshot},
     store::{Tx, audit, audit::NewAuditRecord, changes, changes::Change},
     telemetry::logs::SECURITY,
 };
@@ -23,6 +26,7 @@ pub struct Write {
     turn: OwnedMutexGuard<()>,
     tx: Tx,
     base: Arc<Snapshot>,
+    fixed: Arc<Fixed>,
     revisions: Revisions,
     changes: Vec<Change>,
     records: Vec<Record>,
@@ -77,14 +81,16 @@ impl Control {
         let committed = Revisions { revision: revisions.revision - 1, ..revisions };
         if committed > base.revisions() {
             let started = Instant::now();
-            let (next, fault) = load::catch_up(&mut tx, &base, &inner.fixed, committed, now).await?;
+            let (next, fault) = load::catch_up(&mut tx, &base, &inner.fixed.load(), committed, now).await?;
             inner.advance(next, started.elapsed());
             if let Some(fault) = fault {
                 return Err(fault.into());
             }
             base = inner.snapshots.load();
         }
-        Ok(Write { inner, turn, tx, base, revisions, changes: Vec::new(), records: Vec::new(), origin: None, now })
+        let fixed = inner.fixed.load_full();
+        let (changes, records) = Default::default();
+        Ok(Write { inner, turn, tx, base, fixed, revisions, changes, records, origin: None, now })
     }
 
     /// Starts a change that somebody asks for: who may not, or who saw other rules, is told so now; and what it leads to
@@ -220,6 +226,12 @@ impl Write {
         Ok(())
     }
 
+    /// Exchanges the operator's policy files.
+    pub(super) fn put_files(&mut self, files: Arc<[PolicyText]>) {
+        self.fixed = Arc::new(Fixed { files, ..Fixed::clone(&self.fixed) });
+        self.touch(Change::Files);
+    }
+
     /// Notes what the transaction has changed; what is not noted is not enforced.
     pub fn touch(&mut self, change: Change) {
         self.changes.push(change);
@@ -248,8 +260,7 @@ impl Write {
             self.revisions.policy_revision = changes::bump_policy(&mut self.tx).await?;
         }
         changes::append_all(&mut self.tx, self.revisions.revision, &self.changes, self.now).await?;
-        let built =
-            load::after(&mut self.tx, &self.base, &self.inner.fixed, self.revisions, &self.changes, self.now).await;
+        let built = load::after(&mut self.tx, &self.base, &self.fixed, self.revisions, &self.changes, self.now).await;
         if matches!(built, Err(Error::Rejected(_))) {
             self.inner.metrics.snapshot_failed();
         }
@@ -262,8 +273,9 @@ impl Write {
         let policy_revision = self.revisions.policy_revision;
         // A client that goes away drops this future; between commit and swap that must not happen.
         let finish = tokio::spawn(async move {
-            let Self { inner, turn, tx, .. } = self;
+            let Self { inner, turn, tx, fixed, .. } = self;
             tx.commit().await?;
+            inner.fixed.store(fixed);
             inner.advance(next, rebuild);
             drop(turn);
             Ok::<(), Error>(())

@@ -60,6 +60,7 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
     headers?;
     let decision = judge(shared, request, ctx, &snapshot)?;
     for (policy, error) in &decision.errors {
+        shared.metrics.policy_error(policy);
         tracing::warn!(request.id = %ctx.request_id, policy, error, "a policy could not be evaluated");
     }
     ctx.policies = Some(decision.policies);

@@ -11,6 +11,7 @@ mod module;
 mod name;
 mod path;
 mod permission;
+mod policy;
 mod reason;
 mod role;
 mod route;
@@ -32,6 +33,7 @@ pub use name::{
 };
 pub use path::{PathTemplate, Segment};
 pub use permission::{EffectivePermission, NewPermission, Permission, PermissionPatch};
+pub use policy::{NewPolicy, Policy, PolicyPatch};
 pub use reason::Reason;
 pub use role::{MAX_INHERITANCE, NewRole, Role, RoleHead, RoleInfo, RolePatch};
 pub use route::{Access, AmbiguousOwner, Methods, NewRoute, Operation, Owner, Route, RoutePatch};

@@ -161,7 +161,7 @@ impl TryFrom<Fields> for Operation {
 }
 
 /// A route, as stored: an entry of the navigation tree and, with an upstream, of the gateway's route table.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Route {
     /// Identity.
     pub id: RouteId,

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
-    ModuleId, ModuleName, PermissionId, PermissionName, RoleId, RoleName, Route, RouteId, Timestamp, Upstream,
-    UpstreamId, UserId, Username,
+    ModuleId, ModuleName, PermissionId, PermissionName, PolicyId, PolicyName, RoleId, RoleName, Route, RouteId,
+    Timestamp, Upstream, UpstreamId, UserId, Username,
 };
 
 /// The two counters of the database.
@@ -17,7 +19,7 @@ pub struct Revisions {
 }
 
 /// A role and the roles it inherits from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleRule {
     /// Identity.
     pub id: RoleId,
@@ -30,7 +32,7 @@ pub struct RoleRule {
 }
 
 /// A permission.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct PermissionRule {
     /// Identity.
     pub id: PermissionId,
@@ -41,7 +43,7 @@ pub struct PermissionRule {
 }
 
 /// A permission granted to a role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct GrantRule {
     /// To whom.
     pub role_id: RoleId,
@@ -50,7 +52,7 @@ pub struct GrantRule {
 }
 
 /// A module.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct ModuleRule {
     /// Identity.
     pub id: ModuleId,
@@ -60,17 +62,28 @@ pub struct ModuleRule {
     pub is_active: bool,
 }
 
-/// A hand-written policy from the database.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct PolicyRule {
+/// Hand-written Cedar: what a file holds, or a row of the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct PolicyText {
     /// Name; the Cedar id is `policy:<name>`.
-    pub name: String,
+    pub name: PolicyName,
     /// One Cedar policy, or several.
     pub source: String,
 }
 
+/// A hand-written policy from the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+pub struct PolicyRule {
+    /// Identity.
+    pub id: PolicyId,
+    /// What it says.
+    #[serde(flatten)]
+    #[sqlx(flatten)]
+    pub text: PolicyText,
+}
+
 /// Everything about access that is not about one user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// Undeleted roles.
     pub roles: Vec<RoleRule>,
@@ -112,10 +125,12 @@ pub enum Part {
     Route(RouteId, Option<RouteRule>),
     /// An upstream.
     Upstream(UpstreamId, Option<Upstream>),
+    /// A hand-written policy; one that is inactive is no part of the rules.
+    Policy(PolicyId, Option<PolicyText>),
 }
 
 /// A role assigned to a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// The role.
     pub role_id: RoleId,
@@ -124,7 +139,7 @@ pub struct Assignment {
 }
 
 /// What the data plane needs to know about one user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserState {
     /// Identity.
     pub id: UserId,

@@ -65,7 +65,7 @@ impl Default for Timeouts {
 }
 
 /// A back end: row and answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, sqlx::FromRow)]
 pub struct Upstream {
     /// Identity.
     pub id: UpstreamId,

@@ -6,17 +6,17 @@
 //! tell, hand-written policies, is compiled as a whole.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use cedar_policy::{Entity, EntityUid, PolicyId, Schema};
+use cedar_policy::{Entity, PolicyId, Schema};
 
 use super::{
     CompileError,
+    checked::{Checked, TextChange},
+    depth,
     engine::PolicyRef,
-    handwritten::{self, Handwritten},
-    index::Index,
     mounted::MountedPath,
     names,
     operation::Terms,
@@ -25,24 +25,24 @@ use super::{
     routing::{Routing, RoutingChange},
     schema,
     slice::{REMEMBERED_SETS, Sets},
-    template::{Kind, Link, Templates},
+    template::{Kind, Link},
     upstreams::Upstreams,
 };
 use crate::model::{
-    PermissionId, RoleId,
-    rules::{Part, PermissionRule, PolicyRule, RouteRule, Rules},
+    PermissionId, RoleId, RoleName,
+    rules::{GrantRule, Part, PermissionRule, PolicyText, RoleRule, RouteRule, Rules},
 };
 
 /// How many targets that nothing speaks of any more are carried along before all is compiled anew.
 const FORGOTTEN_TARGETS: usize = 10_000;
 
-/// What does not change while the process runs.
+/// What no database says.
 #[derive(Clone, Debug, Default)]
 pub struct Fixed {
     /// The admin service's paths on the gateway's listener.
     pub mounts: Vec<Arc<MountedPath>>,
-    /// The operator's own policy files: name without ending, and text.
-    pub files: Vec<PolicyRule>,
+    /// The operator's own policy files, by name without ending.
+    pub files: Arc<[PolicyText]>,
 }
 
 /// Everything about access that is not about one user, prepared.
@@ -59,71 +59,62 @@ pub struct Compiled {
     targets_at_first: usize,
 }
 
-/// Hand-written policies that were validated against the verbs of then; reused while neither changes.
-#[derive(Debug)]
-pub(super) struct Checked {
-    pub(super) verbs: BTreeSet<String>,
-    stored: Vec<PolicyRule>,
-    pub(super) policies: Vec<Arc<Handwritten>>,
-    pub(super) index: Index,
-    pub(super) templates: Templates,
-    /// Entities that policies name.
-    named: HashSet<EntityUid>,
-}
-
-impl Checked {
-    fn new(
-        verbs: BTreeSet<String>,
-        stored: Vec<PolicyRule>,
-        policies: Vec<Arc<Handwritten>>,
-    ) -> Result<Self, CompileError> {
-        let templates = Templates::new(&verbs)?;
-        handwritten::validate(&schema::build(&verbs)?, templates.set()?, &policies)?;
-        let named = policies.iter().flat_map(|policy| &policy.literals).cloned().collect();
-        Ok(Self { index: Index::new(&policies), verbs, stored, policies, templates, named })
-    }
-}
-
 impl Compiled {
     /// Compiles all of `rules`; `before` saves validating what has not changed.
     ///
     /// # Errors
     /// A hand-written policy that does not parse or validate strictly, routes that tie with each other or lie
     /// on admin paths, operations that contradict themselves.
-    pub fn new(rules: Rules, fixed: &Fixed, before: Option<&Self>) -> Result<Self, CompileError> {
-        let verbs = schema::verbs(rules.permissions.iter().filter_map(|row| Some(row.name.parts()?.verb)));
-        let unchanged = before.filter(|old| old.checked.verbs == verbs && old.checked.stored == rules.policies);
-        let (checked, sets) = match unchanged {
-            Some(old) => (Arc::clone(&old.checked), Arc::clone(&old.sets)),
-            None => {
-                let policies = handwritten::parse(&fixed.files, &rules.policies)?;
-                let checked = Checked::new(verbs, rules.policies.clone(), policies)?;
-                (Arc::new(checked), Arc::new(Sets::new(REMEMBERED_SETS)))
-            }
-        };
+    pub fn new(mut rules: Rules, fixed: &Fixed, before: Option<&Self>) -> Result<Self, CompileError> {
+        let before = before.map(|compiled| Arc::clone(&compiled.checked));
+        let texts = TextChange::all(&fixed.files, std::mem::take(&mut rules.policies), before.as_deref());
         let mut compiled = Self {
             permissions: Permissions::default(),
             roles: Roles::default(),
             routing: Routing::new(&fixed.mounts),
             upstreams: Upstreams::default(),
-            checked,
-            sets,
+            checked: before.unwrap_or_default(),
+            sets: Arc::new(Sets::new(REMEMBERED_SETS)),
             affected: None,
             targets_at_first: 0,
         };
-        compiled.apply(parts(rules))?;
+        compiled.apply(parts(rules), texts)?;
         compiled.targets_at_first = compiled.permissions.target_count();
         Ok(compiled)
     }
 
-    /// The same with what some parts have become.
+    /// The same with what some parts have become, and with these files of the operator's.
     ///
     /// # Errors
     /// Those of [`Compiled::new`].
-    pub fn with(&self, parts: Vec<Part>) -> Result<Self, CompileError> {
+    pub fn with(&self, parts: Vec<Part>, files: &Arc<[PolicyText]>) -> Result<Self, CompileError> {
         let mut next = self.clone();
-        next.affected = Some(next.apply(parts)?);
+        let files = (!Arc::ptr_eq(self.checked.given(), files)).then(|| Arc::clone(files));
+        next.affected = Some(next.apply(parts, TextChange { files, ..TextChange::default() })?);
         Ok(next)
+    }
+
+    /// What this was compiled from.
+    pub fn rules(&self) -> Rules {
+        let mut roles: Vec<_> = self.roles.all().collect();
+        roles.sort_unstable_by_key(|(id, _)| *id);
+        let granted = |(id, role): &(RoleId, &CompiledRole)| {
+            let role_id = *id;
+            let grants = role.grants.all.iter();
+            grants.map(|permission_id| GrantRule { role_id, permission_id: *permission_id }).collect::<Vec<_>>()
+        };
+        let routes = self.routing.route_rules();
+        let bound = routes.iter().filter(|(_, rule)| !rule.roles.is_empty());
+        Rules {
+            grants: roles.iter().flat_map(granted).collect(),
+            roles: roles.into_iter().filter_map(role_rule).collect(),
+            permissions: self.permissions.rules(),
+            modules: self.routing.module_rules(),
+            route_roles: bound.map(|(id, rule)| (*id, rule.roles.clone())).collect(),
+            routes: routes.into_values().map(|rule| rule.route.clone()).collect(),
+            upstreams: self.upstreams.rules(),
+            policies: self.checked.stored().collect(),
+        }
     }
 
     /// Whether so much has come and gone that it is time to compile all rules anew.
@@ -132,7 +123,7 @@ impl Compiled {
     }
 
     /// Returns the roles that are not what they were.
-    fn apply(&mut self, parts: Vec<Part>) -> Result<BTreeSet<RoleId>, CompileError> {
+    fn apply(&mut self, parts: Vec<Part>, mut texts: TextChange) -> Result<BTreeSet<RoleId>, CompileError> {
         let mut roles: BTreeMap<RoleId, RoleChange> = BTreeMap::new();
         let (mut routes, mut upstreams) = (RoutingChange::default(), Vec::new());
         let mut whole_roles = Vec::new();
@@ -143,15 +134,19 @@ impl Compiled {
                 Part::Module(id, now) => routes.module(id, now, &self.routing),
                 Part::Route(id, now) => routes.route(id, now),
                 Part::Upstream(id, now) => upstreams.push((id, now)),
+                Part::Policy(id, now) => drop(texts.stored.insert(id, now)),
             }
         }
         for (id, now) in whole_roles {
             roles.insert(id, now.map_or(RoleChange::Gone, |(rule, granted)| RoleChange::Is(rule, granted)));
         }
         let verbs = schema::verbs(self.permissions.verbs());
-        if verbs != self.checked.verbs {
-            let (stored, policies) = (self.checked.stored.clone(), self.checked.policies.clone());
-            self.checked = Arc::new(Checked::new(verbs, stored, policies)?);
+        if verbs != self.checked.verbs || !texts.is_none() {
+            let next = depth::with_room(|| self.checked.with(verbs, texts))?;
+            // Symbols of what is named now, or no longer, stand in operations.
+            routes.again(self.routing.touching(&next.named_otherwise(&self.checked)));
+            self.roles.forget_sets();
+            self.checked = Arc::new(next);
         }
         let affected = self.roles.put(roles, &self.permissions);
         let mut terms = Terms { permissions: &mut self.permissions, index: &self.checked.index };
@@ -216,6 +211,12 @@ impl Compiled {
             resource: names::resource(parts.resource),
         })
     }
+}
+
+fn role_rule((id, role): (RoleId, &CompiledRole)) -> Option<RoleRule> {
+    // It came as a name of a role.
+    let name = RoleName::try_from(&*role.name).ok()?;
+    Some(RoleRule { id, name, is_active: role.is_active, parents: role.parents.to_vec() })
 }
 
 /// All rules, part by part.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use super::{
     compile::Compiled,
+    index::Symbol,
     operation::{CompiledOperation, GatewayRoute, Opening},
 };
 use crate::model::PermissionName;
@@ -17,7 +18,7 @@ pub fn dump(compiled: &Compiled) -> String {
     compiled.upstreams.all().for_each(|upstream| lines.push(format!("upstream {upstream:?}")));
     compiled.upstreams.all_active().for_each(|upstream| lines.push(format!("active upstream {}", upstream.name)));
     let checked = &compiled.checked;
-    lines.extend(checked.policies.iter().map(|policy| format!("policy {}", policy.id())));
+    lines.extend(checked.policies().map(|policy| format!("policy {} {}", policy.id(), policy.text.source)));
     lines.extend(checked.verbs.iter().map(|verb| format!("verb {verb}")));
     lines.sort();
     lines.join("\n")
@@ -44,17 +45,23 @@ fn describe(compiled: &Compiled, route: &Arc<GatewayRoute>, in_table: bool) -> S
     let mut text = format!("in table {in_table}, {:?} to {} {:?}", route.host, route.upstream, route.strip_prefix);
     let operations: BTreeMap<_, _> = route.operations().map(|operation| (&operation.method, operation)).collect();
     for operation in operations.into_values() {
+        let symbols = operation.action_symbol.iter().chain(&operation.resource_symbols);
         let _infallible = write!(
             text,
-            "; {} {} {:?} {:?} {}",
+            "; {} {} {:?} {}",
             operation.label,
             operation.endpoint.uid(),
-            operation.action_symbol,
-            operation.resource_symbols,
+            in_words(compiled, symbols),
             opening(compiled, operation)
         );
     }
     text
+}
+
+fn in_words<'s>(compiled: &Compiled, symbols: impl Iterator<Item = &'s Symbol>) -> Vec<Option<String>> {
+    let name =
+        |symbol| compiled.checked.index.named().find(|(_, known)| *known == symbol).map(|(uid, _)| uid.to_string());
+    symbols.map(|symbol| name(*symbol)).collect()
 }
 
 fn opening(compiled: &Compiled, operation: &CompiledOperation) -> String {

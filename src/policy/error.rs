@@ -1,21 +1,97 @@
+use std::fmt;
+
 use miette::Diagnostic;
+
+use crate::model::{PolicyName, rules::PolicyText};
+
+/// What is wrong with a hand-written policy; the text is meant for whoever wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The name of the policy.
+    pub policy: String,
+    /// Cedar's own words, mostly.
+    pub message: String,
+    /// Where it is, if it is at one place.
+    pub place: Option<Place>,
+    /// Advice, if there is any.
+    pub help: Option<String>,
+}
+
+/// A place in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What the line says.
+    pub text: String,
+}
+
+impl Place {
+    fn of(source: &str, offset: usize) -> Option<Self> {
+        let (before, after) = source.split_at_checked(offset)?;
+        let head = before.rsplit('\n').next().unwrap_or_default();
+        let tail = after.lines().next().unwrap_or_default();
+        Some(Self {
+            line: before.matches('\n').count() + 1,
+            column: head.chars().count() + 1,
+            text: head.chars().chain(tail.chars()).take(LONGEST_LINE).collect(),
+        })
+    }
+}
+
+/// As much of a faulty line as is told, in characters.
+const LONGEST_LINE: usize = 200;
+
+impl Fault {
+    pub(super) fn new(policy: &PolicyName, message: impl Into<String>) -> Self {
+        Self { policy: policy.to_string(), message: message.into(), place: None, help: None }
+    }
+
+    /// What Cedar says about a text, with the place where its first label points.
+    pub(super) fn of(text: &PolicyText, fault: &dyn Diagnostic) -> Self {
+        let offset = fault.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+        Self {
+            policy: text.name.to_string(),
+            message: fault.to_string(),
+            place: offset.and_then(|offset| Place::of(&text.source, offset)),
+            help: fault.help().map(|help| help.to_string()),
+        }
+    }
+
+    /// The same, at `offset` of the text.
+    pub(super) fn at(self, text: &PolicyText, offset: Option<usize>) -> Self {
+        Self { place: offset.and_then(|offset| Place::of(&text.source, offset)), ..self }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "policy '{}'", self.policy)?;
+        if let Some(Place { line, column, .. }) = &self.place {
+            write!(f, " at {line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
 
 /// Why a set of rules cannot be activated. The text is meant for the administrator who made the change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// A hand-written policy does not parse or does not validate.
-    #[error("policy '{policy}'{}: {message}", position(*.line, *.column))]
-    Policy {
-        /// Its name.
+    #[error("{0}")]
+    Policy(Fault),
+    /// More policies, or more text of them, than a decision or a change can bear.
+    #[error("{0}")]
+    TooManyPolicies(String),
+    /// A hand-written policy speaks of what would be no more.
+    #[error("{what} cannot be removed: the policy '{policy}' speaks of it")]
+    Named {
+        /// What it is, as Cedar names it.
+        what: String,
+        /// The policy.
         policy: String,
-        /// Cedar's own words.
-        message: String,
-        /// Line of the fault, from 1.
-        line: Option<usize>,
-        /// Column of the fault, from 1.
-        column: Option<usize>,
-        /// Cedar's advice, if it has any.
-        help: Option<String>,
     },
     /// Two gateway routes match the same requests equally well.
     #[error("route '{route}' matches the same requests as route {other}")]
@@ -46,13 +122,6 @@ pub enum CompileError {
     Generated(String),
 }
 
-fn position(line: Option<usize>, column: Option<usize>) -> String {
-    match (line, column) {
-        (Some(line), Some(column)) => format!(" at {line}:{column}"),
-        _ => String::new(),
-    }
-}
-
 impl CompileError {
     pub(super) fn generated(error: &impl ToString) -> Self {
         Self::Generated(error.to_string())
@@ -60,35 +129,5 @@ impl CompileError {
 
     pub(super) fn schema(error: impl std::fmt::Display) -> Self {
         Self::Generated(format!("schema: {error}"))
-    }
-
-    pub(super) fn policy(policy: &str, message: &(impl ToString + ?Sized)) -> Self {
-        Self::Policy { policy: policy.to_owned(), message: message.to_string(), line: None, column: None, help: None }
-    }
-
-    /// What Cedar says about `source`, with the place where its first label points.
-    pub(super) fn fault(policy: &str, source: &str, fault: &dyn Diagnostic) -> Self {
-        let offset = fault.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
-        Self::at(policy, source, &fault.to_string(), offset, fault.help().map(|help| help.to_string()))
-    }
-
-    /// What is wrong at `offset` of `source`.
-    pub(super) fn at(policy: &str, source: &str, message: &str, offset: Option<usize>, help: Option<String>) -> Self {
-        let before = offset.and_then(|offset| source.get(..offset));
-        Self::Policy {
-            policy: policy.to_owned(),
-            message: message.to_owned(),
-            line: before.map(|text| text.matches('\n').count() + 1),
-            column: before.map(|text| text.rsplit('\n').next().unwrap_or_default().chars().count() + 1),
-            help,
-        }
-    }
-
-    /// Line and column of a hand-written policy's fault.
-    pub(super) fn place(&self) -> Option<(usize, usize)> {
-        match self {
-            Self::Policy { line, column, .. } => line.zip(*column),
-            _ => None,
-        }
     }
 }

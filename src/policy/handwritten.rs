@@ -2,15 +2,22 @@
 
 use std::{collections::BTreeSet, str::FromStr, sync::Arc};
 
-use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use cedar_policy_core::ast::{ExprKind, Var};
 use miette::Diagnostic;
-use serde_json::Value;
 
-use super::{CompileError, names};
-use crate::model::rules::PolicyRule;
+use super::{
+    depth,
+    error::{CompileError, Fault},
+    names, schema,
+};
+use crate::model::rules::PolicyText;
 
-/// Shipped guard rails: name and text.
-const SHIPPED: &[(&str, &str)] = &[("inactive_users", include_str!("../../policies/inactive_users.cedar"))];
+/// The longest text that is read, in bytes.
+pub(super) const LONGEST_TEXT: usize = 64 * 1024;
+
+/// As many faults of one text are told.
+pub(super) const MOST_FAULTS: usize = 100;
 
 /// The attributes of the context that a policy mentions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,31 +38,28 @@ impl Needs {
     }
 
     fn of(policy: &Policy) -> Self {
+        let parsed: &cedar_policy_core::ast::Policy = policy.as_ref();
+        let condition = parsed.condition();
         let mut needs = Self::default();
-        match policy.to_json() {
-            Ok(json) => needs.visit(&json["conditions"]),
-            Err(_) => needs.everything = true,
-        }
-        needs
-    }
-
-    fn visit(&mut self, value: &Value) {
-        match value {
-            Value::Object(object) => {
-                for (operator, operand) in object {
-                    let on_context = operand["left"]["Var"] == "context";
-                    match (operator.as_str(), operand["attr"].as_str()) {
-                        ("." | "has", Some(attribute)) if on_context => {
-                            self.attributes.insert(attribute.to_owned());
-                        }
-                        ("Var", _) if operand == "context" => self.everything = true,
-                        _ => self.visit(operand),
-                    }
+        let (mut mentions, mut attributes) = (0, 0);
+        for part in condition.subexpressions() {
+            let (of, attribute) = match part.expr_kind() {
+                ExprKind::Var(Var::Context) => {
+                    mentions += 1;
+                    continue;
                 }
+                ExprKind::GetAttr { expr, attr } | ExprKind::HasAttr { expr, attr } => (expr, attr),
+                ExprKind::ExtHasAttr { expr, attrs } => (expr, attrs.first()),
+                _ => continue,
+            };
+            if matches!(of.expr_kind(), ExprKind::Var(Var::Context)) {
+                attributes += 1;
+                needs.attributes.insert(attribute.to_string());
             }
-            Value::Array(values) => values.iter().for_each(|value| self.visit(value)),
-            _ => {}
         }
+        // Where it is mentioned otherwise, all of it may be looked at.
+        needs.everything = mentions > attributes;
+        needs
     }
 }
 
@@ -64,12 +68,14 @@ impl Needs {
 pub(super) struct Handwritten {
     pub(super) policy: Policy,
     pub(super) needs: Needs,
-    /// Its place among all of them.
-    pub(super) number: u32,
+    /// Told apart by it from every other that was ever compiled with it.
+    pub(super) number: u64,
     /// Entities it names, which must be there when it is evaluated.
     pub(super) literals: Vec<EntityUid>,
+    /// The verbs it names.
+    pub(super) verbs: Vec<String>,
     /// The text it stands in, for saying where a fault is.
-    origin: Arc<PolicyRule>,
+    pub(super) text: Arc<PolicyText>,
 }
 
 impl Handwritten {
@@ -77,41 +83,52 @@ impl Handwritten {
         self.policy.id()
     }
 
-    /// The name of the text that it stands in.
-    pub(super) fn name(&self) -> &str {
-        &self.origin.name
+    /// Where the text names an entity of this kind first.
+    pub(super) fn offset_of(&self, is_meant: impl Fn(&EntityUid) -> bool) -> Option<usize> {
+        let found = self.policy.entity_literals().into_iter().find(is_meant)?;
+        let parsed: &cedar_policy_core::ast::EntityUID = found.as_ref();
+        parsed.loc().map(cedar_policy_core::parser::Loc::start)
+    }
+
+    fn new(policy: Policy, number: u64, text: &Arc<PolicyText>) -> Self {
+        let (actions, literals): (Vec<_>, Vec<_>) = policy.entity_literals().into_iter().partition(names::is_action);
+        let verbs = actions.iter().map(|uid| uid.id().unescaped().to_owned()).collect();
+        Self { number, needs: Needs::of(&policy), literals, verbs, policy, text: Arc::clone(text) }
     }
 }
 
-/// Parses the shipped guard rails, the operator's files and the database's policies.
-pub(super) fn parse(files: &[PolicyRule], stored: &[PolicyRule]) -> Result<Vec<Arc<Handwritten>>, CompileError> {
-    let shipped = SHIPPED.iter().map(|(name, source)| (*name, *source));
-    let own = files.iter().chain(stored).map(|rule| (rule.name.as_str(), rule.source.as_str()));
-    let mut all: Vec<Arc<Handwritten>> = Vec::new();
-    for (name, source) in shipped.chain(own) {
-        let origin = Arc::new(PolicyRule { name: name.to_owned(), source: source.to_owned() });
-        for policy in split(name, source)? {
-            if all.iter().any(|other| other.id() == policy.id()) {
-                return Err(CompileError::policy(name, "another policy has this name"));
-            }
-            let literals = policy.entity_literals().into_iter().filter(|uid| !names::is_action(uid)).collect();
-            let origin = Arc::clone(&origin);
-            let number = u32::try_from(all.len()).unwrap_or(u32::MAX);
-            all.push(Arc::new(Handwritten { number, needs: Needs::of(&policy), literals, policy, origin }));
-        }
-    }
-    Ok(all)
+/// Parses one text; `number` gives each policy a number that no other ever had.
+pub(super) fn parse(text: &PolicyText, number: &mut u64) -> Result<Vec<Arc<Handwritten>>, Vec<Fault>> {
+    let text = Arc::new(text.clone());
+    let mut next = || {
+        *number += 1;
+        *number
+    };
+    let policies = split(&text)?.into_iter();
+    Ok(policies.map(|policy| Arc::new(Handwritten::new(policy, next(), &text))).collect())
 }
 
 /// The policies of one text, with ids `policy:<name>`, or `policy:<name>.1`, `.2`, … when there are several.
-fn split(name: &str, source: &str) -> Result<Vec<Policy>, CompileError> {
-    let set = PolicySet::from_str(source).map_err(|errors| CompileError::fault(name, source, &errors))?;
+fn split(text: &PolicyText) -> Result<Vec<Policy>, Vec<Fault>> {
+    let PolicyText { name, source } = text;
+    let fault = |message: String| Err(vec![Fault::new(name, message)]);
+    if source.len() > LONGEST_TEXT {
+        return fault(format!("{} bytes of text, at most {LONGEST_TEXT} are read", source.len()));
+    }
+    if let Some(offset) = depth::excess(source) {
+        let fault = Fault::new(name, format!("an expression is nested more than {} levels deep", depth::DEEPEST));
+        return Err(vec![fault.at(text, Some(offset))]);
+    }
+    let set = PolicySet::from_str(source).map_err(|errors| {
+        let faults = errors.iter().map(|error| Fault::of(text, error));
+        faults.take(MOST_FAULTS).collect::<Vec<_>>()
+    })?;
     if set.templates().next().is_some() {
-        return Err(CompileError::policy(name, "templates are not supported, write policies without slots"));
+        return fault("templates are not supported, write policies without slots".to_owned());
     }
     let mut policies: Vec<&Policy> = set.policies().collect();
     if policies.is_empty() {
-        return Err(CompileError::policy(name, "no policy in this text"));
+        return fault("no policy in this text".to_owned());
     }
     // The parser numbers them `policy0`, `policy1`, … in the order of the text.
     policies.sort_by_key(|policy| policy.id().to_string().trim_start_matches("policy").parse::<usize>().unwrap_or(0));
@@ -123,24 +140,33 @@ fn split(name: &str, source: &str) -> Result<Vec<Policy>, CompileError> {
     Ok(renamed.collect())
 }
 
-/// Validates `policies` strictly, among the `templates` of generated ones; a warning is an error.
-pub(super) fn validate(
-    schema: &Schema,
-    templates: PolicySet,
-    policies: &[Arc<Handwritten>],
-) -> Result<(), CompileError> {
-    let mut set = templates;
+/// Validates `policies` strictly; a warning is a fault.
+///
+/// All verbs but `access` apply to the same principals, resources and context, so a policy that is valid for the verbs it
+/// names and for those that are always there is valid for every other.
+pub(super) fn validate(policies: &[Arc<Handwritten>]) -> Result<Vec<Fault>, CompileError> {
+    let mut set = PolicySet::new();
     for handwritten in policies {
         set.add(handwritten.policy.clone()).map_err(|error| CompileError::generated(&error))?;
     }
-    let result = Validator::new(schema.clone()).validate(&set, ValidationMode::Strict);
-    let error = |id: &PolicyId, fault: &dyn Diagnostic| match policies.iter().find(|policy| policy.id() == id) {
-        Some(policy) => CompileError::fault(&policy.origin.name, &policy.origin.source, fault),
-        None => CompileError::generated(&fault),
+    let named = policies.iter().flat_map(|policy| &policy.verbs).map(String::as_str);
+    let result = Validator::new(schema::build(&schema::verbs(named))?).validate(&set, ValidationMode::Strict);
+    let fault = |id: &PolicyId, fault: &dyn Diagnostic| {
+        let policy = policies.iter().find(|policy| policy.id() == id)?;
+        Some(Fault::of(&policy.text, fault))
     };
-    let errors = result.validation_errors().map(|fault| error(fault.policy_id(), fault));
-    match errors.chain(result.validation_warnings().map(|fault| error(fault.policy_id(), fault))).next() {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+    let errors = result.validation_errors().filter_map(|error| fault(error.policy_id(), error));
+    let warnings = result.validation_warnings().filter_map(|warning| fault(warning.policy_id(), warning));
+    let mut faults: Vec<Fault> = errors.chain(warnings).collect();
+    // The same fault is found once for each action and type that the policy may be about, in no order.
+    let key = |fault: &Fault| {
+        let place = fault.place.as_ref().map(|place| (place.line, place.column));
+        (fault.policy.clone(), place, fault.message.clone())
+    };
+    faults.sort_by_cached_key(key);
+    faults.dedup_by(|later, first| {
+        later.place.is_some() && (&later.policy, &later.place) == (&first.policy, &first.place)
+    });
+    faults.truncate(MOST_FAULTS);
+    Ok(faults)
 }

@@ -61,7 +61,7 @@ impl Compiled {
     /// The roles whose mere possession opens something.
     pub fn marks(&self) -> Marks<'_> {
         let named = |effect: Option<Effect>| {
-            let policies = self.checked.policies.iter();
+            let policies = self.checked.policies();
             let policies = policies.filter(move |policy| effect.is_none_or(|effect| policy.policy.effect() == effect));
             let roles = policies.flat_map(|policy| &policy.literals).filter(|uid| super::names::is_role(uid));
             roles.map(|uid| uid.id().unescaped()).collect()
@@ -123,6 +123,11 @@ impl Compiled {
     /// The names of all roles, in no order.
     pub fn role_names(&self) -> impl Iterator<Item = &str> {
         self.roles.all().map(|(_, role)| &*role.name)
+    }
+
+    /// Whether hand-written policies may permit what they did not `before`, to whomever.
+    pub fn loosens(&self, before: &Self) -> bool {
+        self.checked.loosens(&before.checked)
     }
 
     /// The role of the first administrator.

@@ -33,9 +33,11 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 type ByResource = Map<Symbol, Vec<Arc<Handwritten>>>;
 
 /// All hand-written policies by principal, action and resource of their scope.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Index {
     symbols: HashMap<EntityUid, Symbol>,
+    /// What the next new symbol will be; none is given twice.
+    next: u32,
     /// Users that some scope names.
     users: Map<UserId, Symbol>,
     policies: Map<Symbol, Map<Symbol, ByResource>>,
@@ -44,28 +46,36 @@ pub(super) struct Index {
 impl Default for Index {
     fn default() -> Self {
         let symbols = HashMap::from([(names::anonymous(), Symbol::ANONYMOUS), (names::inactive(), Symbol::INACTIVE)]);
-        Self { symbols, users: Map::default(), policies: Map::default() }
+        Self { symbols, next: Symbol::FIRST, users: Map::default(), policies: Map::default() }
     }
 }
 
 impl Index {
-    pub(super) fn new(policies: &[Arc<Handwritten>]) -> Self {
-        let mut index = Self::default();
+    /// An index of `policies`, in which what is still named has the symbol that it had.
+    pub(super) fn rebuilt<'p>(&self, policies: impl Iterator<Item = &'p Arc<Handwritten>>) -> Self {
+        let mut index = Self { next: self.next, ..Self::default() };
         for policy in policies {
-            index.put(policy);
+            index.put(policy, self);
         }
         index
     }
 
-    /// The symbol of `uid`, a new one if it has none yet.
-    fn intern(&mut self, uid: &EntityUid) -> Symbol {
+    /// The symbol of `uid`: that of `before`, or a new one if it had none.
+    fn intern(&mut self, uid: &EntityUid, before: &Self) -> Symbol {
         if let Some(symbol) = self.symbols.get(uid) {
             return *symbol;
         }
-        // Two of the three before the first are in the map.
-        let next = u32::try_from(self.symbols.len()).unwrap_or(u32::MAX).saturating_add(Symbol::FIRST - 2);
-        self.symbols.insert(uid.clone(), Symbol(next));
-        Symbol(next)
+        let symbol = before.symbol(uid).unwrap_or_else(|| {
+            self.next = self.next.saturating_add(1);
+            Symbol(self.next - 1)
+        });
+        self.symbols.insert(uid.clone(), symbol);
+        symbol
+    }
+
+    /// What scopes name.
+    pub(super) fn named(&self) -> impl Iterator<Item = (&EntityUid, Symbol)> {
+        self.symbols.iter().map(|(uid, symbol)| (uid, *symbol))
     }
 
     /// The symbol of `uid`; without one, no scope names it.
@@ -78,32 +88,32 @@ impl Index {
         self.users.get(&id).copied()
     }
 
-    fn put(&mut self, handwritten: &Arc<Handwritten>) {
+    fn put(&mut self, handwritten: &Arc<Handwritten>, before: &Self) {
         let policy = &handwritten.policy;
         let principal = match policy.principal_constraint() {
             PrincipalConstraint::In(uid) | PrincipalConstraint::Eq(uid) | PrincipalConstraint::IsIn(_, uid) => {
-                self.principal(&uid)
+                self.principal(&uid, before)
             }
             PrincipalConstraint::Any | PrincipalConstraint::Is(_) => Symbol::ANYTHING,
         };
         let resource = match policy.resource_constraint() {
             ResourceConstraint::In(uid) | ResourceConstraint::Eq(uid) | ResourceConstraint::IsIn(_, uid) => {
-                self.intern(&uid)
+                self.intern(&uid, before)
             }
             ResourceConstraint::Any | ResourceConstraint::Is(_) => Symbol::ANYTHING,
         };
         let actions: Vec<Symbol> = match policy.action_constraint() {
             ActionConstraint::Any => vec![Symbol::ANYTHING],
-            ActionConstraint::Eq(uid) => vec![self.intern(&uid)],
-            ActionConstraint::In(uids) => uids.iter().map(|uid| self.intern(uid)).collect(),
+            ActionConstraint::Eq(uid) => vec![self.intern(&uid, before)],
+            ActionConstraint::In(uids) => uids.iter().map(|uid| self.intern(uid, before)).collect(),
         };
         for action in actions {
             self.add(principal, action, resource, Arc::clone(handwritten));
         }
     }
 
-    fn principal(&mut self, uid: &EntityUid) -> Symbol {
-        let symbol = self.intern(uid);
+    fn principal(&mut self, uid: &EntityUid, before: &Self) -> Symbol {
+        let symbol = self.intern(uid, before);
         self.users.extend(names::user_id(uid).map(|id| (id, symbol)));
         symbol
     }

@@ -6,23 +6,26 @@
 //! hand-written ones are indexed by scope, and those that can apply are evaluated by Cedar. The tests compare both together with Cedar over the complete set.
 //! Compilation is a pure function of [`Rules`](crate::model::rules::Rules): this module knows no database.
 
+mod checked;
 mod compile;
 mod decided;
+mod depth;
 mod dump;
 mod engine;
 mod error;
 mod explain;
 mod export;
 mod facts;
-mod faults;
 mod handwritten;
 mod holdings;
 mod index;
 mod mounted;
 mod named;
 mod names;
+mod nearest;
 mod operation;
 mod permissions;
+mod review;
 mod revoked;
 mod roles;
 mod routing;
@@ -37,7 +40,7 @@ pub use compile::{Compiled, Fixed};
 pub use decided::Decided;
 pub use dump::dump;
 pub use engine::{Ask, Decision, Destination, Determining, Facts, Permit, Subject};
-pub use error::CompileError;
+pub use error::{CompileError, Fault, Place};
 pub use explain::{
     ErrorBrief, Explanation, HeldRole, Inquiry, Now, OperationBrief, PolicyBrief, Principal, RequestBrief, RouteBrief,
     Suggestion, explain, recorded, refused,
@@ -45,7 +48,9 @@ pub use explain::{
 pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};
 pub use mounted::{MountedAccess, MountedOperation, MountedPath};
+pub use named::Concern;
 pub use operation::{CompiledOperation, GatewayRoute, QueryOf, check_operations};
+pub use review::Review;
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};
 pub use table::{Entry, Matched, RouteTable};

@@ -1,6 +1,9 @@
 //! Gateway routes and their operations, prepared for deciding.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use cedar_policy::{Entity, EntityUid, PolicyId};
 
@@ -284,6 +287,13 @@ fn allow_header(operations: &BTreeMap<String, Arc<CompiledOperation>>) -> String
 }
 
 impl CompiledOperation {
+    /// Whether scopes that name one of `uids` may be about it.
+    pub(super) fn touches(&self, uids: &HashSet<EntityUid>) -> bool {
+        let endpoint: &cedar_policy_core::ast::Entity = self.endpoint.as_ref();
+        let parents = endpoint.parents().any(|uid| uids.contains(&EntityUid::from(uid.clone())));
+        parents || uids.contains(&self.endpoint.uid()) || uids.contains(&self.action)
+    }
+
     /// The generated policies of what needs no permission, for roles that are active now.
     pub(super) fn links(&self, roles: &Roles) -> Vec<Link> {
         let resource = self.endpoint.uid();

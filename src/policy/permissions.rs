@@ -75,6 +75,8 @@ pub(super) struct Permissions {
     targets: Shared<Arc<str>, Target>,
     /// How many permissions name each verb.
     verbs: Arc<BTreeMap<String, usize>>,
+    /// How many permissions name each resource.
+    resources: Shared<Arc<str>, usize>,
 }
 
 impl Permissions {
@@ -92,6 +94,18 @@ impl Permissions {
         Some(PermissionRule { id: *id, name: known.name.clone(), is_active: known.is_active })
     }
 
+    /// All of them, by id.
+    pub(super) fn rules(&self) -> Vec<PermissionRule> {
+        let rule = |(id, known): (&PermissionId, &Arc<Known>)| PermissionRule {
+            id: *id,
+            name: known.name.clone(),
+            is_active: known.is_active,
+        };
+        let mut rules: Vec<PermissionRule> = self.by_id.iter().map(rule).collect();
+        rules.sort_unstable_by_key(|rule| rule.id);
+        rules
+    }
+
     /// How many targets were ever spoken of.
     pub(super) fn target_count(&self) -> usize {
         self.targets.len()
@@ -100,6 +114,16 @@ impl Permissions {
     /// The verbs of all permissions, active or not.
     pub(super) fn verbs(&self) -> impl Iterator<Item = &str> {
         self.verbs.keys().map(String::as_str)
+    }
+
+    /// Whether any permission, active or not, is about this resource.
+    pub(super) fn has_resource(&self, name: &str) -> bool {
+        self.resources.contains_key(name)
+    }
+
+    /// What permissions are about.
+    pub(super) fn resources(&self) -> impl Iterator<Item = &str> {
+        self.resources.keys().map(|name| &**name)
     }
 
     /// Adds, replaces or forgets a permission; returns whether it is another now.
@@ -117,6 +141,7 @@ impl Permissions {
                 let grant = target.map(|(target, own)| Grant { target, own, permission: id });
                 if let Some(parts) = parts {
                     *Arc::make_mut(&mut self.verbs).entry(parts.verb.to_owned()).or_default() += 1;
+                    *self.resources.entry(parts.resource.into()).or_default() += 1;
                 }
                 let grant = grant.filter(|_| rule.is_active);
                 self.by_id.insert(id, Arc::new(Known { is_active: rule.is_active, grant, name: rule.name }))
@@ -130,6 +155,11 @@ impl Permissions {
                     verbs.remove(parts.verb);
                 }
             }
+            let left = self.resources.get(parts.resource).map_or(0, |count| count - 1);
+            match left {
+                0 => self.resources.remove(parts.resource),
+                left => self.resources.insert(parts.resource.into(), left),
+            };
         }
         differs
     }

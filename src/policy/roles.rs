@@ -106,7 +106,7 @@ impl Roles {
         if changes.is_empty() {
             return BTreeSet::new();
         }
-        self.sets = no_sets();
+        self.forget_sets();
         let direct: Vec<RoleId> = changes.keys().copied().collect();
         let in_place = |change: &RoleChange| matches!(change, RoleChange::Granted(_));
         let moved = changes.iter().filter(|(_, change)| !in_place(change)).map(|(id, _)| *id);
@@ -126,6 +126,11 @@ impl Roles {
             }
         }
         self.with_heirs(&direct)
+    }
+
+    /// Forgets what callers hold, which is found out anew.
+    pub(super) fn forget_sets(&mut self) {
+        self.sets = no_sets();
     }
 
     fn unlink(&mut self, id: RoleId) {

@@ -15,7 +15,7 @@ use super::{
     table::RouteTable,
 };
 use crate::model::{
-    ModuleId, RoleId, RouteId,
+    Access, ModuleId, ModuleName, RoleId, RouteId,
     rules::{ModuleRule, RouteRule},
 };
 
@@ -43,6 +43,13 @@ impl RoutingChange {
             self.routes.entry(route).or_default();
         }
         self.routes.extend(routes.into_iter().flatten().map(|rule| (rule.route.id, Some(rule))));
+    }
+
+    /// Routes that are as they were, to be compiled again.
+    pub(super) fn again(&mut self, rules: Vec<RouteRule>) {
+        for rule in rules {
+            self.routes.entry(rule.route.id).or_insert(Some(rule));
+        }
     }
 
     /// A route by itself.
@@ -151,6 +158,52 @@ impl Routing {
         }
         lines.extend(self.bound.iter().map(|(role, count)| format!("bound {role} {count}")));
         lines.extend(self.named_endpoints.keys().map(|uid| format!("named {uid}")));
+    }
+
+    /// The names of modules.
+    pub(super) fn module_names(&self) -> impl Iterator<Item = &ModuleName> {
+        self.modules.values().map(|module| &module.name)
+    }
+
+    /// The methods that a route names, whether it matches or not.
+    pub(super) fn methods(&self, id: RouteId) -> impl Iterator<Item = &str> {
+        let operations = self.routes.get(&id).into_iter().flat_map(|placed| &placed.rule.route.operations);
+        operations.flat_map(|operation| operation.methods.iter())
+    }
+
+    /// Whether any operation asks for a permission about this resource.
+    pub(super) fn has_resource(&self, name: &str) -> bool {
+        let operations = self.routes.values().flat_map(|placed| &placed.rule.route.operations);
+        let mut asked = operations.filter_map(|operation| match &operation.access {
+            Access::Permission { permission, .. } => permission.parts(),
+            Access::Public | Access::Authenticated | Access::Roles => None,
+        });
+        asked.any(|parts| parts.resource == name)
+    }
+
+    /// The modules, by id.
+    pub(super) fn module_rules(&self) -> Vec<ModuleRule> {
+        let mut rules: Vec<ModuleRule> = self.modules.values().map(|module| ModuleRule::clone(module)).collect();
+        rules.sort_unstable_by_key(|module| module.id);
+        rules
+    }
+
+    /// The routes, by id, and the roles that are bound to them.
+    pub(super) fn route_rules(&self) -> BTreeMap<RouteId, &RouteRule> {
+        self.routes.iter().map(|(id, placed)| (*id, &placed.rule)).collect()
+    }
+
+    /// The routes that can match and have to do with one of `uids`.
+    pub(super) fn touching(&self, uids: &HashSet<EntityUid>) -> Vec<RouteRule> {
+        if uids.is_empty() {
+            return Vec::new();
+        }
+        let matching = self.routes.iter().filter(|(_, placed)| {
+            let compiled = placed.compiled.iter();
+            let mut operations = compiled.flat_map(|route| route.operations());
+            operations.any(|operation| operation.touches(uids))
+        });
+        matching.map(|(_, placed)| placed.rule.clone()).collect()
     }
 
     /// The routes of a module.

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Sets of hand-written policies that were asked about together, by the numbers of their policies.
-pub(super) type Sets = Cache<Box<[u32]>, Arc<PolicySet>>;
+pub(super) type Sets = Cache<Box<[u64]>, Arc<PolicySet>>;
 
 /// How many such sets are remembered.
 pub(super) const REMEMBERED_SETS: usize = 1_024;
@@ -50,7 +50,7 @@ impl<'s> Slice<'s> {
 
     /// The hand-written policies, as Cedar takes them.
     pub(super) fn policies(&self, compiled: &Compiled) -> Option<Arc<PolicySet>> {
-        let numbers: SmallVec<[u32; 8]> = self.handwritten.iter().map(|policy| policy.number).collect();
+        let numbers: SmallVec<[u64; 8]> = self.handwritten.iter().map(|policy| policy.number).collect();
         if let Some(set) = compiled.sets.get(&*numbers) {
             return Some(set);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, Template};
+use cedar_policy::{EntityUid, Policy, PolicyId, Template};
 use serde_json::{Value, json};
 
 use super::{CompileError, schema::ACCESS};
@@ -73,7 +73,7 @@ impl Kind {
 }
 
 /// One template of each kind that the rules need.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Templates(HashMap<Kind, Template>);
 
 impl Templates {
@@ -102,16 +102,25 @@ impl Templates {
         Policy::from_json(Some(link.id.clone()), json).map_err(|error| CompileError::generated(&error))
     }
 
-    /// All templates as one set, to be validated.
-    pub(super) fn set(&self) -> Result<PolicySet, CompileError> {
-        let mut set = PolicySet::new();
-        for template in self.0.values() {
-            set.add_template(template.clone()).map_err(|error| CompileError::generated(&error))?;
-        }
-        Ok(set)
-    }
-
     fn get(&self, kind: &Kind) -> Result<&Template, CompileError> {
         self.0.get(kind).ok_or_else(|| CompileError::generated(&format!("no template for {kind:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cedar_policy::{PolicySet, ValidationMode, Validator};
+
+    use super::*;
+    use crate::policy::schema;
+
+    #[test]
+    fn templates_are_valid_without_a_warning() {
+        let verbs = schema::verbs(["approve"].into_iter());
+        let mut set = PolicySet::new();
+        Templates::new(&verbs).unwrap().0.into_values().for_each(|template| set.add_template(template).unwrap());
+        let result = Validator::new(schema::build(&verbs).unwrap()).validate(&set, ValidationMode::Strict);
+        assert!(result.validation_passed_without_warnings(), "{result}");
+        assert_eq!(set.templates().count(), 2 * verbs.len() + 3);
     }
 }

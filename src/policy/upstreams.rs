@@ -26,6 +26,13 @@ impl Upstreams {
         self.active.values()
     }
 
+    /// All of them, by id.
+    pub(super) fn rules(&self) -> Vec<Upstream> {
+        let mut rules: Vec<Upstream> = self.by_id.values().map(|upstream| Upstream::clone(upstream)).collect();
+        rules.sort_unstable_by_key(|upstream| upstream.id);
+        rules
+    }
+
     /// Adds, replaces or forgets upstreams.
     pub(super) fn put(&mut self, changes: Vec<(UpstreamId, Option<Upstream>)>) {
         // Names may have been exchanged, so that all old ones go first.

@@ -23,7 +23,7 @@ use self::core::Core;
 use self::listen::{bind, serve};
 
 pub use demo::{DEMO_ADDRESS, DemoBackend};
-pub use open::{hasher, open, open_database, password_policy};
+pub use open::{hasher, mounts, open, open_database, password_policy};
 
 use crate::admin;
 use crate::config::{Mode, Settings};
@@ -72,6 +72,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
         Mode::Serve | Mode::Offline => None,
     };
     tasks.push(follow(core.control.clone(), settings, stopping.clone()));
+    tasks.extend(watch_files(settings, &core, stopping.clone()));
 
     let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
     let admin_socket = bind(settings.admin.listen, "admin.listen")?;
@@ -136,6 +137,22 @@ fn follow(control: Control, settings: &Settings, mut stopping: watch::Receiver<b
             _ = stopping.wait_for(|stop| *stop) => {}
         }
     })
+}
+
+/// Watches the operator's policy files, if there are any.
+fn watch_files(settings: &Settings, core: &Core<'_>, mut stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
+    let directory = settings.policy.dir.clone()?;
+    for fault in core.control.snapshots().load().unknown_names_in_files() {
+        // Refusing to start would be no help where it is by the API that the name is to be made.
+        tracing::warn!(fault = policy_files::told(&directory, &fault), "a policy file speaks of what is not there");
+    }
+    let watching = policy_files::watch(core.control.clone(), directory, Arc::clone(&core.metrics));
+    Some(tokio::spawn(async move {
+        tokio::select! {
+            () = watching => {}
+            _ = stopping.wait_for(|stop| *stop) => {}
+        }
+    }))
 }
 
 fn access_log(settings: &Settings, metrics: &Metrics) -> (AccessLog, Option<WorkerGuard>) {

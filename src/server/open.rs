@@ -9,7 +9,7 @@ use crate::admin;
 use crate::config::Settings;
 use crate::control::Control;
 use crate::password::{Cost, Hasher, Policy};
-use crate::policy::Fixed;
+use crate::policy::{Fixed, MountedPath};
 use crate::store::{self, Db, PoolSettings};
 use crate::telemetry::Metrics;
 
@@ -32,16 +32,19 @@ pub async fn open_database(settings: &Settings) -> anyhow::Result<Db> {
 pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> anyhow::Result<Control> {
     let db = open_database(settings).await?;
     store::migrate::up(&db).await.map_err(|error| explain_store(&error))?;
-    let mounts = if settings.gateway.mount {
-        admin::mounted_paths(&settings.admin.api_prefix, settings.docs.enabled)
-    } else {
-        Vec::new()
-    };
     let files = policy_files::read(settings.policy.dir.as_deref())?;
-    let started = Control::start(db, Fixed { mounts, files: files.clone() }, metrics).await;
+    let started = Control::start(db, Fixed { mounts: mounts(settings), files: files.clone().into() }, metrics).await;
     let control = started.map_err(|error| policy_files::blame(settings.policy.dir.as_deref(), &files, error))?;
     control.keep_activity_for(settings.activity.retention);
     Ok(control)
+}
+
+/// The admin service's paths on the gateway's listener, if the settings put them there.
+pub fn mounts(settings: &Settings) -> Vec<Arc<MountedPath>> {
+    match settings.gateway.mount {
+        true => admin::mounted_paths(&settings.admin.api_prefix, settings.docs.enabled),
+        false => Vec::new(),
+    }
 }
 
 /// The hasher that the settings describe.

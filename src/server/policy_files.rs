@@ -1,16 +1,34 @@
-//! The operator's own policy files.
+//! The operator's own policy files: read at the start, and looked at ever after.
+//!
+//! ## Why
+//! They are compared by what the file system says of them, once a second. Notifications would be faster, but directories
+//! that are mounted from elsewhere, or exchanged as a whole behind a symbolic link, send none.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::{control, model::rules::PolicyRule, policy::CompileError};
+use crate::{
+    control::{self, Control},
+    model::{PolicyName, rules::PolicyText},
+    policy::{CompileError, Fault},
+    telemetry::Metrics,
+};
 
 /// More is no policy but a mistake.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often a set of files that could not be put in force is tried again: what it speaks of may be there by then.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
 /// Reads every `*.cedar` file of the directory, in the order of their names.
-pub(super) fn read(directory: Option<&Path>) -> anyhow::Result<Vec<PolicyRule>> {
+pub(super) fn read(directory: Option<&Path>) -> anyhow::Result<Vec<PolicyText>> {
     let Some(directory) = directory else {
         return Ok(Vec::new());
     };
@@ -26,24 +44,117 @@ pub(super) fn read(directory: Option<&Path>) -> anyhow::Result<Vec<PolicyRule>> 
     Ok(files)
 }
 
-fn file(path: &Path) -> anyhow::Result<PolicyRule> {
+fn file(path: &Path) -> anyhow::Result<PolicyText> {
     let size = path.metadata()?.len();
     anyhow::ensure!(size <= MAX_FILE_BYTES, "{size} bytes, at most {MAX_FILE_BYTES}");
     let name = path.file_stem().and_then(|stem| stem.to_str()).context("its name is not Unicode")?;
-    Ok(PolicyRule { name: name.to_owned(), source: std::fs::read_to_string(path)? })
+    Ok(PolicyText { name: PolicyName::try_from(name)?, source: std::fs::read_to_string(path)? })
 }
 
-/// Why the rules do not compile, with the file's path, line and column where a file is at fault.
-pub(super) fn blame(directory: Option<&Path>, files: &[PolicyRule], error: control::Error) -> anyhow::Error {
-    let control::Error::Rejected(CompileError::Policy { policy, message, line, column, help }) = &error else {
-        return anyhow::Error::new(error).context("the rules in the database");
-    };
-    match directory.filter(|_| files.iter().any(|file| file.name == *policy)) {
-        None => anyhow::Error::new(error).context("the rules in the database"),
-        Some(directory) => {
-            let place = line.zip(*column).map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
-            let help = help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-            anyhow::anyhow!("{}{place}: {message}{help}", directory.join(format!("{policy}.cedar")).display())
+/// The fault of a policy with the path of its file, line and column.
+pub(super) fn told(directory: &Path, fault: &Fault) -> String {
+    let place = fault.place.as_ref().map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
+    let help = fault.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+    format!("{}{place}: {}{help}", directory.join(format!("{}.cedar", fault.policy)).display(), fault.message)
+}
+
+/// Why the rules do not compile, with the file's path where a file is at fault.
+pub(super) fn blame(directory: Option<&Path>, files: &[PolicyText], error: control::Error) -> anyhow::Error {
+    if let (control::Error::Rejected(CompileError::Policy(fault)), Some(directory)) = (&error, directory)
+        && files.iter().any(|file| file.name.as_str() == fault.policy)
+    {
+        return anyhow::anyhow!(told(directory, fault));
+    }
+    anyhow::Error::new(error).context("the rules in the database")
+}
+
+/// What tells that files have changed: path, size and time of the last change.
+type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
+
+fn look(directory: &Path) -> anyhow::Result<Look> {
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "cedar") {
+            let told = path.metadata()?;
+            seen.push((path, told.len(), told.modified().ok()));
         }
+    }
+    seen.sort();
+    Ok(seen)
+}
+
+/// Puts files in force when they change, for ever. A set with a fault leaves the one before in force, which is logged,
+/// counted, and told by `/health/detailed`.
+pub(super) async fn watch(control: Control, directory: PathBuf, metrics: Arc<Metrics>) {
+    let mut watch = Watch { control, directory: directory.into(), seen: None, fault: None, tried: Instant::now() };
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(outcome) = watch.round().await else { continue };
+        let fault = outcome.err().map(|error| format!("{error:#}"));
+        match &fault {
+            Some(fault) if watch.fault.as_ref() != Some(fault) => {
+                metrics.snapshot_failed();
+                tracing::error!(%fault, "policy files have a fault; the last good ones stay in force");
+            }
+            None if watch.fault.is_some() => tracing::info!("policy files are sound again"),
+            _ => {}
+        }
+        metrics.policy_files(fault.is_none());
+        watch.control.note_files(fault.clone());
+        watch.fault = fault;
+    }
+}
+
+struct Watch {
+    control: Control,
+    directory: Arc<Path>,
+    /// As of the last time that files were read.
+    seen: Option<Look>,
+    fault: Option<String>,
+    tried: Instant,
+}
+
+impl Watch {
+    /// Looks, and puts in force what has changed; `None` if nothing has.
+    async fn round(&mut self) -> Option<anyhow::Result<()>> {
+        let directory = Arc::clone(&self.directory);
+        let looked = tokio::task::spawn_blocking(move || look(&directory)).await.ok()?;
+        let is_due = self.fault.is_some() && self.tried.elapsed() >= TRY_AGAIN;
+        match looked {
+            Ok(look) if self.seen.as_ref() == Some(&look) && !is_due => return None,
+            Ok(look) => self.seen = Some(look),
+            Err(error) => {
+                self.seen = None;
+                return Some(Err(error.context(self.directory.display().to_string())));
+            }
+        }
+        self.tried = Instant::now();
+        Some(self.put_in_force().await)
+    }
+
+    async fn put_in_force(&self) -> anyhow::Result<()> {
+        let directory = Arc::clone(&self.directory);
+        let files = tokio::task::spawn_blocking(move || read(Some(&directory))).await??;
+        let current = self.control.files();
+        if *files == *current {
+            return Ok(());
+        }
+        let snapshot = self.control.snapshots().load();
+        let changed: Vec<PolicyText> = files.iter().filter(|file| !current.contains(file)).cloned().collect();
+        let reviewed = tokio::task::spawn_blocking(move || {
+            let faults = changed.iter().map(|text| Ok(snapshot.review(text)?.faults));
+            faults.collect::<Result<Vec<Vec<Fault>>, CompileError>>()
+        });
+        let faults: Vec<String> =
+            reviewed.await??.into_iter().flatten().map(|fault| told(&self.directory, &fault)).collect();
+        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+        let count = files.len();
+        let put = self.control.put_files(files.clone().into()).await;
+        put.map_err(|error| blame(Some(&self.directory), &files, error))?;
+        tracing::info!(files = count, "policy files changed");
+        Ok(())
     }
 }

@@ -5,13 +5,17 @@ use super::{
     error::{Error, Result},
     sql::Ids,
 };
-use crate::model::{ModuleId, PermissionId, RoleId, RouteId, Timestamp, UpstreamId, UserId, rules::Revisions};
+use crate::model::{
+    ModuleId, PermissionId, PolicyId, RoleId, RouteId, Timestamp, UpstreamId, UserId, rules::Revisions,
+};
 
 /// What a revision changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// Anything of the rules, policies among it: they are read again as a whole.
+    /// Anything of the rules: they are read again as a whole.
     Rules,
+    /// The policy files of one node, of which no other knows anything.
+    Files,
     /// A role, what is granted to it, or what it inherits from.
     Role(RoleId),
     /// A permission, or that it was granted to the super role as every new one is.
@@ -22,6 +26,8 @@ pub enum Change {
     Route(RouteId),
     /// An upstream.
     Upstream(UpstreamId),
+    /// A hand-written policy.
+    Policy(PolicyId),
     /// One user, or the roles assigned to it.
     User(UserId),
     /// A token or session became void; its key.
@@ -40,11 +46,13 @@ impl Change {
         let part = |name: &str, id: i64| ("rules", Some(id), Some(name.to_owned()));
         match self {
             Self::Rules => ("rules", None, None),
+            Self::Files => ("rules", None, Some("files".to_owned())),
             Self::Role(id) => part("role", id.0),
             Self::Permission(id) => part("permission", id.0),
             Self::Module(id) => part("module", id.0),
             Self::Route(id) => part("route", id.0),
             Self::Upstream(id) => part("upstream", id.0),
+            Self::Policy(id) => part("policy", id.0),
             Self::User(id) => ("user", Some(id.0), None),
             Self::Revocation(key) => ("revocation", None, Some(key.clone())),
         }
@@ -162,8 +170,10 @@ fn change(row: Row) -> Result<Change> {
             "module" => Change::Module(ModuleId(id)),
             "route" => Change::Route(RouteId(id)),
             "upstream" => Change::Upstream(UpstreamId(id)),
+            "policy" => Change::Policy(PolicyId(id)),
             _ => Change::Rules,
         }),
+        ("rules", None, Some(key)) if key == "files" => Ok(Change::Files),
         ("rules", _, _) => Ok(Change::Rules),
         ("user", Some(id), _) => Ok(Change::User(UserId(id))),
         ("revocation", _, Some(key)) => Ok(Change::Revocation(key)),

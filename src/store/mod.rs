@@ -27,6 +27,7 @@ pub mod migrate;
 pub mod modules;
 pub mod navigation;
 pub mod permissions;
+pub mod policies;
 pub mod predecessor;
 pub mod revocations;
 pub mod roles;

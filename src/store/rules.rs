@@ -63,7 +63,7 @@ pub async fn load(tx: &mut Tx) -> Result<Rules> {
         route_roles: route_roles(tx).await?,
         upstreams: tx.query(upstreams!("ORDER BY id")).fetch_all().await?,
         policies: tx
-            .query("SELECT name, source FROM policies WHERE deleted_at IS NULL AND is_active ORDER BY id")
+            .query("SELECT id, name, source FROM policies WHERE deleted_at IS NULL AND is_active ORDER BY id")
             .fetch_all()
             .await?,
     })
@@ -120,7 +120,14 @@ pub async fn part(tx: &mut Tx, change: &Change) -> Result<Option<Part>> {
         Change::Upstream(id) => {
             Some(Part::Upstream(*id, tx.query(upstreams!("AND id = $1")).bind(*id).fetch_optional().await?))
         }
-        Change::Rules | Change::User(_) | Change::Revocation(_) => None,
+        Change::Policy(id) => Some(Part::Policy(
+            *id,
+            tx.query("SELECT name, source FROM policies WHERE id = $1 AND deleted_at IS NULL AND is_active")
+                .bind(*id)
+                .fetch_optional()
+                .await?,
+        )),
+        Change::Rules | Change::Files | Change::User(_) | Change::Revocation(_) => None,
     })
 }
 

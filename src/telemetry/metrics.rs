@@ -40,6 +40,8 @@ pub struct Metrics {
     snapshot_age: Gauge,
     snapshot_rebuild: Histogram,
     snapshot_failures: IntCounter,
+    policy_errors: IntCounterVec,
+    policy_files: IntGauge,
     logins: IntCounterVec,
     lost_lines: IntCounterVec,
     logs: Mutex<Vec<LostLines>>,
@@ -105,6 +107,14 @@ impl Metrics {
                 "cedargate_snapshot_failures_total",
                 "Snapshots that could not be compiled; the last good one stayed active.",
             )?,
+            policy_errors: IntCounterVec::new(
+                Opts::new("cedargate_policy_errors_total", "Policies that could not be evaluated, by policy id."),
+                &["policy"],
+            )?,
+            policy_files: IntGauge::new(
+                "cedargate_policy_files_in_force",
+                "1 if the policy files are in force as they are, 0 if older ones are, since they have a fault.",
+            )?,
             logins: IntCounterVec::new(
                 Opts::new("cedargate_logins_total", "Attempts to sign in, by result."),
                 &["result"],
@@ -137,6 +147,9 @@ impl Metrics {
         registry.register(Box::new(self.snapshot_age.clone()))?;
         registry.register(Box::new(self.snapshot_rebuild.clone()))?;
         registry.register(Box::new(self.snapshot_failures.clone()))?;
+        registry.register(Box::new(self.policy_errors.clone()))?;
+        registry.register(Box::new(self.policy_files.clone()))?;
+        self.policy_files(true);
         registry.register(Box::new(self.logins.clone()))?;
         registry.register(Box::new(self.lost_lines.clone()))?;
         #[cfg(target_os = "linux")]
@@ -190,6 +203,16 @@ impl Metrics {
     /// Counts a snapshot that could not be made.
     pub fn snapshot_failed(&self) {
         self.snapshot_failures.inc();
+    }
+
+    /// Counts a policy that could not be evaluated.
+    pub fn policy_error(&self, policy: &str) {
+        self.policy_errors.with_label_values(&[policy]).inc();
+    }
+
+    /// Records whether the operator's policy files are in force as they are.
+    pub fn policy_files(&self, in_force: bool) {
+        self.policy_files.set(in_force.into());
     }
 
     /// Counts an attempt to sign in; `result` is one of a fixed set.
@@ -252,6 +275,8 @@ mod tests {
         metrics.upstream_error("articles", "connect_refused");
         metrics.snapshot_activated(42, Duration::from_millis(5));
         metrics.snapshot_failed();
+        metrics.policy_error("policy:guard");
+        metrics.policy_files(false);
         metrics.login("ok");
         let text = metrics.render();
         for line in [
@@ -265,6 +290,8 @@ mod tests {
             "cedargate_snapshot_age_seconds ",
             "cedargate_snapshot_rebuild_seconds_count 1",
             "cedargate_snapshot_failures_total 1",
+            "cedargate_policy_errors_total{policy=\"policy:guard\"} 1",
+            "cedargate_policy_files_in_force 0",
             "cedargate_logins_total{result=\"ok\"} 1",
             "cedargate_build_info{version=\"1.2.3\"} 1",
             "process_resident_memory_bytes ",

@@ -7,7 +7,7 @@ use cedargate::{
     control::{Control, Error, Retention},
     model::{
         Claims, NewPermission, NewUser, Reason, Secret, Timestamp, UserId, Username,
-        rules::{PolicyRule, Revocation},
+        rules::{PolicyText, Revocation},
     },
     policy::{CompileError, Fixed},
     server,
@@ -203,11 +203,10 @@ on_both!(what_does_not_compile_is_not_written, |backend| async move {
     let (a, _b, _guard) = two_nodes(backend).await;
     let before = revision(&a);
     let refused = add_policy(&a, "// a comment\nforbid (principal, action == Action::\"publish\", resource);").await;
-    let Err(Error::Rejected(CompileError::Policy { policy, message, line, column, .. })) = refused else {
-        panic!("{refused:?}")
-    };
-    assert_eq!((policy.as_str(), line, column), ("guard", Some(2), Some(30)), "{message}");
-    assert!(message.contains("Action::\"publish\""), "{message}");
+    let Err(Error::Rejected(CompileError::Policy(fault))) = refused else { panic!("{refused:?}") };
+    let place = fault.place.as_ref().map(|place| (place.line, place.column));
+    assert_eq!((fault.policy.as_str(), place), ("guard", Some((2, 30))), "{fault}");
+    assert!(fault.message.contains("Action::\"publish\""), "{fault}");
     assert_eq!(changes::current(&mut a.read().await.unwrap()).await.unwrap().revision, before);
     assert_eq!(revision(&a), before);
     let left = a.read().await.unwrap().query("SELECT COUNT(*) FROM policies").fetch_value::<i64>().await.unwrap();
@@ -398,8 +397,8 @@ on_both!(rules_that_do_not_compile_here_do_not_stop_revocation, |backend| async 
     write.commit(()).await.unwrap();
     // A file that the other node does not have.
     let source = "forbid (principal, action == Action::\"publish\", resource) unless { context.mfa };";
-    let file = PolicyRule { name: "own".to_owned(), source: source.to_owned() };
-    let b = node_with(&url, Fixed { files: vec![file], ..Fixed::default() }).await;
+    let file = PolicyText { name: "own".try_into().unwrap(), source: source.to_owned() };
+    let b = node_with(&url, Fixed { files: [file].into(), ..Fixed::default() }).await;
     let good = b.snapshots().load().policy_revision();
     let user = add_user(&a, "alice").await.unwrap();
     let mut write = a.write().await.unwrap();

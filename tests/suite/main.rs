@@ -11,6 +11,7 @@ mod health;
 mod import;
 mod metrics;
 mod policy;
+mod policy_files;
 mod shows;
 mod store;
 mod threats;

@@ -17,7 +17,7 @@ use crate::support::exposition::Scrape;
 use crate::support::raw::{exchange, status};
 
 /// Name, type and labels, as interfaces promise them.
-const PROMISED: [(&str, &str, &[&str]); 11] = [
+const PROMISED: [(&str, &str, &[&str]); 13] = [
     ("cedargate_requests_total", "counter", &["method", "route", "status"]),
     ("cedargate_request_seconds", "histogram", &["route"]),
     ("cedargate_decisions_total", "counter", &["decision", "reason"]),
@@ -27,6 +27,8 @@ const PROMISED: [(&str, &str, &[&str]); 11] = [
     ("cedargate_snapshot_age_seconds", "gauge", &[]),
     ("cedargate_snapshot_rebuild_seconds", "histogram", &[]),
     ("cedargate_snapshot_failures_total", "counter", &[]),
+    ("cedargate_policy_errors_total", "counter", &["policy"]),
+    ("cedargate_policy_files_in_force", "gauge", &[]),
     ("cedargate_logins_total", "counter", &["result"]),
     ("cedargate_build_info", "gauge", &["version"]),
 ];
@@ -141,7 +143,9 @@ async fn every_metric_has_its_name_type_and_labels_under_traffic() {
     };
     tokio::join!(requests, scrapes);
 
-    let scraped = counted(&app, 45.0).await;
+    assert_eq!(send(&app, "GET", "/demo/articles", "broken.example", &bearer(&user)).await, 403);
+    let scraped = counted(&app, 46.0).await;
+    assert!(scraped.sum("cedargate_policy_errors_total", &[("policy", "policy:world.2")]) >= 1.0);
     for (name, kind, labels) in PROMISED {
         let family = scraped.0.get(name).unwrap_or_else(|| panic!("{name} is missing"));
         assert_eq!(family.kind, kind, "{name}");

@@ -67,7 +67,7 @@ pub(super) fn responses(operation: &Operation, sketch: &Sketch, generator: &mut 
         json!({
             "description": "It is done.",
             "headers": references(&names),
-            "content": { "application/json": { "schema": schema } },
+            "content": { operation.answer.media: { "schema": schema } },
         }),
     );
     if operation.method == Method::GET {

@@ -108,8 +108,8 @@ fn taken(error: store::Error) -> Error {
 /// that uses the verb is then no longer valid.
 async fn commit<T>(write: Write, value: T) -> Result<Written<T>, Error> {
     match write.commit(value).await {
-        Err(control::Error::Rejected(CompileError::Policy { policy, .. })) => {
-            Err(Error::BadRequest(format!("Policy '{policy}' uses this permission's verb").into()))
+        Err(control::Error::Rejected(CompileError::Policy(fault))) => {
+            Err(Error::BadRequest(format!("Policy '{}' uses this permission's verb", fault.policy).into()))
         }
         outcome => Ok(outcome?.into()),
     }

@@ -6,7 +6,8 @@ use anyhow::Context;
 use super::source::Source;
 use crate::cli::output::print;
 use crate::config::Settings;
-use crate::policy::{CompileError, Snapshot};
+use crate::model::{PolicyName, rules::PolicyText};
+use crate::policy::{Fault, Snapshot};
 
 /// The exit code when there is nothing to check.
 const MISUSED: u8 = 2;
@@ -65,15 +66,13 @@ fn faults_of(snapshot: &Snapshot, file: &Path) -> anyhow::Result<Vec<String>> {
     let size = file.metadata()?.len();
     anyhow::ensure!(size <= MOST_BYTES, "{size} bytes, {MOST_BYTES} at most");
     let name = file.file_stem().and_then(|stem| stem.to_str()).context("its name is not Unicode")?;
-    let source = std::fs::read_to_string(file)?;
-    Ok(snapshot.faults(name, &source)?.iter().map(|fault| told(file, fault)).collect())
+    let name = PolicyName::try_from(name).map_err(|fault| anyhow::anyhow!("the file's name: {fault}"))?;
+    let text = PolicyText { name, source: std::fs::read_to_string(file)? };
+    Ok(snapshot.review(&text)?.faults.iter().map(|fault| told(file, fault)).collect())
 }
 
-fn told(file: &Path, fault: &CompileError) -> String {
-    let CompileError::Policy { message, line, column, help, .. } = fault else {
-        return format!("{}: {fault}", file.display());
-    };
-    let place = line.zip(*column).map(|(line, column)| format!(":{line}:{column}")).unwrap_or_default();
+fn told(file: &Path, Fault { message, place, help, .. }: &Fault) -> String {
+    let place = place.as_ref().map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
     let help = help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
     format!("{}{place}: {message}{help}", file.display())
 }

@@ -1,6 +1,8 @@
 //! Commands on policies: one file for each.
 
 mod check;
+mod deactivate;
+mod schema;
 mod show;
 mod source;
 mod test;
@@ -23,6 +25,10 @@ enum Command {
     Check(check::Args),
     /// Ask what files of tests say, and compare the answers with what they expect
     Test(test::Args),
+    /// Deactivate a policy of the database, when the API no longer lets anybody do so
+    Deactivate(deactivate::Args),
+    /// Print the Cedar schema that policies are validated against, for editors
+    Schema(schema::Args),
 }
 
 pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
@@ -30,5 +36,7 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
         Command::Show(args) => show::run(args, &settings).await,
         Command::Check(args) => check::run(args, &settings).await,
         Command::Test(args) => test::run(args, &settings).await,
+        Command::Deactivate(args) => deactivate::run(args, &settings).await,
+        Command::Schema(args) => schema::run(args, &settings).await,
     }
 }

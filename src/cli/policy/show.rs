@@ -10,7 +10,7 @@ use crate::policy::export;
 pub(super) struct Args {
     #[command(flatten)]
     source: Source,
-    /// As JSON
+    /// As JSON, which the other commands read again
     #[arg(long)]
     json: bool,
 }

@@ -87,7 +87,7 @@ fn granting(compiled: &Compiled, role: RoleId, name: &PermissionName) -> Option<
         return None;
     }
     holders.push(role);
-    compiled.with(vec![Part::Permission(rule.id, Some((rule, holders)))]).ok()
+    compiled.with(vec![Part::Permission(rule.id, Some((rule, holders)))], compiled.checked.given()).ok()
 }
 
 /// Roles that the route is bound to, by name.

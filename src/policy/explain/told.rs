@@ -131,7 +131,7 @@ fn policy(compiled: &Compiled, operation: Option<&CompiledOperation>, found: &Po
         let name = format!("{} may {}", holder.name, granted.name);
         return generated(name, compiled.grant_link(*role, *permission)?);
     }
-    if let Some(handwritten) = compiled.checked.policies.iter().find(|policy| policy.id().to_string() == id) {
+    if let Some(handwritten) = compiled.checked.policies().find(|policy| policy.id().to_string() == id) {
         let permits = handwritten.policy.effect() == Effect::Permit;
         return Some(PolicyBrief {
             name: plain_name(&id).to_owned(),

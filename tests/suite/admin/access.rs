@@ -131,6 +131,19 @@ fn every_operation_is_listed_here() {
     /permissions/{permission_id} PUT: permission:update
     /permissions/{permission_id}/restore POST: permission:update
     /permissions/{permission_id}/toggle-status PATCH: permission:update
+    /policies GET: policy:read
+    /policies POST: policy:create
+    /policies/count GET: policy:read
+    /policies/export GET: policy:read
+    /policies/files GET: policy:read
+    /policies/schema GET: policy:read
+    /policies/validate POST: policy:read
+    /policies/{policy_id} DELETE: policy:delete
+    /policies/{policy_id} GET: policy:read
+    /policies/{policy_id} PATCH: policy:update
+    /policies/{policy_id} PUT: policy:update
+    /policies/{policy_id}/restore POST: policy:update
+    /policies/{policy_id}/toggle-status PATCH: policy:update
     /roles GET: role:read
     /roles POST: role:create
     /roles/bulk-delete POST: role:delete

@@ -180,8 +180,9 @@ on_both!(what_a_policy_speaks_of_keeps_its_name, |backend| async move {
     admin.put(&format!("/modules/{vault}"), json!({ "name": "VAULT", "label": "Safe" })).await.expect(200);
     admin.put(&format!("/roles/{others}"), role("renamed")).await.expect(200);
     admin.put(&format!("/modules/{shelf}"), module("cupboard")).await.expect(200);
-    admin.delete(&path).await.expect(200);
-    admin.delete(&format!("/modules/{vault}")).await.expect(200);
+    let gone = |what: &str| format!("{what} cannot be removed: the policy 'house' speaks of it");
+    refused(admin.delete(&path).await, 400, &gone("Role::\"contractors\""));
+    refused(admin.delete(&format!("/modules/{vault}")).await, 400, &gone("Module::\"vault\""));
 });
 
 on_both!(a_superuser_is_always_left, |backend| async move {

@@ -19,6 +19,7 @@ mod navigation;
 mod openapi;
 mod outage;
 mod permissions;
+mod policies;
 mod roles;
 mod routes;
 mod sessions;

@@ -28,6 +28,12 @@ on_both!(the_demo_permits_what_its_tests_say, |backend| async move {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["passed"], &report["failed"]), (&11.into(), &0.into()));
     assert_eq!(report["tests"][0]["got"]["policies"][0]["name"], "user may article:read");
+    // The same without the database, by rules that were written out.
+    let directory = tempfile::tempdir().unwrap();
+    let export = directory.path().join("export.json");
+    std::fs::write(&export, cedargate(&app, top, &["policy", "show", "--json"]).await.stdout).unwrap();
+    let output = cedargate(&app, top, &["policy", "test", "--against", export.to_str().unwrap()]).await;
+    assert_eq!(text(&output.stdout), "11 passed, 0 failed\n", "{}", text(&output.stderr));
 });
 
 on_both!(a_test_that_fails_says_what_was_decided_instead, |backend| async move {
@@ -93,8 +99,11 @@ on_both!(every_fault_of_policy_files_is_told, |backend| async move {
     write(
         "typo.cedar",
         "permit (principal in Role::\"usr\", action == Action::\"raed\", resource);\n\
-         permit (principal == User::\"999\", action == Action::\"read\", resource)\n\
-         when { context.tenant == \"a\" };\n",
+         permit (principal == User::\"999\", action == Action::\"read\", resource);\n",
+    );
+    write(
+        "unsafe.cedar",
+        "permit (principal, action == Action::\"read\", resource)\n when { context.tenant == \"a\" };\n",
     );
     let (code, told, _) = check(&["--dir", "."]).await;
     assert_eq!(code, Some(1));
@@ -108,8 +117,8 @@ on_both!(every_fault_of_policy_files_is_told, |backend| async move {
     has("./typo.cedar:1:", &["there is no Role::\"usr\"", "(did you mean Role::\"user\"?)"]);
     has("./typo.cedar:1:", &["raed", "read"]);
     has("./typo.cedar:2:", &["there is no User::\"999\""]);
-    has("./typo.cedar:3:", &["tenant"]);
-    assert!(lines.last().unwrap().starts_with("3 files checked, "), "{told}");
+    has("./unsafe.cedar:2:", &["tenant"]);
+    assert!(lines.last().unwrap().starts_with("4 files checked, "), "{told}");
 
     assert_eq!(check(&["none.cedar"]).await.0, Some(1));
     let (code, _, told) = check(&[]).await;

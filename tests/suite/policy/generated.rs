@@ -5,8 +5,11 @@ use std::{fmt::Write as _, sync::Arc};
 use cedargate::{
     control::{Control, seed, seed_demo},
     model::{
-        Claims, ModuleId, PermissionId, RoleId, Timestamp, UserId,
-        rules::{Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, Revisions, RoleRule, Rules, UserState},
+        Claims, ModuleId, PermissionId, PolicyId, RoleId, Timestamp, UserId,
+        rules::{
+            Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, PolicyText, Revisions, RoleRule, Rules,
+            UserState,
+        },
     },
     policy::{self, Ask, Compiled, Export, Facts, Fixed, Snapshot, Subject},
     telemetry::Metrics,
@@ -40,7 +43,10 @@ fn export() -> Export {
         modules: vec![ModuleRule { id: ModuleId(1), name: "news".try_into().unwrap(), is_active: true }],
         routes: vec![gateway_route(17, "/a/{id}", operations)],
         route_roles: [(cedargate::model::RouteId(17), vec![RoleId(2)])].into(),
-        policies: vec![PolicyRule { name: "second-factor".to_owned(), source: source.to_owned() }],
+        policies: vec![PolicyRule {
+            id: PolicyId(1),
+            text: PolicyText { name: "second-factor".try_into().unwrap(), source: source.to_owned() },
+        }],
         ..Rules::default()
     };
     let now = Timestamp::now();

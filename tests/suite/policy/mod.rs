@@ -1,5 +1,6 @@
 //! The policy engine: held against Cedar itself, and against growth.
 
+mod examples;
 mod files;
 mod generated;
 mod oracle;

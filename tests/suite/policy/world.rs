@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use cedargate::{
     model::{
-        Label, ModuleId, PermissionId, RoleId, Route, RouteId, Timestamp, UpstreamName, UserId,
-        rules::{Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, RoleRule, Rules, UserState},
+        Label, ModuleId, PermissionId, PolicyId, RoleId, Route, RouteId, Timestamp, UpstreamName, UserId,
+        rules::{
+            Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, PolicyText, RoleRule, Rules, UserState,
+        },
     },
     policy::{CompileError, Compiled, Fixed, Snapshot},
 };
@@ -135,7 +137,10 @@ impl World {
                 rules.routes.push(spec.row(id));
             }
         }
-        let named = (0..).zip(policies).map(|(number, source)| PolicyRule { name: format!("p{number}"), source });
+        let named = (0..).zip(policies).map(|(number, source)| PolicyRule {
+            id: PolicyId(number),
+            text: PolicyText { name: format!("p{number}").as_str().try_into().unwrap(), source },
+        });
         rules.policies = named.collect();
     }
 
@@ -149,10 +154,10 @@ impl World {
                     let revisions = cedargate::model::rules::Revisions { revision: 7, policy_revision: 3 };
                     return (Snapshot::new(revisions, compiled, self.users.clone(), [], now), refused);
                 }
-                Err(CompileError::Policy { policy, message, .. }) => {
+                Err(CompileError::Policy(fault)) => {
                     let before = self.rules.policies.len();
-                    self.rules.policies.retain(|rule| !policy.starts_with(&rule.name));
-                    assert_eq!(self.rules.policies.len() + 1, before, "{policy}: {message}");
+                    self.rules.policies.retain(|rule| rule.text.name.as_str() != fault.policy);
+                    assert_eq!(self.rules.policies.len() + 1, before, "{fault}");
                     refused += 1;
                 }
                 Err(other) => panic!("{other}"),

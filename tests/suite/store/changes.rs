@@ -1,5 +1,5 @@
 use cedargate::{
-    model::{ModuleId, PermissionId, RoleId, RouteId, UpstreamId, UserId, rules::Revisions},
+    model::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId, rules::Revisions},
     store::{
         Error,
         changes::{self, Change},
@@ -63,6 +63,8 @@ on_both!(every_change_comes_back_as_it_was_told, |backend| async move {
         Change::Permission(PermissionId(2)),
         Change::Module(ModuleId(3)),
         Change::Route(RouteId(4)),
+        Change::Policy(PolicyId(6)),
+        Change::Files,
         Change::Upstream(UpstreamId(5)),
     ];
     for change in &all {

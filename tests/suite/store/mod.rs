@@ -10,6 +10,7 @@ mod modules;
 mod navigation;
 mod permissions;
 mod plans;
+mod policies;
 mod roles;
 mod routes;
 mod rules;

@@ -1,9 +1,9 @@
 use cedargate::{
     model::{
-        NewRoute, RolePatch, UserId,
-        rules::{GrantRule, Part, PolicyRule, RouteRule, Rules},
+        NewPolicy, NewRoute, PolicyId, RolePatch, UserId,
+        rules::{GrantRule, Part, PolicyRule, PolicyText, RouteRule, Rules},
     },
-    store::{changes::Change, modules, permissions, roles, routes, rules, upstreams},
+    store::{changes::Change, modules, permissions, policies, roles, routes, rules, upstreams},
 };
 
 use super::{at, module, new_route, permission, role, upstream};
@@ -71,8 +71,11 @@ on_both!(rules_hold_what_is_not_deleted, |backend| async move {
     assert_eq!(found.routes[0], routes::get(&mut tx, forwarded).await.unwrap().unwrap());
     assert_eq!(found.route_roles.into_iter().collect::<Vec<_>>(), [(forwarded, vec![base, editor, gone_role])]);
     assert_eq!(found.upstreams, [upstreams::get(&mut tx, blog).await.unwrap().unwrap()]);
-    let policy = |name: &str| PolicyRule { name: name.to_owned(), source: "permit;".to_owned() };
-    assert_eq!(found.policies, [policy("second"), policy("first")]);
+    let policy = |id, name: &str| PolicyRule {
+        id: PolicyId(id),
+        text: PolicyText { name: name.try_into().unwrap(), source: "permit;".to_owned() },
+    };
+    assert_eq!(found.policies, [policy(1, "second"), policy(2, "first")]);
 });
 
 // Each part is told as the whole tells it.
@@ -95,6 +98,14 @@ on_both!(parts_are_read_by_themselves, |backend| async move {
     let forwarded = routes::insert(&mut tx, &to_blog("/b"), at(0)).await.unwrap();
     let gone_route = routes::insert(&mut tx, &to_blog("/c"), at(0)).await.unwrap();
     let unseen = routes::insert(&mut tx, &new_route(home, "/navigation"), at(0)).await.unwrap();
+    let policy = |is_active| NewPolicy {
+        name: format!("p{is_active}").as_str().try_into().unwrap(),
+        description: None,
+        source: "permit;".to_owned(),
+        is_active,
+    };
+    let deciding = policies::insert(&mut tx, &policy(true), at(0)).await.unwrap();
+    let asleep = policies::insert(&mut tx, &policy(false), at(0)).await.unwrap();
     permissions::delete(&mut tx, gone, at(1)).await.unwrap();
     roles::delete(&mut tx, gone_role, at(1)).await.unwrap();
     modules::delete(&mut tx, gone_module, at(1)).await.unwrap();
@@ -111,6 +122,8 @@ on_both!(parts_are_read_by_themselves, |backend| async move {
         (Change::Route(forwarded), Part::Route(forwarded, Some(route))),
         (Change::Route(gone_route), Part::Route(gone_route, None)),
         (Change::Route(unseen), Part::Route(unseen, None)),
+        (Change::Policy(deciding), Part::Policy(deciding, Some(all.policies[0].text.clone()))),
+        (Change::Policy(asleep), Part::Policy(asleep, None)),
         (Change::Upstream(blog), Part::Upstream(blog, Some(all.upstreams[0].clone()))),
     ];
     for (change, part) in parts {
@@ -119,7 +132,7 @@ on_both!(parts_are_read_by_themselves, |backend| async move {
     upstreams::delete(&mut tx, blog, at(1)).await.unwrap();
     let none = rules::part(&mut tx, &Change::Upstream(blog)).await.unwrap();
     assert_eq!(none, Some(Part::Upstream(blog, None)));
-    for change in [Change::Rules, Change::User(UserId(1)), Change::Revocation("k".to_owned())] {
+    for change in [Change::Rules, Change::Files, Change::User(UserId(1)), Change::Revocation("k".to_owned())] {
         assert_eq!(rules::part(&mut tx, &change).await.unwrap(), None);
     }
 });
