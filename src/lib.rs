@@ -4,6 +4,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod explain;
 pub mod gateway;
 pub mod http;
 pub mod jwt;

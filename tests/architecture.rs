@@ -20,8 +20,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("http", &["model", "telemetry"]),
     ("password", &["model", "telemetry"]),
     ("control", &["model", "telemetry", "policy", "store", "jwt"]),
+    ("explain", &["model", "telemetry", "policy", "http"]),
     ("gateway", &["model", "telemetry", "jwt", "policy", "http"]),
-    ("admin", &["model", "telemetry", "policy", "store", "control", "jwt", "http", "password"]),
+    ("admin", &["model", "telemetry", "policy", "store", "control", "jwt", "http", "password", "explain"]),
     ("server", EVERYTHING),
     ("cli", EVERYTHING),
 ];
@@ -35,6 +36,7 @@ const EVERYTHING: &[&str] = &[
     "http",
     "password",
     "control",
+    "explain",
     "gateway",
     "admin",
     "server",

@@ -14,6 +14,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::input::{Input, Sketch, Valid};
 use super::reply::{Answer, Answers, POLICY_REVISION};
+use crate::policy::{MountedAccess, MountedOperation};
 
 /// Who may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,17 @@ impl Operation {
     /// Whether it changes what the rules or the audit trail know, and can be refused for what the client has not seen.
     pub(super) fn is_guarded_write(&self) -> bool {
         self.answer.headers.contains(&POLICY_REVISION)
+    }
+
+    /// The same for the gateway, which tells what is asked for here.
+    pub(super) fn mounted(&self) -> MountedOperation {
+        let access = match self.access {
+            Access::Public => MountedAccess::Public,
+            Access::SignedIn => MountedAccess::SignedIn,
+            Access::Needs(permission) => MountedAccess::Needs(permission.to_owned()),
+            Access::PublicOr(permission) => MountedAccess::PublicOr(permission.to_owned()),
+        };
+        MountedOperation { method: self.method.to_string(), access }
     }
 }
 

@@ -4,15 +4,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::{FromRef, FromRequest, Request};
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, Method, header};
 
 use super::client::{Actor, ClientAddress};
 use super::error::{Error, RequestId};
 use super::input::Input;
 use crate::control::Origin;
+use crate::http;
 use crate::jwt::Verifier;
 use crate::model::{Claims, Etags, Reason, Timestamp};
-use crate::policy::{Ask, Caller, Decision, Facts, Snapshot, SnapshotHandle, Subject};
+use crate::policy::{Ask, Caller, Decided, Decision, Determining, Facts, Snapshot, SnapshotHandle, Subject};
+use crate::telemetry::Recent;
 use crate::telemetry::logs::SECURITY;
 
 const IF_POLICY_REVISION: HeaderName = HeaderName::from_static("x-if-policy-revision");
@@ -26,6 +28,8 @@ pub struct Gate {
     pub snapshots: SnapshotHandle,
     /// Verifies access tokens.
     pub verifier: Verifier,
+    /// Where refusals are remembered.
+    pub recent: Recent<http::RequestId, Decided>,
     /// Answer 403 instead of 401 when no token is presented, as some versions of the predecessor did.
     pub forbid_anonymous: bool,
 }
@@ -39,6 +43,7 @@ pub(crate) struct Call {
     caller: Caller,
     origin: Origin,
     input: Input,
+    recent: Recent<http::RequestId, Decided>,
 }
 
 /// A caller who may, and what a write of theirs is recorded and checked with.
@@ -81,14 +86,45 @@ impl Call {
                     policies = ?decision.policies,
                     "admin request refused"
                 );
+                self.remember(reason, decision.policies, decision.errors);
                 Err(Error::permission(permission))
             }
         }
     }
 
+    /// Whether the engine permits `permission`; where something is answered to others too, that is no refusal.
+    pub(crate) fn may(&self, permission: &str) -> bool {
+        self.ask(permission).outcome.is_ok()
+    }
+
     /// Lets any caller with a valid token through.
     pub(crate) fn signed_in(self) -> (Authorized, Input) {
         (Authorized { caller: self.caller, origin: self.origin }, self.input)
+    }
+
+    /// Keeps the refusal, to be explained.
+    fn remember(&self, reason: Reason, policies: Determining, errors: Vec<(String, String)>) {
+        let id = self.origin.request_id.as_deref().and_then(|id| http::RequestId::given(id.as_bytes()));
+        let Some(id) = id else { return };
+        let decided = Decided {
+            at: Timestamp::now(),
+            method: Method::from_bytes(self.origin.method.as_bytes()).ok(),
+            host: None,
+            path: self.origin.path.clone(),
+            client: Some(self.origin.client),
+            claims: Some(Arc::clone(&self.caller.claims)),
+            caller: Some(self.caller.clone()),
+            route: None,
+            operation: None,
+            owner: None,
+            allowed: false,
+            reason,
+            policies,
+            errors,
+            policy_revision: self.snapshot.policy_revision(),
+            status: Some(reason.status()),
+        };
+        self.recent.put(id, decided);
     }
 
     fn ask(&self, permission: &str) -> Decision {
@@ -133,7 +169,7 @@ where
             if_match: headers.get(header::IF_MATCH).map(|value| Etags::parse(value.to_str().unwrap_or_default())),
             if_policy_revision: policy_revision(&headers)?,
         };
-        Ok(Self { snapshot, caller, origin, input })
+        Ok(Self { snapshot, caller, origin, input, recent: gate.recent })
     }
 }
 

@@ -12,6 +12,7 @@ mod conditional;
 mod docs;
 mod endpoints;
 pub(crate) mod error;
+mod explain;
 mod forest;
 mod gate;
 mod health;
@@ -37,7 +38,7 @@ mod users;
 mod views;
 mod who_can;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ use crate::http::{Lifecycle, LoginFailures, RateLimits};
 use crate::jwt::Minter;
 use crate::model::{PathTemplate, Secret};
 use crate::password::{Hasher, Policy};
-use crate::policy::MountedPath;
+use crate::policy::{MountedAccess, MountedOperation, MountedPath};
 use crate::telemetry::{Logs, Metrics};
 
 /// What the admin service is made of.
@@ -171,6 +172,8 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let search = who_can::Search::new(gate.clone());
     let previews = preview::Previews { gate: gate.clone(), stage: stage.clone() };
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
+    let explain =
+        explain::Explain { gate: gate.clone(), control: parts.control.clone(), turns: explain::Turns::default() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
@@ -178,6 +181,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = matrix::endpoints().mount(prefix, &search, mounted);
     let mounted = who_can::endpoints().mount(prefix, &search, mounted);
     let mounted = preview::endpoints().mount(prefix, &previews, mounted);
+    let mounted = explain::endpoints().mount(prefix, &explain, mounted);
     let mounted = activity::endpoints().mount(prefix, &activities, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
     let mounted = system::endpoints().mount(prefix, &system, mounted);
@@ -198,6 +202,7 @@ fn operations() -> impl Iterator<Item = Operation> {
         .chain(matrix::endpoints().operations())
         .chain(who_can::endpoints().operations())
         .chain(preview::endpoints().operations())
+        .chain(explain::endpoints().operations())
         .chain(activity::endpoints().operations())
         .chain(audit::endpoints().operations())
         .chain(system::endpoints().operations())
@@ -213,9 +218,15 @@ pub fn operation_list() -> Vec<(Method, &'static str, Access)> {
 /// # Panics
 /// When an endpoint's path is no template, which the tests rule out.
 pub fn mounted_paths(prefix: &str, docs: bool) -> Vec<Arc<MountedPath>> {
-    let mut paths = BTreeSet::from(["/health".to_owned()]);
-    paths.extend(operations().flat_map(|operation| endpoints::spellings(prefix, operation.path)));
-    paths.extend(docs.then(docs::paths).into_iter().flatten());
+    let public = || MountedOperation { method: Method::GET.to_string(), access: MountedAccess::Public };
+    let mut paths = BTreeMap::from([("/health".to_owned(), vec![public()])]);
+    for operation in operations() {
+        for path in endpoints::spellings(prefix, operation.path) {
+            paths.entry(path).or_default().push(operation.mounted());
+        }
+    }
+    paths.extend(docs.then(docs::paths).into_iter().flatten().map(|path| (path, vec![public()])));
     let template = |path| PathTemplate::try_from(path).expect("an endpoint's path is a valid template");
-    paths.into_iter().map(|path| Arc::new(MountedPath { template: template(path) })).collect()
+    let mounted = |(path, operations)| Arc::new(MountedPath { template: template(path), operations });
+    paths.into_iter().map(mounted).collect()
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde_json::json;
 
-use super::explain::find_user;
 use super::output::{print, print_json};
 use crate::config::Settings;
 use crate::control::Control;
@@ -141,7 +140,7 @@ async fn reset(
     let hash = server::hasher(settings)?.hash(password.text.clone()).await?;
     let mut write = control.write().await?;
     let now = write.now();
-    let id = find_user(write.tx(), user).await?.with_context(|| format!("there is no user '{user}'"))?.id;
+    let id = users::named(write.tx(), user).await?.with_context(|| format!("there is no user '{user}'"))?;
     let patch = UserPatch { password_hash: Some(hash), ..UserPatch::default() };
     users::update(write.tx(), id, &patch, now).await?;
     write.touch(Change::User(id));

@@ -7,8 +7,9 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
-    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Docs, Environment, Gateway, Log,
-    LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Docs, Environment, Explain,
+    Gateway, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings,
+    TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};
@@ -65,6 +66,7 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
             require_special: values.switch("password_policy.require_special"),
         },
         policy: Policy { dir: path(values, "policy.dir") },
+        explain: Explain { recent_requests: values.number("explain.recent_requests")? },
         audit: Audit {
             retention: match values.number::<u64>("audit.retention_days")? {
                 0 => None,

@@ -29,6 +29,8 @@ pub struct Settings {
     pub password_policy: PasswordPolicy,
     /// The operator's own policies.
     pub policy: Policy,
+    /// Why requests were answered as they were.
+    pub explain: Explain,
     /// The audit trail.
     pub audit: Audit,
     /// The program's log.
@@ -189,6 +191,13 @@ pub struct PasswordPolicy {
 pub struct Policy {
     /// Directory of `*.cedar`; `None` leaves the shipped guard rails alone.
     pub dir: Option<PathBuf>,
+}
+
+/// Why requests were answered as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explain {
+    /// Requests that are remembered.
+    pub recent_requests: usize,
 }
 
 /// The audit trail.

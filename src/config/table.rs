@@ -64,6 +64,7 @@ pub(super) static KEYS: &[Key] = &[
     key("password_policy.require_numbers", Switch, "true"),
     key("password_policy.require_special", Switch, "true"),
     key("policy.dir", Text, ""),
+    key("explain.recent_requests", Number(0, 100_000), "10000"),
     key("audit.retention_days", Number(0, 36_500), "365"),
     key("log.level", Choice(&["error", "warn", "info", "debug", "trace"]), "info"),
     key("log.format", Choice(&["json", "text"]), "json").dev("text"),

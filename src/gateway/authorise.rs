@@ -1,18 +1,19 @@
 //! From a request's head to a permit or a refusal. Nothing here waits.
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 
-use crate::http::RequestId;
 use crate::http::cors::is_preflight;
+use crate::http::{RequestId, Target, is_method};
 use crate::jwt;
 use crate::model::{Reason, Timestamp};
-use crate::policy::{Ask, CompiledOperation, Decision, Entry, Facts, Matched, Snapshot, Subject};
+use crate::policy::{Ask, Decision, Entry, Facts, Snapshot, Subject};
 
 use super::context::{Context, RouteLabel};
 use super::shared::Shared;
-use super::target::Target;
-use super::{credentials, head, headers, host};
+use super::{credentials, headers, host};
 
 /// What becomes of a request that is not forwarded.
 #[derive(Debug)]
@@ -40,10 +41,12 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
         ctx.user_agent = request.headers.get(header::USER_AGENT).cloned();
     }
 
-    if !head::is_method(request.method.as_str().as_bytes()) {
+    if !is_method(request.method.as_str().as_bytes()) {
+        ctx.refused_path = Some(loggable(request.raw_path()));
         return Err(Reason::BadRequest.into());
     }
     if request.method == Method::CONNECT || request.method == Method::TRACE {
+        ctx.refused_path = Some(loggable(request.raw_path()));
         return Err(Stop::NotAllowed(HeaderValue::from_static("")));
     }
     let target = Target::parse(request.raw_path()).map_err(|_| {
@@ -61,6 +64,7 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
         tracing::warn!(request.id = %ctx.request_id, policy, error, "a policy could not be evaluated");
     }
     ctx.policies = Some(decision.policies);
+    ctx.errors = decision.errors;
     ctx.permitted(decision.outcome?);
     Ok(())
 }
@@ -86,6 +90,7 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
         Entry::Route(route) => route,
     };
     ctx.route = RouteLabel::Route(route.id);
+    ctx.matched = Some(Arc::clone(route));
     let Some(operation) = route.operation(request.method.as_str()) else {
         return Err(without_operation(shared, request, route.allow_header()));
     };
@@ -93,26 +98,15 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
     // Presented credentials are verified on public routes too: malformed is never anonymous.
     if let Some(token) = credentials::bearer(&request.headers)? {
         let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(ctx.request_id, error))?;
-        ctx.caller = Some(snapshot.caller(&claims, facts.now)?);
+        let claims = ctx.claims.insert(claims);
+        ctx.caller = Some(snapshot.caller(claims, facts.now)?);
     } else if !operation.is_public() {
         return Err(Reason::NoCredentials.into());
     }
-    Ok(decide(snapshot, operation, &matched, target, ctx.caller.as_ref(), facts)?)
-}
-
-fn decide(
-    snapshot: &Snapshot,
-    operation: &CompiledOperation,
-    matched: &Matched<'_>,
-    target: &Target,
-    caller: Option<&crate::policy::Caller>,
-    facts: Facts<'_>,
-) -> Result<Decision, Reason> {
-    let claims = caller.map(|caller| &*caller.claims);
-    let owner = operation.owner_of(&matched.params, &|name| target.query_value(name), claims);
-    let owner = owner.map_err(|_| Reason::BadRequest)?;
-    let facts = Facts { owner: owner.as_deref(), ..facts };
-    Ok(snapshot.decide(&Ask { caller, subject: Subject::Operation(operation), facts }))
+    let owner = operation.owner_of(&matched.params, &|name| target.query_value(name), ctx.claims.as_deref());
+    ctx.owner = owner.map_err(|_| Reason::BadRequest)?;
+    let facts = Facts { owner: ctx.owner.as_deref(), ..facts };
+    Ok(snapshot.decide(&Ask { caller: ctx.caller.as_ref(), subject: Subject::Operation(operation), facts }))
 }
 
 fn refused_token(id: RequestId, error: jwt::Error) -> Reason {

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::protocols::tls::SslDigest;
 
-use crate::http::RequestId;
-use crate::model::{Reason, RouteId, Upstream};
-use crate::policy::{Caller, CompiledOperation, Determining, Permit, Snapshot};
+use crate::http::{RequestId, Target};
+use crate::model::{Claims, Reason, RouteId, Timestamp, Upstream};
+use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRoute, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
 
 use super::load::InFlight;
 use super::shared::Shared;
-use super::target::Target;
+
+/// As much of a path as is remembered, in bytes.
+const MAX_PATH: usize = 2 * 1024;
 
 /// Which route a request belongs to, in the words of the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,12 +50,17 @@ pub(super) struct Context {
     pub(super) host: Option<String>,
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) route: RouteLabel,
+    pub(super) matched: Option<Arc<GatewayRoute>>,
     pub(super) operation: Option<Arc<CompiledOperation>>,
+    pub(super) claims: Option<Arc<Claims>>,
     pub(super) caller: Option<Caller>,
+    pub(super) owner: Option<String>,
     pub(super) permit: Option<Permit>,
     decision: Option<bool>,
     reason: Option<Reason>,
     pub(super) policies: Option<Determining>,
+    /// Policies that could not be evaluated.
+    pub(super) errors: Vec<(String, String)>,
     decided_at: Option<Instant>,
     pub(super) upstream: Option<Arc<Upstream>>,
     upstream_took: Option<Duration>,
@@ -80,12 +87,16 @@ impl Context {
             host: None,
             user_agent: None,
             route: RouteLabel::None,
+            matched: None,
             operation: None,
+            claims: None,
             caller: None,
+            owner: None,
             permit: None,
             decision: None,
             reason: None,
             policies: None,
+            errors: Vec::new(),
             decided_at: None,
             upstream: None,
             upstream_took: None,
@@ -174,6 +185,36 @@ impl Context {
         }
     }
 
+    /// Moves what is known of the request to where it can be explained; the admin service does so for what it refuses.
+    fn remember(&mut self) {
+        let (Some(allowed), Some(reason), Some(snapshot)) = (self.decision, self.reason, &self.snapshot) else {
+            return;
+        };
+        if self.route == RouteLabel::Admin || !self.shared.recent.is_on() {
+            return;
+        }
+        let path = self.target.take().map(Target::into_raw_path).or(self.refused_path.take());
+        let decided = Decided {
+            at: Timestamp::now(),
+            policy_revision: snapshot.policy_revision(),
+            method: self.method.take(),
+            host: self.host.take(),
+            path: kept(path.unwrap_or_default()),
+            client: self.client,
+            claims: self.claims.take(),
+            caller: self.caller.take(),
+            route: self.matched.take(),
+            operation: self.operation.take(),
+            owner: self.owner.take(),
+            allowed,
+            reason,
+            policies: self.policies.take().unwrap_or_default(),
+            errors: std::mem::take(&mut self.errors),
+            status: self.status,
+        };
+        self.shared.recent.put(self.request_id, decided);
+    }
+
     fn log(&self, took: Duration, method: Option<&str>) {
         let path = self.target.as_ref().map(Target::raw_path).or(self.refused_path.as_deref());
         self.shared.access_log.write(Record {
@@ -206,10 +247,43 @@ impl Context {
 impl Drop for Context {
     fn drop(&mut self) {
         self.write();
+        self.remember();
     }
+}
+
+/// The path that is remembered. One that is too long to be kept ends in a sign that no path has.
+fn kept(mut path: String) -> String {
+    if path.len() > MAX_PATH {
+        path.truncate(path.floor_char_boundary(MAX_PATH));
+        path.push('…');
+    }
+    if path.capacity() > 2 * MAX_PATH {
+        // A long query was given up, which should not be carried along.
+        path.shrink_to_fit();
+    }
+    path
 }
 
 /// Whole microseconds, so that the log shows no noise beyond them.
 fn millis(took: Duration) -> f64 {
     f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_paths_are_cut_so_that_nobody_takes_them_for_whole() {
+        assert_eq!(kept("/a".to_owned()), "/a");
+        let whole = format!("/{}", "a".repeat(MAX_PATH - 1));
+        assert_eq!(kept(whole.clone()), whole);
+        let cut = kept(format!("{whole}b"));
+        assert_eq!(cut, format!("{whole}…"));
+        assert!(Target::parse(cut.as_bytes()).is_err());
+
+        let query = format!("/a?{}", "q".repeat(3 * MAX_PATH));
+        let path = kept(Target::parse(query.as_bytes()).unwrap().into_raw_path());
+        assert!(path == "/a" && path.capacity() < MAX_PATH, "{}", path.capacity());
+    }
 }

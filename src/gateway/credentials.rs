@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 
-use super::bytes;
+use crate::http::bytes;
 use crate::model::Reason;
 
 /// The console's session cookie; it never counts as a credential here.

@@ -5,10 +5,11 @@
 //! `Content-Length` beside `Transfer-Encoding`, and forwards repeated or comma-joined lengths. After that
 //! nobody can tell what the client sent, so the bytes themselves are checked first.
 
+use crate::http::target::{self, MAX_TARGET};
+use crate::http::{bytes, host, is_method};
 use crate::model::Reason;
 
-use super::target::{self, MAX_TARGET};
-use super::{bytes, headers, host};
+use super::headers;
 
 /// The longest head, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
@@ -124,12 +125,6 @@ impl Scanner {
         let known_framing = self.codings == 0 || !self.http_10;
         if one_host && one_framing && known_framing { Ok(()) } else { Err(Reason::BadRequest) }
     }
-}
-
-/// Whether `method` is one a policy can name; others would reach back ends that fold case as another method.
-pub fn is_method(method: &[u8]) -> bool {
-    let plain = |b: &u8| b.is_ascii_uppercase() || *b == b'-' || *b == b'_';
-    !method.is_empty() && method.len() <= 32 && method.iter().all(plain)
 }
 
 /// `tchar` of RFC 9110 5.6.2.

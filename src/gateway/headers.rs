@@ -4,7 +4,7 @@ use http::{HeaderMap, header};
 use pingora::http::RequestHeader;
 use smallvec::SmallVec;
 
-use super::bytes;
+use crate::http::bytes;
 
 /// A header field that is malformed, or that back ends would confuse with one the gateway sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

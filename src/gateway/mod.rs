@@ -2,27 +2,25 @@
 //!
 //! ## Why
 //! Pingora moves the bytes; what may move is decided here, in one order that each request goes through: its
-//! raw head is checked ([`head`]), its target accepted ([`target`]), its route and operation found, its
+//! raw head is checked ([`head`]), its target accepted ([`Target`](crate::http::Target)), its route and operation found, its
 //! credentials verified ([`credentials`]), and the pinned snapshot asked. What comes out is a
 //! [`Permit`](crate::policy::Permit), which only the policy engine can make, and without which there is no
 //! peer to forward to. Nothing on this path waits for a database: this module does not know one.
 
 mod authorise;
-mod bytes;
 mod context;
 pub mod credentials;
 mod edge;
 mod forward;
 pub mod head;
 pub mod headers;
-pub mod host;
+mod host;
 mod load;
 mod meters;
 mod proxy;
 mod respond;
 mod service;
 mod shared;
-pub mod target;
 mod tls;
 mod upstreams;
 mod workers;

@@ -12,10 +12,10 @@ use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
-use crate::http::{Cors, SecurityHeaders};
+use crate::http::{Cors, RequestId, SecurityHeaders};
 use crate::jwt::Verifier;
-use crate::policy::SnapshotHandle;
-use crate::telemetry::{AccessLog, Metrics};
+use crate::policy::{Decided, SnapshotHandle};
+use crate::telemetry::{AccessLog, Metrics, Recent};
 
 use super::Gateway;
 use super::edge::Edge;
@@ -104,6 +104,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// One line per request.
     pub access_log: AccessLog,
+    /// How recent requests were decided.
+    pub recent: Recent<RequestId, Decided>,
 }
 
 /// Why a gateway does not start.
@@ -174,6 +176,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         verifier: parts.verifier,
         metrics: parts.metrics,
         access_log: parts.access_log,
+        recent: parts.recent,
         cors,
         security_headers,
         limits,

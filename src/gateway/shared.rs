@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 
-use crate::http::{Cors, SecurityHeaders};
+use crate::http::{Cors, RequestId, SecurityHeaders};
 use crate::jwt::Verifier;
 use crate::model::{Reason, Secret};
-use crate::policy::SnapshotHandle;
-use crate::telemetry::{AccessLog, Metrics};
+use crate::policy::{Decided, SnapshotHandle};
+use crate::telemetry::{AccessLog, Metrics, Recent};
 
 use super::load::Load;
 use super::meters::Meters;
@@ -30,6 +30,7 @@ pub(super) struct Shared {
     pub(super) verifier: Verifier,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: AccessLog,
+    pub(super) recent: Recent<RequestId, Decided>,
     pub(super) cors: Cors,
     pub(super) security_headers: Option<SecurityHeaders>,
     pub(super) limits: Limits,
@@ -45,7 +46,7 @@ impl Shared {
     /// The decision counters of `metrics`, for [`Shared::decisions`].
     pub(super) fn counters(metrics: &Metrics) -> Vec<IntCounter> {
         let counter = |reason: &Reason| {
-            let decision = if ALLOWED.contains(reason) { "allow" } else { "deny" };
+            let decision = if reason.is_of_allowed() { "allow" } else { "deny" };
             metrics.decisions(decision, reason.code())
         };
         Reason::ALL.iter().map(counter).collect()
@@ -58,9 +59,6 @@ impl Shared {
         }
     }
 }
-
-/// Reasons that are given only after a request was permitted, as its line in the access log says too.
-const ALLOWED: [Reason; 4] = [Reason::Allowed, Reason::TooLarge, Reason::UpstreamUnreachable, Reason::UpstreamTimeout];
 
 #[cfg(test)]
 mod tests {

@@ -108,6 +108,11 @@ impl Reason {
         }
     }
 
+    /// Whether it is given to requests that were let through, whatever became of them.
+    pub const fn is_of_allowed(self) -> bool {
+        matches!(self, Self::Allowed | Self::TooLarge | Self::UpstreamUnreachable | Self::UpstreamTimeout)
+    }
+
     /// One sentence for the client; never more than the code already tells.
     pub const fn detail(self) -> &'static str {
         match self {

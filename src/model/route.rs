@@ -67,6 +67,10 @@ pub enum Access {
     },
 }
 
+/// The query names the owner more than once, or only some parsers would find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmbiguousOwner;
+
 /// Where the owner's user id is found in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline, example = "path.user_id")]

@@ -17,6 +17,7 @@ use super::{
     checked::{Checked, TextChange},
     depth,
     engine::PolicyRef,
+    mounted::MountedPath,
     names,
     operation::Terms,
     permissions::Permissions,
@@ -24,7 +25,6 @@ use super::{
     routing::{Routing, RoutingChange},
     schema,
     slice::{REMEMBERED_SETS, Sets},
-    table::MountedPath,
     template::{Kind, Link},
     upstreams::Upstreams,
 };

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::{
     CompileError,
     compile::{Compiled, Fixed},
-    depth, names, schema,
+    depth,
+    mounted::MountedPath,
+    names, schema,
     snapshot::Snapshot,
-    table::MountedPath,
 };
 use crate::model::{
     Timestamp,

@@ -115,6 +115,16 @@ impl Compiled {
         }
     }
 
+    /// The role of this name, active or not.
+    pub fn role_named(&self, name: &str) -> Option<RoleId> {
+        self.roles.id_of(name)
+    }
+
+    /// The names of all roles, in no order.
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.all().map(|(_, role)| &*role.name)
+    }
+
     /// Whether hand-written policies may permit what they did not `before`, to whomever.
     pub fn loosens(&self, before: &Self) -> bool {
         self.checked.loosens(&before.checked)

@@ -8,6 +8,7 @@
 
 mod checked;
 mod compile;
+mod decided;
 mod depth;
 mod dump;
 mod engine;
@@ -18,6 +19,7 @@ mod facts;
 mod handwritten;
 mod holdings;
 mod index;
+mod mounted;
 mod named;
 mod names;
 mod nearest;
@@ -38,14 +40,19 @@ mod template;
 mod upstreams;
 
 pub use compile::{Compiled, Fixed};
+pub use decided::Decided;
 pub use dump::dump;
 pub use engine::{Ask, Decision, Destination, Determining, Facts, Permit, Subject};
 pub use error::{CompileError, Fault, Place};
-pub use explain::{Explanation, HeldRole, Inquiry, explain};
+pub use explain::{
+    ErrorBrief, Explanation, HeldRole, Inquiry, Now, OperationBrief, PolicyBrief, Principal, RequestBrief, RouteBrief,
+    Suggestion, explain, recorded, refused,
+};
 pub use export::{Export, export};
 pub use holdings::{Holdings, Marks};
+pub use mounted::{MountedAccess, MountedOperation, MountedPath};
 pub use named::Concern;
-pub use operation::{AmbiguousOwner, CompiledOperation, GatewayRoute, QueryOf, check_operations};
+pub use operation::{CompiledOperation, GatewayRoute, QueryOf, check_operations};
 pub use reach::{
     Access, Anonymous, Cell, Changed, ConditionalChange, Difference, Entitled, Grant, Holder, Matrix, MatrixBy,
     MatrixFilter, Opened, Pairs, Reach, Reachable, Turn, Wanted, access, difference, matrix, reach, who_can,
@@ -53,4 +60,4 @@ pub use reach::{
 pub use review::Review;
 pub use roles::RoleSet;
 pub use snapshot::{Caller, Snapshot, SnapshotHandle};
-pub use table::{Entry, Matched, MountedPath, RouteTable};
+pub use table::{Entry, Matched, RouteTable};

@@ -17,8 +17,8 @@ use super::{
     template::{Kind, Link},
 };
 use crate::model::{
-    Access, Claims, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName, RoleId, Route, RouteId,
-    UpstreamName, rules::RouteRule,
+    Access, AmbiguousOwner, Claims, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName, RoleId, Route,
+    RouteId, UpstreamName, rules::RouteRule,
 };
 
 /// A gateway route.
@@ -61,10 +61,6 @@ impl GatewayRoute {
 
 /// What a request's query says about a name.
 pub type QueryOf<'q> = dyn Fn(&str) -> Result<Option<String>, AmbiguousOwner> + 'q;
-
-/// The query names the owner more than once, or only some parsers would find it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AmbiguousOwner;
 
 /// Whom generated policies let in.
 #[derive(Debug)]

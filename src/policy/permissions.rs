@@ -93,6 +93,12 @@ impl Permissions {
         self.by_id.values().filter(|known| known.is_active).map(|known| &known.name)
     }
 
+    /// The permission of this name.
+    pub(super) fn named(&self, name: &PermissionName) -> Option<PermissionRule> {
+        let (id, known) = self.by_id.iter().find(|(_, known)| known.name == *name)?;
+        Some(PermissionRule { id: *id, name: known.name.clone(), is_active: known.is_active })
+    }
+
     /// All of them, by id.
     pub(super) fn rules(&self) -> Vec<PermissionRule> {
         let rule = |(id, known): (&PermissionId, &Arc<Known>)| PermissionRule {

@@ -9,9 +9,10 @@ use cedar_policy::{Entity, EntityUid};
 
 use super::{
     CompileError,
+    mounted::MountedPath,
     operation::{self, GatewayRoute, Terms},
     permissions::Shared,
-    table::{MountedPath, RouteTable},
+    table::RouteTable,
 };
 use crate::model::{
     Access, ModuleId, ModuleName, RoleId, RouteId,

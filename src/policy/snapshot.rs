@@ -55,6 +55,11 @@ impl Caller {
         &self.state.username
     }
 
+    /// What is known of the user.
+    pub(super) fn state(&self) -> &Arc<UserState> {
+        &self.state
+    }
+
     /// An inactive user is refused everywhere.
     pub fn is_active(&self) -> bool {
         self.state.is_active
@@ -185,17 +190,21 @@ impl Snapshot {
         self.users.get(self.by_name.get(name)?)
     }
 
+    /// The state of the user that a token was made for.
+    pub(super) fn user_of(&self, claims: &Claims) -> Option<&Arc<UserState>> {
+        match claims.user_id {
+            Some(id) => self.users.get(&id),
+            None => self.user_by_name(&Username::try_from(claims.subject.as_str()).ok()?),
+        }
+    }
+
     /// Checks the token's user and its revocation, and finds the user's roles.
     ///
     /// # Errors
     /// `InvalidToken` for an unknown user, `UserInactive`, and `Revoked` for an ended token or session, or one
     /// from before the last change of password.
     pub fn caller(&self, claims: &Arc<Claims>, now: Timestamp) -> Result<Caller, Reason> {
-        let state = match claims.user_id {
-            Some(id) => self.users.get(&id),
-            None => Username::try_from(claims.subject.as_str()).ok().and_then(|name| self.user_by_name(&name)),
-        };
-        let state = state.ok_or(Reason::InvalidToken)?;
+        let state = self.user_of(claims).ok_or(Reason::InvalidToken)?;
         if self.is_revoked(claims) || claims.epoch != state.token_epoch {
             return Err(Reason::Revoked);
         }

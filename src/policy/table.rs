@@ -8,18 +8,11 @@ use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use smallvec::SmallVec;
 
-use super::{CompileError, operation::GatewayRoute};
+use super::{CompileError, mounted::MountedPath, operation::GatewayRoute};
 use crate::model::{PathTemplate, Segment};
 
 /// Only rules put keys in, so a fast hash will do.
 type Map<V> = HashMap<Arc<str>, V, foldhash::fast::RandomState>;
-
-/// A path of the admin service, served on the gateway's listener too.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MountedPath {
-    /// Its template, as `/api/v1/users/{user_id}`.
-    pub template: PathTemplate,
-}
 
 /// What a request's path leads to.
 #[derive(Clone, Debug)]
@@ -126,12 +119,12 @@ impl RouteTable {
         first
     }
 
-    /// Everything that matches, the most specific first.
-    pub fn candidates<'t>(&'t self, host: &str, path: &'t str) -> Vec<Matched<'t>> {
+    /// Everything that matches, the most specific first, but not more than `most`.
+    pub(super) fn candidates<'t>(&'t self, host: &str, path: &'t str, most: usize) -> Vec<Matched<'t>> {
         let mut all = Vec::new();
         let _ended = self.visit(host, path, &mut |matched| {
             all.push(matched);
-            ControlFlow::Continue(())
+            if all.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         all
     }
@@ -273,7 +266,7 @@ mod tests {
     use crate::policy::operation::tests::route;
 
     fn table(templates: &[(&str, Option<&str>)]) -> Result<RouteTable, CompileError> {
-        let mounts = [Arc::new(MountedPath { template: path("/api/v1/users/{id}") })];
+        let mounts = [Arc::new(MountedPath { template: path("/api/v1/users/{id}"), operations: Vec::new() })];
         let mut table = RouteTable::new(&mounts);
         for ((text, host), id) in templates.iter().zip(1..) {
             table.insert(&path(text), &route(id, text, *host))?;

@@ -12,7 +12,8 @@ use crate::http::{self, Cors, Lifecycle, LoginFailures, RateLimits, SecurityHead
 use crate::jwt::{Minter, Verifier};
 use crate::model::Secret;
 use crate::password::Hasher;
-use crate::telemetry::{AccessLog, Logs, Metrics};
+use crate::policy::Decided;
+use crate::telemetry::{AccessLog, Logs, Metrics, Recent};
 
 /// What both services are made of.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Core<'s> {
     pub(super) metrics: Arc<Metrics>,
     pub(super) lifecycle: Lifecycle,
     pub(super) logs: Logs,
+    pub(super) recent: Recent<http::RequestId, Decided>,
     /// What only the gateway of this process knows.
     pub(super) mount_secret: Secret<String>,
 }
@@ -37,6 +39,7 @@ impl Core<'_> {
             gate: Gate {
                 snapshots: self.control.snapshots().clone(),
                 verifier: self.verifier.clone(),
+                recent: self.recent.clone(),
                 forbid_anonymous: settings.admin.missing_credentials_status == ::http::StatusCode::FORBIDDEN,
             },
             control: self.control.clone(),
@@ -123,6 +126,7 @@ impl Core<'_> {
             verifier: self.verifier.clone(),
             metrics: Arc::clone(&self.metrics),
             access_log,
+            recent: self.recent.clone(),
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::http::Lifecycle;
 use crate::jwt::Verifier;
 use crate::model::Secret;
 use crate::password::random_password;
-use crate::telemetry::{AccessLog, Logs, Metrics};
+use crate::telemetry::{AccessLog, Logs, Metrics, Recent};
 
 /// A server that is running.
 #[derive(Debug)]
@@ -124,6 +124,7 @@ async fn prepare<'s>(settings: &'s Settings, logs: &Logs, metrics: Arc<Metrics>)
         metrics,
         lifecycle: Lifecycle::default(),
         logs: logs.clone(),
+        recent: Recent::new(settings.explain.recent_requests),
         mount_secret: random_password(),
     })
 }

@@ -96,3 +96,17 @@ pub async fn rehash(tx: &mut Tx, id: UserId, hash: &Secret<String>) -> Result<bo
     let query = tx.query("UPDATE users SET password_hash = $2 WHERE id = $1 AND deleted_at IS NULL");
     Ok(query.bind(id).bind(hash.expose().clone()).execute().await? > 0)
 }
+
+/// Finds an undeleted user by user name, mail address or id, in this order.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn named(tx: &mut Tx, text: &str) -> Result<Option<UserId>> {
+    if let Some(found) = credentials(tx, text).await? {
+        return Ok(Some(found.id));
+    }
+    let Some(id) = text.parse().ok().map(UserId) else {
+        return Ok(None);
+    };
+    Ok(credentials_of(tx, id).await?.map(|found| found.id))
+}

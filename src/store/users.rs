@@ -16,7 +16,9 @@ use crate::model::{Email, Expiry, NewUser, Profile, RoleId, Timestamp, User, Use
 pub use super::assignments::{
     assign, assign_each, effective, granted, held, next_end, remove_ended, state, states, unassign, unassign_each,
 };
-pub use super::credentials::{Credentials, credentials, credentials_of, normal as normal_login, rehash, set_password};
+pub use super::credentials::{
+    Credentials, credentials, credentials_of, named, normal as normal_login, rehash, set_password,
+};
 
 /// Which users to list; an absent field does not filter.
 #[derive(Clone, Debug, Default)]

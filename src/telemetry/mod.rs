@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod logs;
 pub mod metrics;
+mod recent;
 mod security_log;
 mod sink;
 mod upstream_state;
@@ -10,5 +11,6 @@ mod upstream_state;
 pub use access_log::AccessLog;
 pub use logs::Logs;
 pub use metrics::{Metrics, RequestMeter};
+pub use recent::Recent;
 pub use security_log::Rotation;
 pub use upstream_state::{Failing, UpstreamState};

@@ -271,6 +271,23 @@ fn commands_work_offline_and_exit_as_promised() {
     assert_eq!(denied["reason"], "unknown_route");
     let unknown = run(cedargate(data.path()).args(["explain", "nobody", "GET", "/"]));
     assert_eq!(unknown.status.code(), Some(1));
+    let explain = |arguments: &[&str]| {
+        let output = run(cedargate(data.path()).arg("explain").args(arguments));
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, told, _) = explain(&["bob", "GET", "/health"]);
+    assert_eq!((code, told.lines().next()), (Some(0), Some("allow 200 (allowed)")), "{told}");
+    let (code, told, _) = explain(&["-", "GET", "/api/v1/users", "--context", "client_ip=::1"]);
+    assert_eq!((code, told.lines().next()), (Some(3), Some("deny 401 (no_credentials)")), "{told}");
+    for (arguments, fault) in [
+        (&["bob", "GET", "nowhere"][..], "neither a path that begins with /"),
+        (&["bob", "GE T", "/"], "a method has 1 to 32"),
+        (&["bob", "GET", "/", "--context", "mfa=maybe"], "--context: mfa: invalid type"),
+        (&["-", "GET", "/", "--context", "mfa=true"], "without a user there is no token"),
+    ] {
+        let (code, _, told) = explain(arguments);
+        assert!(code == Some(2) && told.contains(fault), "{code:?} {told}");
+    }
     // Using the command line first leaves the first administrator to the first start.
     let server = Server::start(data.path(), &[("CEDARGATE_BOOTSTRAP_PASSWORD", PASSWORD)]);
     server.token(PASSWORD);

@@ -1,6 +1,5 @@
 //! What a newcomer is promised, as the README tells it.
 
-use cedargate::policy::{Inquiry, explain};
 use serde_json::json;
 
 use crate::support::app::App;
@@ -89,32 +88,4 @@ on_both!(a_new_route_serves_at_once_and_survives_a_restart, |backend| async move
     assert_eq!(shown["upstream"], "second");
     app.admin("DELETE", &format!("/routes/{id}")).bearer(&admin).await.expect(200);
     app.gateway("GET", "/second/thing").await.expect(404);
-});
-
-on_both!(explain_says_which_grant_is_missing, |backend| async move {
-    let app = App::start(backend).await;
-    let snapshot = app.running.control().snapshots().load();
-    let user = snapshot.user_by_name(&"testuser".try_into().unwrap()).unwrap().clone();
-    let ask = |method| {
-        let inquiry = Inquiry {
-            user: Some(&user),
-            method,
-            host: "localhost",
-            path: "/demo/articles",
-            query: &|_| Ok(None),
-            client_ip: [127, 0, 0, 1].into(),
-            now: cedargate::model::Timestamp::now(),
-        };
-        serde_json::to_value(explain(&snapshot, &inquiry)).unwrap()
-    };
-    let denied = ask("POST");
-    assert_eq!(
-        (&denied["decision"], &denied["status"], &denied["reason"]),
-        (&json!("deny"), &json!(403), &json!("no_grant"))
-    );
-    assert_eq!(denied["suggestions"], json!([{ "role": "user", "permission": "article:create" }]));
-    let allowed = ask("GET");
-    assert_eq!(allowed["decision"], "allow");
-    assert_eq!(allowed["policies"][0]["name"], "user may article:read");
-    assert_eq!(allowed["principal"]["roles"], json!([{ "name": "user", "via": [] }]));
 });

@@ -10,8 +10,8 @@ use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::Call;
 use crate::admin::input::{Input, Valid};
-use crate::model::{Host, PathTemplate, Timestamp};
-use crate::policy::{AmbiguousOwner, Ask, Caller, Entry, Facts, Snapshot, Subject};
+use crate::model::{AmbiguousOwner, Host, PathTemplate, Timestamp};
+use crate::policy::{Ask, Caller, Entry, Facts, Snapshot, Subject};
 use crate::store::navigation;
 
 const LONGEST_PATH: usize = 2_000;

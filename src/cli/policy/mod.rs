@@ -1,11 +1,13 @@
 //! Commands on policies: one file for each.
 
+mod check;
 mod deactivate;
 mod diff;
 mod matrix;
 mod schema;
 mod show;
 mod source;
+mod test;
 
 use std::process::ExitCode;
 
@@ -21,6 +23,10 @@ pub(super) struct Args {
 enum Command {
     /// Print the complete policy set, schema and entities
     Show(show::Args),
+    /// Check policy files as the server would, and tell all that is wrong with them
+    Check(check::Args),
+    /// Ask what files of tests say, and compare the answers with what they expect
+    Test(test::Args),
     /// Deactivate a policy of the database, when the API no longer lets anybody do so
     Deactivate(deactivate::Args),
     /// Print the Cedar schema that policies are validated against, for editors
@@ -34,6 +40,8 @@ enum Command {
 pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Show(args) => show::run(args, &settings).await,
+        Command::Check(args) => check::run(args, &settings).await,
+        Command::Test(args) => test::run(args, &settings).await,
         Command::Deactivate(args) => deactivate::run(args, &settings).await,
         Command::Schema(args) => schema::run(args, &settings).await,
         Command::Matrix(args) => matrix::run(&args, &settings).await,

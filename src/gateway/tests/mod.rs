@@ -20,7 +20,7 @@ use crate::model::{
     Upstream, UpstreamId, UserId,
 };
 use crate::policy::{Compiled, Fixed, MountedPath, Snapshot, SnapshotHandle};
-use crate::telemetry::{AccessLog, Metrics};
+use crate::telemetry::{AccessLog, Metrics, Recent};
 
 struct World {
     gateway: Running,
@@ -182,7 +182,10 @@ async fn world(tls: Option<TlsFiles>) -> World {
         ..Rules::default()
     };
     let fixed = Fixed {
-        mounts: vec![Arc::new(MountedPath { template: "/api/v1/users/{id}".to_owned().try_into().unwrap() })],
+        mounts: vec![Arc::new(MountedPath {
+            template: "/api/v1/users/{id}".to_owned().try_into().unwrap(),
+            operations: Vec::new(),
+        })],
         ..Fixed::default()
     };
     let now = Timestamp::now();
@@ -206,6 +209,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
         verifier: Verifier::new(&secret, Duration::ZERO, 16),
         metrics: Arc::clone(&metrics),
         access_log,
+        recent: Recent::new(0),
     };
     let settings = Settings {
         listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),

@@ -96,6 +96,8 @@ fn every_operation_is_listed_here() {
     /auth/register POST: anybody, or user:create
     /auth/verify-token POST: any user
     /config GET: system:read
+    /explain GET: any user
+    /explain POST: any user
     /matrix GET: policy:read
     /modules GET: module:read
     /modules POST: module:create

@@ -8,6 +8,7 @@ mod bad_input;
 mod browsers;
 mod conditional;
 mod escalation;
+mod explain;
 mod following;
 mod gateway_routes;
 mod hierarchy;

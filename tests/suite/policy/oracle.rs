@@ -11,7 +11,7 @@ use cedar_policy::{
     RestrictedExpression, Schema, ValidationMode, Validator,
 };
 use cedargate::{
-    gateway::target::Target,
+    http::Target,
     model::{Access, Claims, PermissionName, Reason, rules::UserState},
     policy::{self, Ask, CompiledOperation, Entry, Export, Facts, Matched, Snapshot, Subject},
 };

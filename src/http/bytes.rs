@@ -4,17 +4,17 @@
 ///
 /// Without an early end, so that the compiler looks at many bytes at a time; `class` is best made of comparisons
 /// joined by `|`.
-pub(super) fn all(bytes: &[u8], class: impl Fn(u8) -> bool) -> bool {
+pub(crate) fn all(bytes: &[u8], class: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(true, |all, byte| all & class(*byte))
 }
 
 /// ASCII letters and digits.
-pub(super) const fn alphanumeric(byte: u8) -> bool {
+pub(crate) const fn alphanumeric(byte: u8) -> bool {
     ((byte | 0x20).wrapping_sub(b'a') < 26) | (byte.wrapping_sub(b'0') < 10)
 }
 
 /// Whether `byte` is one of `others`.
-pub(super) const fn one_of<const N: usize>(byte: u8, others: &[u8; N]) -> bool {
+pub(crate) const fn one_of<const N: usize>(byte: u8, others: &[u8; N]) -> bool {
     let (mut found, mut at) = (false, 0);
     while at < N {
         found |= byte == others[at];

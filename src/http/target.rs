@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::bytes;
-use crate::policy::AmbiguousOwner;
+use crate::model::AmbiguousOwner;
 
 /// The longest accepted target, in bytes.
 pub const MAX_TARGET: usize = 8 * 1024;
@@ -44,6 +44,12 @@ impl Target {
         let decoded = if memchr::memchr(b'%', path).is_some() { Some(decode_path(path)?) } else { None };
         let raw = std::str::from_utf8(raw).map_err(|_| BadTarget)?.to_owned();
         Ok(Self { raw, path_len: path.len(), decoded })
+    }
+
+    /// The path as it came; the query is given up.
+    pub fn into_raw_path(mut self) -> String {
+        self.raw.truncate(self.path_len);
+        self.raw
     }
 
     /// Path and query as they came.
