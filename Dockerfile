@@ -21,6 +21,7 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches \
     && echo 'fn main() {}' >src/main.rs \
     && cp src/main.rs benches/decide.rs \
+    && cp src/main.rs benches/figures.rs \
     && cp src/main.rs benches/bare_pingora.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \

@@ -40,4 +40,11 @@ if [[ ! -x target/tools/promtool ]] && ! command -v promtool >/dev/null; then
     rm -r target/tools/download
 fi
 
+if [[ ! -x target/tools/bin/cedar ]] && ! command -v cedar >/dev/null; then
+    # Cedar's own program, which decides by what `policy show` prints; compiled for its results, not for speed.
+    CARGO_TARGET_DIR=target/tools/build cargo install --quiet --locked --debug --root target/tools \
+        --config 'profile.dev.debug=false' cedar-policy-cli --version 4.14.1
+    rm -r target/tools/build
+fi
+
 cargo test --workspace --locked "$@"

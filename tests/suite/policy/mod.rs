@@ -1,5 +1,6 @@
 //! The policy engine: held against Cedar itself, and against growth.
 
+mod asking;
 mod examples;
 mod files;
 mod generated;
@@ -7,4 +8,5 @@ mod oracle;
 mod parts;
 mod reach;
 mod texts;
+mod tools;
 mod world;

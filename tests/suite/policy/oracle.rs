@@ -1,24 +1,21 @@
 //! The engine against Cedar itself: random rules, random requests, and `is_authorized` over the complete set.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Mutex, time::Instant};
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Effect, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request,
-    RestrictedExpression, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision, Effect, Entities, Policy, PolicyId, PolicySet, Request, Schema, ValidationMode,
+    Validator,
 };
 use cedargate::{
-    http::Target,
-    model::{Access, Claims, PermissionName, Reason, rules::UserState},
-    policy::{self, Ask, CompiledOperation, Entry, Export, Facts, Matched, Snapshot, Subject},
+    model::Reason,
+    policy::{self, Export},
 };
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use serde_json::Value;
 
-use super::world::{Asked, World};
+use super::{
+    asking::{Question, Verdict, ask},
+    world::{Asked, World},
+};
 
 /// Requests per world.
 const REQUESTS: usize = 500;
@@ -33,14 +30,6 @@ struct Oracle {
     policies: PolicySet,
     schema: Schema,
     entities: Entities,
-}
-
-#[derive(Debug, PartialEq)]
-struct Verdict {
-    allowed: bool,
-    determining: Vec<String>,
-    failed: Vec<String>,
-    reason: Reason,
 }
 
 impl Oracle {
@@ -62,9 +51,9 @@ impl Oracle {
     fn decide(&self, question: &Question<'_>) -> Verdict {
         let refused = |reason| Verdict { allowed: false, determining: Vec::new(), failed: Vec::new(), reason };
         let entities = self.entities.clone().add_entities(question.attributes(), None).unwrap();
-        let context = Context::from_pairs(question.context()).unwrap();
+        let context = Context::from_json_value(question.context(), None).unwrap();
         let (principal, resource) = (question.principal(), question.resource.clone());
-        if question.user.is_none() && question.action != uid("Action", "access") {
+        if question.user.is_none() && !question.is_about_access() {
             // What needs a permission needs a user: the schema knows no such question.
             return refused(Reason::NoCredentials);
         }
@@ -98,141 +87,6 @@ impl Oracle {
             reason,
         }
     }
-}
-
-/// A question as the documentation words it, built without the engine's help.
-struct Question<'q> {
-    asked: &'q Asked,
-    user: Option<&'q UserState>,
-    params: &'q [(&'q str, &'q str)],
-    owner: Option<&'q str>,
-    action: EntityUid,
-    resource: EntityUid,
-}
-
-impl Question<'_> {
-    fn principal(&self) -> EntityUid {
-        match self.user {
-            Some(user) => uid("User", &user.id.to_string()),
-            None => uid("Anonymous", "anonymous"),
-        }
-    }
-
-    fn claim(&self, name: &str) -> Option<&Value> {
-        self.user.and_then(|_| self.asked.claims.get(name))
-    }
-
-    /// Claims and parameters, which belong to the request.
-    fn attributes(&self) -> Vec<Entity> {
-        let text = |value: &Value| match value {
-            Value::String(text) => Some(text.clone()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(flag) => Some(flag.to_string()),
-            _ => None,
-        };
-        let set = |value: &Value| {
-            let texts: Option<Vec<String>> = match value {
-                Value::Array(values) => values.iter().map(text).collect(),
-                scalar => text(scalar).map(|text| vec![text]),
-            };
-            Some(RestrictedExpression::new_set(texts?.into_iter().map(RestrictedExpression::new_string)))
-        };
-        let claims = self.asked.claims.as_object().filter(|_| self.user.is_some()).into_iter().flatten();
-        let claims = claims.filter_map(|(name, value)| Some((name.clone(), set(value)?)));
-        let params = self.params.iter();
-        let params =
-            params.map(|(name, value)| ((*name).to_owned(), RestrictedExpression::new_string((*value).to_owned())));
-        vec![
-            Entity::new_with_tags(uid("Claims", "request"), [], [], claims).unwrap(),
-            Entity::new_with_tags(uid("Params", "request"), [], [], params).unwrap(),
-        ]
-    }
-
-    fn context(&self) -> BTreeMap<String, RestrictedExpression> {
-        let text = |value: &str| RestrictedExpression::new_string(value.to_owned());
-        let entity = RestrictedExpression::new_entity_uid;
-        let scopes = self.claim("scope").and_then(Value::as_str).unwrap_or_default();
-        let mfa = match self.claim("amr") {
-            Some(Value::Array(methods)) => methods.contains(&"mfa".into()),
-            other => other.is_some_and(|method| method == "mfa"),
-        };
-        let now = self.asked.now().unix_millis();
-        let now = chrono::DateTime::from_timestamp_millis(now).unwrap().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        let all = [
-            ("method", Some(text(self.asked.method))),
-            ("path", Some(text(self.asked.path))),
-            ("host", Some(text(self.asked.host))),
-            ("params", Some(entity(uid("Params", "request")))),
-            ("client_ip", Some(RestrictedExpression::new_ip(self.asked.client_ip.to_canonical().to_string()))),
-            ("now", Some(RestrictedExpression::new_datetime(now))),
-            ("claims", Some(entity(uid("Claims", "request")))),
-            ("scopes", Some(RestrictedExpression::new_set(scopes.split_whitespace().map(text)))),
-            ("mfa", Some(RestrictedExpression::new_bool(mfa))),
-            ("issuer", self.claim("iss").and_then(Value::as_str).map(text)),
-            ("tenant", self.claim("tenant").and_then(Value::as_str).map(text)),
-            ("owner", self.owner.map(|owner| entity(uid("User", owner)))),
-        ];
-        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-    }
-}
-
-fn uid(kind: &str, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.parse().unwrap(), cedar_policy::EntityId::new(id))
-}
-
-/// Asks both; `None` where no operation is matched, so that there is nothing to decide.
-fn ask_both(snapshot: &Snapshot, oracle: &Oracle, users: &[UserState], asked: &Asked) -> Option<(Verdict, Verdict)> {
-    let user = asked.user.and_then(|index| users.get(index));
-    let claims = user.map(|user| {
-        let all = asked.claims.as_object().unwrap().clone();
-        Arc::new(Claims { user_id: Some(user.id), all, ..Claims::none(&user.username) })
-    });
-    let caller = user.zip(claims).map(|(user, claims)| snapshot.assume(&Arc::new(user.clone()), claims, asked.now()));
-    let matched = snapshot.routes().find(asked.host, asked.path);
-    let (subject, params, owner, action, resource) = match (asked.permission, &matched) {
-        (Some(permission), _) => {
-            caller.as_ref()?;
-            let name = PermissionName::try_from(permission).unwrap();
-            let parts = name.parts()?;
-            let (verb, resource) = (uid("Action", parts.verb), uid("Resource", parts.resource));
-            (Subject::Permission(permission), Vec::new(), None, verb, resource)
-        }
-        (None, Some(Matched { entry: Entry::Route(route), params })) => {
-            let operation: &CompiledOperation = route.operation(asked.method)?;
-            let claims = caller.as_ref().map(|caller| caller.claims.as_ref());
-            let target = Target::parse(format!("/?{}", asked.query.unwrap_or_default()).as_bytes()).unwrap();
-            let owner = operation.owner_of(params, &|name| target.query_value(name), claims).unwrap();
-            let verb = match &operation.access {
-                Access::Permission { permission, .. } => permission.parts().unwrap().verb.to_owned(),
-                _ => "access".to_owned(),
-            };
-            let endpoint = uid("Endpoint", &format!("{}:{}", route.id, operation.method));
-            (Subject::Operation(operation), params.to_vec(), owner, uid("Action", &verb), endpoint)
-        }
-        _ => return None,
-    };
-    let facts = Facts {
-        method: asked.method,
-        path: asked.path,
-        host: asked.host,
-        params: &params,
-        client_ip: asked.client_ip,
-        now: asked.now(),
-        owner: owner.as_deref(),
-    };
-    let decision = snapshot.decide(&Ask { caller: caller.as_ref(), subject, facts });
-    let mut failed: Vec<String> = decision.errors.into_iter().map(|(id, _)| id).collect();
-    failed.sort();
-    let mut determining: Vec<String> = decision.policies.ids().map(|id| id.to_string()).collect();
-    determining.sort();
-    let engine = Verdict {
-        allowed: decision.outcome.is_ok(),
-        determining,
-        failed,
-        reason: decision.outcome.err().unwrap_or(Reason::Allowed),
-    };
-    let question = Question { asked, user, params: &params, owner: owner.as_deref(), action, resource };
-    Some((engine, oracle.decide(&question)))
 }
 
 #[derive(Default)]
@@ -307,7 +161,8 @@ fn check(mut world: World, count: &Mutex<Count>) -> Result<(), TestCaseError> {
     let oracle = Oracle::parse(&policy::export(&snapshot, now).unwrap());
     let mut found = Count { worlds: 1, refused, written, ..Count::default() };
     for asked in &world.asked {
-        let Some((engine, cedar)) = ask_both(&snapshot, &oracle, &world.users, asked) else { continue };
+        let both = ask(&snapshot, &world.users, asked, |engine, question| (engine, oracle.decide(question)));
+        let Some((engine, cedar)) = both else { continue };
         if engine != cedar {
             let policies = &oracle.policies;
             let why = format!("engine {engine:?}\nCedar  {cedar:?}\nrequest {asked:?}\n{policies}");

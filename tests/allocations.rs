@@ -1,0 +1,122 @@
+//! A decision without conditions allocates nothing.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use cedargate::{
+    model::{
+        Claims, Label, ModuleId, PermissionId, Reason, RoleId, Route, RouteId, Timestamp, UserId,
+        rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState},
+    },
+    policy::{Ask, Compiled, Entry, Facts, Fixed, Snapshot, Subject},
+};
+use serde_json::json;
+
+/// More roles than most users have.
+const ROLES: i64 = 12;
+
+fn snapshot(now: Timestamp) -> Snapshot {
+    let role = |id: i64| RoleRule {
+        id: RoleId(id),
+        name: format!("role{id}").as_str().try_into().unwrap(),
+        is_active: true,
+        parents: Vec::new(),
+    };
+    let permission = |(id, name): (i64, &str)| PermissionRule {
+        id: PermissionId(id),
+        name: name.try_into().unwrap(),
+        is_active: true,
+    };
+    let rules = Rules {
+        roles: (1..=ROLES).map(role).collect(),
+        permissions: (1..).zip(["article:read", "article:update"]).map(permission).collect(),
+        // One role permits; the others have nothing to do with it.
+        grants: vec![GrantRule { role_id: RoleId(3), permission_id: PermissionId(1) }],
+        modules: vec![ModuleRule { id: ModuleId(1), name: "m".try_into().unwrap(), is_active: true }],
+        routes: vec![route(now)],
+        route_roles: [(RouteId(1), vec![RoleId(5)])].into(),
+        ..Rules::default()
+    };
+    let compiled = Compiled::new(rules, &Fixed::default(), None).unwrap();
+    let user = UserState {
+        id: UserId(7),
+        username: "alice".try_into().unwrap(),
+        is_active: true,
+        token_epoch: 0,
+        roles: (1..=ROLES).map(|id| Assignment { role_id: RoleId(id), expires_at: None }).collect(),
+    };
+    Snapshot::new(Revisions { revision: 1, policy_revision: 1 }, compiled, [user], [], now)
+}
+
+fn route(now: Timestamp) -> Route {
+    let operations = json!([
+        { "methods": ["GET"], "access": "permission", "permission": "article:read" },
+        { "methods": ["PUT"], "access": "permission", "permission": "article:update" },
+        { "methods": ["POST"], "access": "roles" },
+        { "methods": ["PATCH"], "access": "authenticated" },
+        { "methods": ["DELETE"], "access": "public" },
+    ]);
+    Route {
+        id: RouteId(1),
+        route: "/articles/{id}/{*rest}".to_owned().try_into().unwrap(),
+        label: Label::try_from("Route").unwrap(),
+        icon: None,
+        is_active: true,
+        is_sidebar: false,
+        module_id: ModuleId(1),
+        parent_id: None,
+        priority: 0,
+        created_at: now,
+        updated_at: None,
+        host: None,
+        upstream: Some("u".try_into().unwrap()),
+        strip_prefix: None,
+        forward_authorization: true,
+        operations: serde_json::from_value(operations).unwrap(),
+    }
+}
+
+/// Route, caller and decision, as the data plane asks for them.
+fn ask(snapshot: &Snapshot, method: &str, claims: &Arc<Claims>, now: Timestamp) -> Result<(), Reason> {
+    let path = "/articles/17/of/many";
+    let matched = snapshot.routes().find("h", path).unwrap();
+    let Entry::Route(route) = matched.entry else { panic!("{path} is mounted") };
+    let operation = route.operation(method).unwrap();
+    let caller = snapshot.caller(claims, now).unwrap();
+    let facts = Facts {
+        method,
+        path,
+        host: "h",
+        params: &matched.params,
+        client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
+        now,
+        owner: None,
+    };
+    let ask = Ask { caller: Some(&caller), subject: Subject::Operation(operation), facts };
+    snapshot.decide(&ask).outcome.map(drop)
+}
+
+#[test]
+fn a_decision_without_conditions_allocates_nothing() {
+    let now = Timestamp::now();
+    let snapshot = snapshot(now);
+    let claims = Arc::new(Claims { user_id: Some(UserId(7)), ..Claims::none(&"alice".try_into().unwrap()) });
+    for (method, expected) in [
+        ("GET", Ok(())),
+        ("HEAD", Ok(())),
+        ("PUT", Err(Reason::NoGrant)),
+        ("POST", Ok(())),
+        ("PATCH", Ok(())),
+        ("DELETE", Ok(())),
+    ] {
+        // The first request of somebody with these roles finds out what they amount to.
+        assert_eq!(ask(&snapshot, method, &claims, now), expected, "{method}");
+        let mut outcome = Err(Reason::Internal);
+        let counted = allocation_counter::measure(|| outcome = ask(&snapshot, method, &claims, now));
+        assert_eq!(outcome, expected);
+        assert_eq!((counted.count_total, counted.bytes_total), (0, 0), "{method}: {counted:?}");
+    }
+    let counted = allocation_counter::measure(|| drop(std::hint::black_box(vec![1_u8; 100])));
+    assert_eq!(counted.count_total, 1, "nothing is counted at all");
+}
