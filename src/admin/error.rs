@@ -146,7 +146,7 @@ impl From<control::Error> for Error {
             control::Error::LastSuperuser => Self::BadRequest("The last active superuser cannot be removed".into()),
             control::Error::SuperRole => Self::BadRequest("The super role cannot be reduced".into()),
             control::Error::Stale => Self::PreconditionFailed,
-            control::Error::Interrupted => Self::Unavailable(Box::new(error)),
+            control::Error::Behind(_) | control::Error::Interrupted => Self::Unavailable(Box::new(error)),
             control::Error::Unrehearsed => Self::BadRequest("It cannot be previewed".into()),
         }
     }

@@ -1,11 +1,8 @@
 //! Why a request is answered as it is.
 
-use std::sync::Arc;
-
 use axum::extract::{FromRef, State};
 use axum::{Extension, Json};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
 
 use super::client::ClientAddress;
 use super::endpoints::Access::SignedIn;
@@ -13,6 +10,7 @@ use super::endpoints::Endpoints;
 use super::error::Error;
 use super::gate::{Call, Gate};
 use super::input::{Flaw, Input, Issue, Valid};
+use super::turns::Turns;
 use crate::control::Control;
 use crate::explain::{Context, Fault, Part, Question, recall};
 use crate::http;
@@ -27,8 +25,8 @@ const LONGEST_USER: usize = 254;
 const LONGEST_METHOD: usize = 32;
 const LONGEST_URL: usize = 16 * 1024;
 const LONGEST_REQUEST_ID: usize = 64;
-/// So many explanations are worked out at once.
-const MOST_AT_ONCE: usize = 2;
+/// So many explanations are worked out at once: trying out suggestions compiles.
+pub(super) const AT_ONCE: usize = 2;
 const LONGEST_CONTEXT: usize = 64 * 1024;
 
 /// What the endpoints of this file use.
@@ -37,23 +35,6 @@ pub(super) struct Explain {
     pub(super) gate: Gate,
     pub(super) control: Control,
     pub(super) turns: Turns,
-}
-
-/// Trying out suggestions compiles: whoever asks much waits, and the threads that serve requests are left alone.
-#[derive(Clone, Debug)]
-pub(super) struct Turns(Arc<Semaphore>);
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_AT_ONCE)))
-    }
-}
-
-impl Turns {
-    async fn take<T: Send + 'static>(&self, explain: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let _turn = self.0.acquire().await.map_err(Error::internal)?;
-        tokio::task::spawn_blocking(explain).await.map_err(Error::internal)
-    }
 }
 
 pub(super) fn endpoints() -> Endpoints<Explain> {
@@ -136,7 +117,7 @@ async fn answer(
     if let Some(id) = &words.request_id {
         let decided = state.recall(id).filter(|decided| reads_policies || decided.is_of(caller.id()));
         let decided = decided.ok_or_else(|| state.forgotten())?;
-        return state.turns.take(move || recall(&snapshot, &decided, now)).await.map(Json);
+        return state.turns.work(move || recall(&snapshot, &decided, now)).await.map(Json);
     }
     let issue = |key: &'static str, flaw| {
         Error::Validation(vec![Issue::new(vec![part.into(), key.into()], flaw, &Value::Null)])
@@ -159,7 +140,7 @@ async fn answer(
         }
     };
     let user = user.map(|id| snapshot.user(id).cloned().ok_or_else(no_user)).transpose()?;
-    let asked = state.turns.take(move || question.ask(&snapshot, user.as_ref(), client, now));
+    let asked = state.turns.work(move || question.ask(&snapshot, user.as_ref(), client, now));
     asked.await?.map(Json).map_err(fault)
 }
 

@@ -1,5 +1,6 @@
 //! Who calls, and whether they may: authentication and authorisation of every endpoint.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -128,16 +129,8 @@ impl Call {
     }
 
     fn ask(&self, permission: &str) -> Decision {
-        let facts = Facts {
-            method: &self.origin.method,
-            path: &self.origin.path,
-            host: "",
-            params: &[],
-            client_ip: self.origin.client,
-            now: Timestamp::now(),
-            owner: None,
-        };
-        self.snapshot.decide(&Ask { caller: Some(&self.caller), subject: Subject::Permission(permission), facts })
+        let Origin { method, path, client, .. } = &self.origin;
+        ask(&self.snapshot, &self.caller, (method, path, *client), permission)
     }
 }
 
@@ -173,7 +166,24 @@ where
     }
 }
 
+fn ask(snapshot: &Snapshot, caller: &Caller, (method, path, client_ip): (&str, &str, IpAddr), name: &str) -> Decision {
+    let facts = Facts { method, path, host: "", params: &[], client_ip, now: Timestamp::now(), owner: None };
+    snapshot.decide(&Ask { caller: Some(caller), subject: Subject::Permission(name), facts })
+}
+
 impl Gate {
+    /// Refuses a request of somebody who presents no valid token, or whom the engine does not permit `permission`.
+    pub(super) fn let_in(
+        &self,
+        headers: &HeaderMap,
+        request: (&str, &str, IpAddr),
+        permission: &'static str,
+    ) -> Result<(), Error> {
+        let snapshot = self.snapshots.load();
+        let caller = self.caller(&snapshot, headers)?;
+        ask(&snapshot, &caller, request, permission).outcome.map(drop).map_err(|_| Error::permission(permission))
+    }
+
     /// Who presents a valid token.
     pub(super) fn caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Error> {
         let Some(token) = bearer(headers)? else {

@@ -61,7 +61,7 @@ async fn show(State(state): State<Search>, call: Call) -> Result<Counted<Shown>,
     let [skip, limit, most] = [page.skip, page.limit, MOST_CELLS].map(|number| usize::try_from(number).unwrap_or(0));
     let snapshot = state.gate.snapshots.load();
     let held = Arc::clone(&snapshot);
-    let found = state.work(move || matrix(held.compiled(), by, &filter, (skip, limit, most))).await?;
+    let found = state.turns.work(move || matrix(held.compiled(), by, &filter, (skip, limit, most))).await?;
     if found.is_capped && !is_paged {
         let flaw = Flaw::value(format_args!(
             "there are more than {MOST_CELLS} cells: ask for some with skip and limit, or of one role, route_id or permission"

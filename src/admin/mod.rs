@@ -33,6 +33,7 @@ mod resources;
 mod roles;
 mod routes;
 mod system;
+mod turns;
 mod upstreams;
 mod users;
 mod views;
@@ -59,6 +60,7 @@ pub use system::Config;
 
 use endpoints::Operation;
 use resources::Include;
+use turns::Turns;
 
 use crate::control::Control;
 use crate::http::{Lifecycle, LoginFailures, RateLimits};
@@ -167,13 +169,14 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         control: control.clone(),
         hasher: parts.hasher.clone(),
         policy: parts.password_policy,
+        texts: Turns::new(policies::AT_ONCE),
     };
     let stage = rehearse::Stage::new(resources.clone(), prefix, parts.limits.max_body_bytes);
     let search = who_can::Search::new(gate.clone());
     let previews = preview::Previews { gate: gate.clone(), stage: stage.clone() };
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
     let explain =
-        explain::Explain { gate: gate.clone(), control: parts.control.clone(), turns: explain::Turns::default() };
+        explain::Explain { gate: gate.clone(), control: parts.control.clone(), turns: Turns::new(explain::AT_ONCE) };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());

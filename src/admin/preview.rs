@@ -60,7 +60,7 @@ fn change(object: &mut Object<'_>) -> Valid<Change> {
 async fn preview(State(state): State<Previews>, visitor: Visitor, call: Call) -> Result<Previewed, Error> {
     let (caller, input) = call.permit("policy:read")?;
     let changes = input.read(changes)?;
-    let play = state.stage.open();
+    let play = state.stage.open().await?;
     let mut outcome = Ok(());
     for (index, change) in changes.into_iter().enumerate() {
         let uri: Uri = state.stage.full_path(&change.path).parse().map_err(|_| nowhere(index, &change))?;
@@ -77,13 +77,13 @@ async fn preview(State(state): State<Previews>, visitor: Visitor, call: Call) ->
             break;
         }
     }
-    let rehearsed = play.rehearsal.end().await;
+    let ended = play.end().await;
     let seen = caller.origin().if_policy_revision;
-    if seen.is_some_and(|seen| seen != rehearsed.before.policy_revision()) {
+    if seen.is_some_and(|seen| seen != ended.rehearsed.before.policy_revision()) {
         return Err(Error::PreconditionFailed);
     }
     outcome?;
-    Previewed::of(rehearsed).await
+    Previewed::of(ended).await
 }
 
 /// A body, and the headers of whoever asks; what they say of the request itself and of its conditions is not of this one.

@@ -1,6 +1,7 @@
 //! Requests that shall not be done: the same endpoints, on a rehearsal.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -11,6 +12,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt;
 
 use super::client::{ClientAddress, NothingWritten};
@@ -20,6 +23,7 @@ use super::gate::Gate;
 use super::input::{Body as JsonBody, Flaw, Input, Issue};
 use super::reply::{Answer, Reply, Written};
 use super::resources::{Include, Resources, operations};
+use super::turns::Turns;
 use crate::control::{Rehearsal, Rehearsed};
 use crate::model::Timestamp;
 use crate::policy::{Difference, difference};
@@ -35,14 +39,22 @@ struct Inner {
     max_body_bytes: usize,
     /// Methods and paths that can be rehearsed.
     known: Vec<(Method, String)>,
+    /// One rehearsal at a time: writers wait for it, and comparing takes memory.
+    turns: Turns,
 }
+
+/// So long writers may have to wait for a rehearsal.
+const LONGEST: Duration = Duration::from_secs(5);
+/// What a preview tells needs this, whatever the write needs.
+const PERMISSION: &str = "policy:read";
 
 impl Stage {
     pub(super) fn new(resources: Resources, prefix: &str, max_body_bytes: usize) -> Self {
         let known = operations().filter(|operation| operation.can_be_rehearsed).flat_map(|operation| {
             spellings(prefix, operation.path).map(|spelling| (operation.method.clone(), spelling))
         });
-        Self(Arc::new(Inner { known: known.collect(), resources, prefix: prefix.to_owned(), max_body_bytes }))
+        let turns = Turns::new(1);
+        Self(Arc::new(Inner { turns, known: known.collect(), resources, prefix: prefix.to_owned(), max_body_bytes }))
     }
 
     /// The path that the API has for `path`, which may be given without the prefix.
@@ -55,9 +67,10 @@ impl Stage {
         }
     }
 
-    /// Raises the curtain.
-    pub(super) fn open(&self) -> Play {
-        let Resources { gate, control, hasher, policy } = &self.0.resources;
+    /// Raises the curtain, when the one before has fallen.
+    pub(super) async fn open(&self) -> Result<Play, Error> {
+        let turn = self.0.turns.take().await?;
+        let Resources { gate, control, hasher, policy, texts } = &self.0.resources;
         let rehearsal = control.rehearse();
         let resources = Resources {
             // Each change is let in by the rules that those before it have led to.
@@ -65,16 +78,20 @@ impl Stage {
             control: rehearsal.control().clone(),
             hasher: hasher.rehearsing(),
             policy: *policy,
+            texts: texts.clone(),
         };
         let router = resources.mount(&self.0.prefix, Include::Writes, Router::new());
-        Play { rehearsal, router: router.layer(DefaultBodyLimit::max(self.0.max_body_bytes)) }
+        let router = router.layer(DefaultBodyLimit::max(self.0.max_body_bytes));
+        Ok(Play { rehearsal, router, turn, until: Instant::now() + LONGEST })
     }
 }
 
 /// A rehearsal and the endpoints that play in it.
 pub(super) struct Play {
-    pub(super) rehearsal: Rehearsal,
+    rehearsal: Rehearsal,
     router: Router,
+    turn: OwnedSemaphorePermit,
+    until: Instant,
 }
 
 /// Why a request was not rehearsed to its end.
@@ -88,7 +105,11 @@ pub(super) enum Refused {
 impl Play {
     /// Does what `request` asks for, as if.
     pub(super) async fn act(&self, request: Request) -> Result<(), Refused> {
-        let Ok(response) = self.router.clone().oneshot(request).await;
+        let Ok(acted) = timeout_at(self.until, self.router.clone().oneshot(request)).await else {
+            let told = format!("This takes longer than {} seconds: preview less at once", LONGEST.as_secs());
+            return Err(Refused::Answer(Error::BadRequest(told.into()).into_response()));
+        };
+        let Ok(response) = acted;
         if response.status() == StatusCode::OK {
             return Ok(());
         }
@@ -97,6 +118,17 @@ impl Play {
         let says_why = response.extensions().get::<Arc<Error>>().is_some();
         Err(if is_routers && !says_why { Refused::Unknown } else { Refused::Answer(response) })
     }
+
+    /// Undoes everything and lets other writers go on.
+    pub(super) async fn end(self) -> Ended {
+        Ended { rehearsed: self.rehearsal.end().await, turn: self.turn }
+    }
+}
+
+/// A rehearsal that is over.
+pub(super) struct Ended {
+    pub(super) rehearsed: Rehearsed,
+    turn: OwnedSemaphorePermit,
 }
 
 /// Who asks for a rehearsal, for the requests that are made in it.
@@ -155,10 +187,9 @@ pub(super) struct Previewed(Written<Preview>);
 
 impl Previewed {
     /// Compares. The writers' lock must be free again: there may be much to compare.
-    pub(super) async fn of(Rehearsed { before, after }: Rehearsed) -> Result<Self, Error> {
+    pub(super) async fn of(Ended { rehearsed: Rehearsed { before, after }, turn }: Ended) -> Result<Self, Error> {
         let policy_revision = before.policy_revision();
-        let compared = tokio::task::spawn_blocking(move || difference(&before, &after, Timestamp::now())).await;
-        let difference = compared.map_err(Error::internal)?;
+        let difference = Turns::work_within(turn, move || difference(&before, &after, Timestamp::now())).await?;
         Ok(Self(Written { value: Preview { policy_revision, difference }, policy_revision }))
     }
 }
@@ -207,13 +238,17 @@ async fn rehearse(stage: &Stage, request: Request) -> Result<Response, Response>
     if !stage.0.known.iter().any(is_known) {
         return Err(unsupported().into_response());
     }
+    let client = ClientAddress::of(&request);
     let (parts, body) = request.into_parts();
     let visitor = Visitor::of(&parts);
-    let play = stage.open();
+    let refused = |error: Error| error.into_response();
+    let asked = (parts.method.as_str(), parts.uri.path(), client);
+    stage.0.resources.gate.let_in(&parts.headers, asked, PERMISSION).map_err(refused)?;
+    let play = stage.open().await.map_err(refused)?;
     let acted = play.act(visitor.request(parts.method, parts.uri, parts.headers, body)).await;
-    let rehearsed = play.rehearsal.end().await;
+    let ended = play.end().await;
     match acted {
-        Ok(()) => Ok(Previewed::of(rehearsed).await.into_response()),
+        Ok(()) => Ok(Previewed::of(ended).await.into_response()),
         Err(Refused::Unknown) => Err(unsupported().into_response()),
         Err(Refused::Answer(response)) => Err(response),
     }

@@ -4,6 +4,7 @@ use axum::Router;
 
 use super::endpoints::{Endpoints, Operation};
 use super::gate::Gate;
+use super::turns::Turns;
 use super::{modules, permissions, policies, roles, routes, upstreams, users};
 use crate::control::Control;
 use crate::password::{Hasher, Policy};
@@ -15,6 +16,8 @@ pub(super) struct Resources {
     pub(super) control: Control,
     pub(super) hasher: Hasher,
     pub(super) policy: Policy,
+    /// For policies as text.
+    pub(super) texts: Turns,
 }
 
 /// Which of their endpoints.
@@ -45,8 +48,7 @@ impl Resources {
         let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
         let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
         let upstreams = upstreams::Upstreams { gate: gate.clone(), control: control.clone() };
-        let exporting = policies::Exporting::default();
-        let policies = policies::Policies { gate: gate.clone(), control: control.clone(), exporting };
+        let policies = policies::Policies { gate: gate.clone(), control: control.clone(), texts: self.texts.clone() };
         let router = include.of(users::endpoints()).mount(prefix, &users, router);
         let router = include.of(roles::endpoints()).mount(prefix, &roles, router);
         let router = include.of(permissions::endpoints()).mount(prefix, &permissions, router);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{FromRef, State};
-use tokio::sync::Semaphore;
 
 use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
@@ -14,6 +13,7 @@ use super::input::{Flaw, Input, Issue, Valid};
 use super::page::{Limits, Page, page};
 use super::reply::Listed;
 use super::routes::is_ambiguous;
+use super::turns::Turns;
 use crate::model::{Host, PermissionName, Timestamp, UserId};
 use crate::policy::{self, CompiledOperation, Entitled, Entry, Snapshot, Wanted, access, who_can};
 use crate::store::Total;
@@ -27,22 +27,12 @@ const AT_ONCE: usize = 2;
 #[derive(Clone, Debug, FromRef)]
 pub(super) struct Search {
     pub(super) gate: Gate,
-    turns: Arc<Semaphore>,
+    pub(super) turns: Turns,
 }
 
 impl Search {
     pub(super) fn new(gate: Gate) -> Self {
-        Self { gate, turns: Arc::new(Semaphore::new(AT_ONCE)) }
-    }
-
-    /// Does what may take long on a thread that nobody waits for.
-    pub(super) async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(Error::internal)?;
-        let done = tokio::task::spawn_blocking(move || {
-            let _until_it_is_done = turn;
-            work()
-        });
-        done.await.map_err(Error::internal)
+        Self { gate, turns: Turns::new(AT_ONCE) }
     }
 }
 
@@ -59,7 +49,7 @@ async fn of_user(State(state): State<Search>, call: Call) -> Result<Json<policy:
     let id = input.finish(|| id)?;
     let snapshot = state.gate.snapshots.load();
     let user = snapshot.user(id).map(Arc::clone).ok_or_else(|| Error::NotFound("User not found".into()))?;
-    Ok(Json(state.work(move || access(&snapshot, &user, Timestamp::now())).await?))
+    Ok(Json(state.turns.work(move || access(&snapshot, &user, Timestamp::now())).await?))
 }
 
 /// What is asked about.
@@ -110,7 +100,7 @@ async fn list(State(state): State<Search>, call: Call) -> Result<Listed<Entitled
         Some(who_can(&snapshot, wanted, Timestamp::now(), (skip, limit)))
     };
     // A permission without a verb opens nothing.
-    let (rows, count) = state.work(search).await?.unwrap_or_default();
+    let (rows, count) = state.turns.work(search).await?.unwrap_or_default();
     Ok(Listed { rows, total: Total { count: i64::try_from(count).unwrap_or(i64::MAX), is_capped: false } })
 }
 

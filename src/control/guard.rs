@@ -1,4 +1,5 @@
-//! Nobody hands on more than they hold, and somebody can always administer: checked on what a write leads to.
+//! Nobody hands on more than they hold, and somebody always holds everything: checked on what a write leads to. What a
+//! `forbid` keeps even those from is not looked at: `cedargate policy deactivate` is the way back.
 
 use super::{Error, Origin};
 use crate::{
@@ -91,11 +92,22 @@ impl Step<'_> {
     fn user_is_within(&self, user: UserId, actor: UserId) -> bool {
         let mut own = self.own(actor);
         let (before, after) = (self.held(self.base, user), self.held(self.next, user));
-        if user != actor && !own.cover(&before) {
+        if user != actor && (!own.cover(&before) || self.is_spoken_of(user)) {
             return false;
         }
         own.add(&before);
         own.cover(&after) && (self.next.user(user).is_none() || after.bear(&before))
+    }
+
+    /// Whether a hand-written policy speaks of the user, or of users by a name that this one is given or gives up.
+    fn is_spoken_of(&self, user: UserId) -> bool {
+        let name = |snapshot: &Snapshot| snapshot.user(user).map(|state| state.username.clone());
+        let is_renamed = name(self.base) != name(self.next);
+        let speaks = |snapshot: &Snapshot| {
+            let compiled = snapshot.compiled();
+            compiled.names_user(user) || (is_renamed && compiled.reads_usernames())
+        };
+        speaks(self.base) || speaks(self.next)
     }
 
     /// No role gains what the actor does not hold; the super role holds everything as it is.

@@ -47,6 +47,9 @@ pub enum Error {
     /// The rules would not compile; nothing was written.
     #[error(transparent)]
     Rejected(#[from] CompileError),
+    /// What others wrote does not compile here, so that nothing can be written upon it; it may compile on other nodes.
+    #[error("this node cannot follow the others: {0}")]
+    Behind(#[source] CompileError),
     /// Who asks may not do this, or may not any more.
     #[error("not permitted: {0}")]
     Forbidden(&'static str),
@@ -126,10 +129,16 @@ impl Control {
     /// Exchanges the operator's policy files, as any other change of rules.
     ///
     /// # Errors
-    /// The database is away, or the files do not compile: those from before stay.
+    /// The database is away, the files do not compile or speak of what is not there: those from before stay.
     pub async fn put_files(&self, files: Arc<[PolicyText]>) -> Result<(), Error> {
-        let mut write = self.write().await?;
-        write.put_files(files);
+        let before = self.files();
+        let changed: Vec<PolicyText> = files.iter().filter(|file| !before.contains(file)).cloned().collect();
+        let write = self.write_with_files(files).await?;
+        let base = Arc::clone(write.base());
+        let reviewed = tokio::task::spawn_blocking(move || base.review_all(&changed));
+        if let Some(fault) = reviewed.await.map_err(|_| Error::Interrupted)??.into_iter().next() {
+            return Err(CompileError::Policy(fault).into());
+        }
         write.commit(()).await?;
         Ok(())
     }

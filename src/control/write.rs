@@ -72,6 +72,17 @@ impl Control {
     /// # Errors
     /// The database is away, or what others wrote cannot be applied.
     pub async fn write(&self) -> Result<Write, Error> {
+        self.write_under(None).await
+    }
+
+    /// Starts a change that begins with other policy files: what others did may compile with these alone.
+    pub(super) async fn write_with_files(&self, files: Arc<[PolicyText]>) -> Result<Write, Error> {
+        let mut write = self.write_under(Some(files)).await?;
+        write.touch(Change::Files);
+        Ok(write)
+    }
+
+    async fn write_under(&self, files: Option<Arc<[PolicyText]>>) -> Result<Write, Error> {
         let inner = Arc::clone(&self.0);
         let turn = Arc::clone(&inner.turn).lock_owned().await;
         let now = Timestamp::now();
@@ -81,17 +92,21 @@ impl Control {
         };
         let revisions = changes::lock(&mut tx).await?;
         let mut base = inner.snapshots.load();
+        let mut fixed = inner.fixed.load_full();
+        if let Some(files) = files {
+            fixed = Arc::new(Fixed { files, ..Fixed::clone(&fixed) });
+        }
         let committed = Revisions { revision: revisions.revision - 1, ..revisions };
         if committed > base.revisions() {
             let started = Instant::now();
-            let (next, fault) = load::catch_up(&mut tx, &base, &inner.fixed.load(), committed, now).await?;
+            let (next, fault) = load::catch_up(&mut tx, &base, &fixed, committed, now).await?;
             inner.advance(next, started.elapsed());
             if let Some(fault) = fault {
-                return Err(fault.into());
+                return Err(Error::Behind(fault));
             }
+            inner.fixed.store(Arc::clone(&fixed));
             base = inner.snapshots.load();
         }
-        let fixed = inner.fixed.load_full();
         let (changes, records) = Default::default();
         Ok(Write { inner, turn, tx, base, fixed, revisions, changes, records, origin: None, now })
     }
@@ -231,12 +246,6 @@ impl Write {
             audit::insert(&mut self.tx, new, self.now).await?;
         }
         Ok(())
-    }
-
-    /// Exchanges the operator's policy files.
-    pub(super) fn put_files(&mut self, files: Arc<[PolicyText]>) {
-        self.fixed = Arc::new(Fixed { files, ..Fixed::clone(&self.fixed) });
-        self.touch(Change::Files);
     }
 
     /// Notes what the transaction has changed; what is not noted is not enforced.

@@ -9,8 +9,9 @@ use cedar_policy::{Effect, EntityUid};
 
 use super::{
     error::{CompileError, Fault},
-    handwritten::{self, Handwritten},
+    handwritten::{self, Handwritten, MOST_FAULTS},
     index::Index,
+    names,
     nearest::nearest,
     template::Templates,
 };
@@ -45,7 +46,6 @@ pub(super) struct Checked {
     /// What the program ships, and the operator's files.
     files: BTreeMap<PolicyName, Known>,
     stored: BTreeMap<PolicyId, Known>,
-    last_number: u64,
     pub(super) index: Index,
     pub(super) templates: Arc<Templates>,
     /// Entities that policies name.
@@ -94,7 +94,7 @@ impl Checked {
         for (id, text) in change.stored {
             let old = next.stored.remove(&id);
             if let Some(text) = text {
-                let known = known(old, &text, &mut next.last_number, &mut fresh)?;
+                let known = known(old, &text, &mut fresh)?;
                 next.stored.insert(id, known);
             }
         }
@@ -114,7 +114,7 @@ impl Checked {
         let mut old = std::mem::take(&mut self.files);
         self.given = Arc::clone(files);
         for text in shipped()?.iter().chain(&**files) {
-            let known = known(old.remove(&text.name), text, &mut self.last_number, fresh)?;
+            let known = known(old.remove(&text.name), text, fresh)?;
             if self.files.insert(text.name.clone(), known).is_some() {
                 return Err(taken(&text.name));
             }
@@ -150,14 +150,15 @@ impl Checked {
     /// The verbs that `policy` names and no permission has.
     pub(super) fn unknown_verbs(&self, policy: &Handwritten) -> Vec<Fault> {
         let unknown = policy.verbs.iter().filter(|verb| !self.verbs.contains(*verb));
+        let offsets = policy.offsets();
         let fault = |verb: &String| {
-            let message = format!("no permission has the verb of Action::\"{verb}\"");
+            let uid = names::action(verb);
             let help = nearest(verb, self.verbs.iter().map(String::as_str));
-            let offset = policy.offset_of(|uid| uid.type_name().basename() == "Action" && uid.id().unescaped() == verb);
-            let help = help.map(|name| format!("did you mean Action::\"{name}\"?"));
-            Fault { help, ..Fault::new(&policy.text.name, message) }.at(&policy.text, offset)
+            let help = help.map(|name| format!("did you mean {}?", names::action(name)));
+            let fault = Fault { help, ..Fault::new(&policy.text.name, format!("no permission has the verb of {uid}")) };
+            fault.at(&policy.text, offsets.get(&uid).copied())
         };
-        unknown.map(fault).collect()
+        unknown.take(MOST_FAULTS).map(fault).collect()
     }
 
     /// What is named now and was not before, or the other way round.
@@ -208,12 +209,7 @@ impl Checked {
 }
 
 /// Keeps what is known of an equal text; what is new goes to `fresh` too, to be validated.
-fn known(
-    old: Option<Known>,
-    text: &PolicyText,
-    last_number: &mut u64,
-    fresh: &mut Vec<Arc<Handwritten>>,
-) -> Result<Known, CompileError> {
+fn known(old: Option<Known>, text: &PolicyText, fresh: &mut Vec<Arc<Handwritten>>) -> Result<Known, CompileError> {
     if let Some(old) = old.filter(|old| old.text == *text) {
         return Ok(old);
     }
@@ -221,7 +217,7 @@ fn known(
         Some(fault) => CompileError::Policy(fault),
         None => CompileError::generated(&"a fault without words"),
     };
-    let policies = handwritten::parse(text, last_number).map_err(fault)?;
+    let policies = handwritten::parse(text).map_err(fault)?;
     fresh.extend(policies.iter().cloned());
     Ok(Known { text: text.clone(), policies })
 }

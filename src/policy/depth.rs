@@ -32,6 +32,11 @@ struct Level {
 }
 
 impl Level {
+    fn called(&mut self) {
+        self.run += 1;
+        self.longest_run = self.longest_run.max(self.run);
+    }
+
     fn depth(self) -> usize {
         self.longest.max(self.operators) + self.longest_run.max(self.run) + self.deepest
     }
@@ -40,11 +45,19 @@ impl Level {
 /// The bytes where `source` becomes deeper than is allowed, if it does.
 pub(super) fn excess(source: &str) -> Option<usize> {
     let mut levels = vec![Level::default()];
+    let mut before = "";
     for (start, token) in (Tokens { source, at: 0 }) {
         let innermost = levels.len() - 1;
+        let is_outermost = innermost == 0;
         let level = &mut levels[innermost];
         match token {
-            "(" | "[" | "{" => levels.push(Level::default()),
+            "(" | "[" | "{" => {
+                // An index, which is one call more on what stands before it.
+                if token == "[" && (before.starts_with(is_word) || matches!(before, ")" | "]" | "}" | "\"")) {
+                    level.called();
+                }
+                levels.push(Level::default());
+            }
             ")" | "]" | "}" => {
                 let depth = level.depth() + 1;
                 if levels.len() > 1 {
@@ -54,16 +67,14 @@ pub(super) fn excess(source: &str) -> Option<usize> {
                     outer.deepest = outer.deepest.max(depth);
                 }
             }
-            ";" => levels = vec![Level::default()],
+            // Within brackets it ends nothing.
+            ";" if is_outermost => levels = vec![Level::default()],
             "," => {
                 level.longest = level.longest.max(level.operators);
                 level.operators = 0;
                 level.run = 0;
             }
-            "." => {
-                level.run += 1;
-                level.longest_run = level.longest_run.max(level.run);
-            }
+            "." => level.called(),
             "&" | "|" | "!" | "+" | "-" | "*" | "<" | ">" | "=" | "if" | "has" | "in" | "like" | "is" | "when"
             | "unless" => {
                 level.operators += 1;
@@ -76,11 +87,13 @@ pub(super) fn excess(source: &str) -> Option<usize> {
         {
             return Some(start);
         }
+        before = token;
     }
     None
 }
 
-/// Words and signs; a sign that is repeated, as `&&`, is one. Texts and comments are none.
+/// Words, signs and texts, of which the quotation mark is told; a sign that is repeated, as `&&`, is one. Comments end as
+/// Cedar's own end: with a carriage return, too.
 struct Tokens<'s> {
     source: &'s str,
     at: usize,
@@ -95,7 +108,7 @@ impl<'s> Iterator for Tokens<'s> {
             let first = rest.chars().next()?;
             let start = self.at;
             if rest.starts_with("//") {
-                self.at += rest.find('\n').unwrap_or(rest.len());
+                self.at += rest.find(['\n', '\r']).unwrap_or(rest.len());
                 continue;
             }
             let length = match first {
@@ -105,10 +118,10 @@ impl<'s> Iterator for Tokens<'s> {
                 _ => first.len_utf8(),
             };
             self.at += length;
-            if !first.is_whitespace() && first != '"' {
+            if !first.is_whitespace() {
                 let token = &rest[..length];
-                let is_sign = matches!(first, '&' | '|' | '<' | '>' | '=');
-                return Some((start, if is_sign { &token[..1] } else { token }));
+                let is_cut = matches!(first, '"' | '&' | '|' | '<' | '>' | '=');
+                return Some((start, if is_cut { &token[..1] } else { token }));
             }
         }
     }
@@ -169,6 +182,11 @@ mod tests {
             format!("{}true", "if true then false else ".repeat(times)),
             format!("context{}", ".a".repeat(times)),
             format!("context{}", ".a()".repeat(times)),
+            format!("context{}", "[\"a\"]".repeat(times)),
+            format!("context.a(){}", "[\"a\"]".repeat(times)),
+            format!("//\r{}true{}", "(".repeat(times), ")".repeat(times)),
+            format!("// \"\n{}true{}", "(".repeat(times), ")".repeat(times)),
+            "if ; then ".repeat(times),
             // Little of each, much in all.
             format!("{}true{}", "(true && true || ".repeat(times / 3), ")".repeat(times / 3)),
             format!("(true{}){}", " && true".repeat(times / 2), ".a".repeat(times / 2 + 1)),

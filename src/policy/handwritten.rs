@@ -1,9 +1,16 @@
 //! Hand-written policies: parsed with explicit ids, strictly validated, and looked through for what they need.
 
-use std::{collections::BTreeSet, str::FromStr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet, ValidationMode, Validator};
-use cedar_policy_core::ast::{ExprKind, Var};
+use cedar_policy_core::ast::{Expr, ExprKind, Literal, Var};
 use miette::Diagnostic;
 
 use super::{
@@ -70,10 +77,14 @@ pub(super) struct Handwritten {
     pub(super) policy: Policy,
     pub(super) needs: Needs,
     pub(super) scope: Scope,
-    /// Told apart by it from every other that was ever compiled with it.
+    /// Told apart by it from every other of this process.
     pub(super) number: u64,
     /// Entities it names, which must be there when it is evaluated.
     pub(super) literals: Vec<EntityUid>,
+    /// Those of them that its conditions name.
+    pub(super) in_conditions: Vec<EntityUid>,
+    /// Whether it may look at what users are called.
+    pub(super) reads_names: bool,
     /// The verbs it names.
     pub(super) verbs: Vec<String>,
     /// The text it stands in, for saying where a fault is.
@@ -85,30 +96,55 @@ impl Handwritten {
         self.policy.id()
     }
 
-    /// Where the text names an entity of this kind first.
-    pub(super) fn offset_of(&self, is_meant: impl Fn(&EntityUid) -> bool) -> Option<usize> {
-        let found = self.policy.entity_literals().into_iter().find(is_meant)?;
-        let parsed: &cedar_policy_core::ast::EntityUID = found.as_ref();
-        parsed.loc().map(cedar_policy_core::parser::Loc::start)
+    /// Where the text names each entity first, in bytes.
+    pub(super) fn offsets(&self) -> BTreeMap<EntityUid, usize> {
+        let mut offsets = BTreeMap::new();
+        for uid in self.policy.entity_literals() {
+            let parsed: &cedar_policy_core::ast::EntityUID = uid.as_ref();
+            if let Some(place) = parsed.loc() {
+                let offset = place.start();
+                offsets.entry(uid).or_insert(offset);
+            }
+        }
+        offsets
     }
 
     fn new(policy: Policy, number: u64, text: &Arc<PolicyText>) -> Self {
         let (actions, literals): (Vec<_>, Vec<_>) = policy.entity_literals().into_iter().partition(names::is_action);
         let verbs = actions.iter().map(|uid| uid.id().unescaped().to_owned()).collect();
         let (needs, scope) = (Needs::of(&policy), Scope::of(&policy));
-        Self { policy, needs, scope, number, literals, verbs, text: Arc::clone(text) }
+        let (in_conditions, reads_names) = looked_at(&policy);
+        Self { policy, needs, scope, number, literals, in_conditions, reads_names, verbs, text: Arc::clone(text) }
     }
 }
 
-/// Parses one text; `number` gives each policy a number that no other ever had.
-pub(super) fn parse(text: &PolicyText, number: &mut u64) -> Result<Vec<Arc<Handwritten>>, Vec<Fault>> {
+/// What the conditions of a policy name, and whether they may look at what users are called.
+fn looked_at(policy: &Policy) -> (Vec<EntityUid>, bool) {
+    let parsed: &cedar_policy_core::ast::Policy = policy.as_ref();
+    let (mut named, mut reads_names) = (Vec::new(), false);
+    for part in parsed.non_scope_constraints().into_iter().flat_map(Expr::subexpressions) {
+        match part.expr_kind() {
+            ExprKind::Lit(Literal::EntityUID(uid)) => named.push(EntityUid::from((**uid).clone())),
+            ExprKind::GetAttr { attr, .. } | ExprKind::HasAttr { attr, .. } => reads_names |= attr == USERNAME,
+            ExprKind::ExtHasAttr { attrs, .. } => reads_names |= attrs.iter().any(|attr| attr == USERNAME),
+            _ => {}
+        }
+    }
+    (named, reads_names)
+}
+
+/// The attribute that users have.
+const USERNAME: &str = "username";
+
+/// Gives each policy of this process a number of its own: what is rehearsed shares memories with what is enforced.
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
+
+/// Parses one text.
+pub(super) fn parse(text: &PolicyText) -> Result<Vec<Arc<Handwritten>>, Vec<Fault>> {
     let text = Arc::new(text.clone());
-    let mut next = || {
-        *number += 1;
-        *number
-    };
     let policies = split(&text)?.into_iter();
-    Ok(policies.map(|policy| Arc::new(Handwritten::new(policy, next(), &text))).collect())
+    let numbered = policies.map(|policy| Handwritten::new(policy, NUMBERS.fetch_add(1, Ordering::Relaxed), &text));
+    Ok(numbered.map(Arc::new).collect())
 }
 
 /// The policies of one text, with ids `policy:<name>`, or `policy:<name>.1`, `.2`, … when there are several.

@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use cedar_policy::Effect;
+use cedar_policy::{Effect, EntityUid};
 
-use super::{Snapshot, compile::Compiled, routing::Routing};
-use crate::model::{DEFAULT_ROLE, PermissionId, RoleId, SUPER_ROLE, Timestamp, rules::UserState};
+use super::{Snapshot, compile::Compiled, names, routing::Routing};
+use crate::model::{DEFAULT_ROLE, PermissionId, RoleId, SUPER_ROLE, Timestamp, UserId, rules::UserState};
 
 /// Permissions by name, whether active or not, and roles that count by themselves: those that routes or hand-written
 /// policies speak of.
@@ -18,7 +18,8 @@ use crate::model::{DEFAULT_ROLE, PermissionId, RoleId, SUPER_ROLE, Timestamp, ru
 pub struct Holdings<'c> {
     permissions: HashSet<&'c str>,
     roles: HashSet<RoleId>,
-    /// Roles that a hand-written `forbid` speaks of: to be rid of one is a gain.
+    /// Roles of which it may be a gain to be rid: those that a hand-written `forbid` speaks of, or the condition of a
+    /// `permit`.
     burdens: HashSet<RoleId>,
 }
 
@@ -53,20 +54,25 @@ impl<'c> Holdings<'c> {
 #[derive(Clone, Debug)]
 pub struct Marks<'c> {
     names: HashSet<&'c str>,
-    forbidden: HashSet<&'c str>,
+    burdens: HashSet<&'c str>,
     routing: &'c Routing,
 }
 
 impl Compiled {
     /// The roles whose mere possession opens something.
     pub fn marks(&self) -> Marks<'_> {
-        let named = |effect: Option<Effect>| {
-            let policies = self.checked.policies();
-            let policies = policies.filter(move |policy| effect.is_none_or(|effect| policy.policy.effect() == effect));
-            let roles = policies.flat_map(|policy| &policy.literals).filter(|uid| super::names::is_role(uid));
-            roles.map(|uid| uid.id().unescaped()).collect()
-        };
-        Marks { names: named(None), forbidden: named(Some(Effect::Forbid)), routing: &self.routing }
+        let role = |uid: &'_ &'_ EntityUid| names::is_role(uid);
+        let policies = || self.checked.policies();
+        let burdening = policies().flat_map(|policy| match policy.policy.effect() {
+            Effect::Forbid => &policy.literals,
+            Effect::Permit => &policy.in_conditions,
+        });
+        let named = policies().flat_map(|policy| &policy.literals);
+        Marks {
+            names: named.filter(role).map(|uid| uid.id().unescaped()).collect(),
+            burdens: burdening.filter(role).map(|uid| uid.id().unescaped()).collect(),
+            routing: &self.routing,
+        }
     }
 
     /// What holding `roles` amounts to.
@@ -79,7 +85,7 @@ impl Compiled {
             held.permissions.extend(known.map(|known| known.name.as_str()));
             let name = role.map(|role| &*role.name);
             let named = name.is_some_and(|name| marks.names.contains(name));
-            if name.is_some_and(|name| marks.forbidden.contains(name)) {
+            if name.is_some_and(|name| marks.burdens.contains(name)) {
                 held.burdens.insert(*id);
             }
             if named || marks.routing.binds(*id) {
@@ -123,6 +129,16 @@ impl Compiled {
     /// The names of all roles, in no order.
     pub fn role_names(&self) -> impl Iterator<Item = &str> {
         self.roles.all().map(|(_, role)| &*role.name)
+    }
+
+    /// Whether a hand-written policy speaks of this user, who may hold by it what no role shows.
+    pub fn names_user(&self, id: UserId) -> bool {
+        self.checked.named.contains(&names::user(id))
+    }
+
+    /// Whether a hand-written policy looks at what users are called.
+    pub fn reads_usernames(&self) -> bool {
+        self.checked.policies().any(|policy| policy.reads_names)
     }
 
     /// Whether hand-written policies may permit what they did not `before`, to whomever.

@@ -21,6 +21,9 @@ use crate::model::{
     rules::{PolicyRule, PolicyText},
 };
 
+/// As many names of one policy are compared with those that somebody may have meant.
+const MOST_HELPED: usize = 10;
+
 /// A text that was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Review {
@@ -37,8 +40,17 @@ impl Snapshot {
         depth::with_room(|| self.look_at(text))
     }
 
+    /// What is wrong with any of `texts`.
+    ///
+    /// # Errors
+    /// The schema cannot be built.
+    pub fn review_all(&self, texts: &[PolicyText]) -> Result<Vec<Fault>, CompileError> {
+        let faults = texts.iter().map(|text| Ok(self.review(text)?.faults));
+        Ok(faults.collect::<Result<Vec<_>, CompileError>>()?.concat())
+    }
+
     fn look_at(&self, text: &PolicyText) -> Result<Review, CompileError> {
-        let policies = match handwritten::parse(text, &mut 0) {
+        let policies = match handwritten::parse(text) {
             Ok(policies) => policies,
             Err(faults) => return Ok(Review { faults }),
         };
@@ -86,13 +98,15 @@ impl Snapshot {
         let mut named: Vec<&EntityUid> = policy.literals.iter().collect();
         named.sort_unstable();
         named.dedup();
-        let unknown = named.into_iter().filter(|uid| !self.knows(uid));
-        let fault = |uid: &EntityUid| {
-            let help = self.meant_by(uid).map(|meant| format!("did you mean {meant}?"));
+        let offsets = policy.offsets();
+        let fault = |(index, uid): (usize, &EntityUid)| {
+            // All names are looked through for each, so only the first are helped.
+            let meant = if index < MOST_HELPED { self.meant_by(uid) } else { None };
+            let help = meant.map(|meant| format!("did you mean {meant}?"));
             let fault = Fault { help, ..Fault::new(&policy.text.name, format!("there is no {uid}")) };
-            fault.at(&policy.text, policy.offset_of(|other| other == uid))
+            fault.at(&policy.text, offsets.get(uid).copied())
         };
-        unknown.map(fault).collect()
+        named.into_iter().filter(|uid| !self.knows(uid)).take(MOST_FAULTS).enumerate().map(fault).collect()
     }
 
     /// Whether policies may speak of `uid`.

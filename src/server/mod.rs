@@ -142,10 +142,6 @@ fn follow(control: Control, settings: &Settings, mut stopping: watch::Receiver<b
 /// Watches the operator's policy files, if there are any.
 fn watch_files(settings: &Settings, core: &Core<'_>, mut stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
     let directory = settings.policy.dir.clone()?;
-    for fault in core.control.snapshots().load().unknown_names_in_files() {
-        // Refusing to start would be no help where it is by the API that the name is to be made.
-        tracing::warn!(fault = policy_files::told(&directory, &fault), "a policy file speaks of what is not there");
-    }
     let watching = policy_files::watch(core.control.clone(), directory, Arc::clone(&core.metrics));
     Some(tokio::spawn(async move {
         tokio::select! {

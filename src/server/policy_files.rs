@@ -60,7 +60,13 @@ pub(super) fn told(directory: &Path, fault: &Fault) -> String {
 
 /// Why the rules do not compile, with the file's path where a file is at fault.
 pub(super) fn blame(directory: Option<&Path>, files: &[PolicyText], error: control::Error) -> anyhow::Error {
-    if let (control::Error::Rejected(CompileError::Policy(fault)), Some(directory)) = (&error, directory)
+    let fault = match &error {
+        control::Error::Rejected(CompileError::Policy(fault)) | control::Error::Behind(CompileError::Policy(fault)) => {
+            Some(fault)
+        }
+        _ => None,
+    };
+    if let (Some(fault), Some(directory)) = (fault, directory)
         && files.iter().any(|file| file.name.as_str() == fault.policy)
     {
         return anyhow::anyhow!(told(directory, fault));
@@ -87,7 +93,14 @@ fn look(directory: &Path) -> anyhow::Result<Look> {
 /// Puts files in force when they change, for ever. A set with a fault leaves the one before in force, which is logged,
 /// counted, and told by `/health/detailed`.
 pub(super) async fn watch(control: Control, directory: PathBuf, metrics: Arc<Metrics>) {
-    let mut watch = Watch { control, directory: directory.into(), seen: None, fault: None, tried: Instant::now() };
+    let mut watch = Watch {
+        control,
+        directory: directory.into(),
+        seen: None,
+        fault: None,
+        tried: Instant::now(),
+        policy_revision: None,
+    };
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -97,7 +110,7 @@ pub(super) async fn watch(control: Control, directory: PathBuf, metrics: Arc<Met
         match &fault {
             Some(fault) if watch.fault.as_ref() != Some(fault) => {
                 metrics.snapshot_failed();
-                tracing::error!(%fault, "policy files have a fault; the last good ones stay in force");
+                tracing::error!(%fault, "policy files have a fault; what was in force stays in force");
             }
             None if watch.fault.is_some() => tracing::info!("policy files are sound again"),
             _ => {}
@@ -115,6 +128,8 @@ struct Watch {
     seen: Option<Look>,
     fault: Option<String>,
     tried: Instant,
+    /// Of the rules in which the names that files speak of were last looked up.
+    policy_revision: Option<i64>,
 }
 
 impl Watch {
@@ -124,7 +139,11 @@ impl Watch {
         let looked = tokio::task::spawn_blocking(move || look(&directory)).await.ok()?;
         let is_due = self.fault.is_some() && self.tried.elapsed() >= TRY_AGAIN;
         match looked {
-            Ok(look) if self.seen.as_ref() == Some(&look) && !is_due => return None,
+            Ok(look) if self.seen.as_ref() == Some(&look) && !is_due => {
+                let revision = self.control.snapshots().load().policy_revision();
+                let is_news = self.fault.is_none() && self.policy_revision != Some(revision);
+                return is_news.then(|| self.look_up_names());
+            }
             Ok(look) => self.seen = Some(look),
             Err(error) => {
                 self.seen = None;
@@ -132,25 +151,25 @@ impl Watch {
             }
         }
         self.tried = Instant::now();
-        Some(self.put_in_force().await)
+        Some(self.put_in_force().await.and_then(|()| self.look_up_names()))
+    }
+
+    /// What files speak of may be gone by what another node did; they stay in force, but may protect nobody.
+    fn look_up_names(&mut self) -> anyhow::Result<()> {
+        let snapshot = self.control.snapshots().load();
+        self.policy_revision = Some(snapshot.policy_revision());
+        let told: Vec<String> =
+            snapshot.unknown_names_in_files().iter().map(|fault| told(&self.directory, fault)).collect();
+        anyhow::ensure!(told.is_empty(), "{}", told.join("; "));
+        Ok(())
     }
 
     async fn put_in_force(&self) -> anyhow::Result<()> {
         let directory = Arc::clone(&self.directory);
         let files = tokio::task::spawn_blocking(move || read(Some(&directory))).await??;
-        let current = self.control.files();
-        if *files == *current {
+        if *files == *self.control.files() {
             return Ok(());
         }
-        let snapshot = self.control.snapshots().load();
-        let changed: Vec<PolicyText> = files.iter().filter(|file| !current.contains(file)).cloned().collect();
-        let reviewed = tokio::task::spawn_blocking(move || {
-            let faults = changed.iter().map(|text| Ok(snapshot.review(text)?.faults));
-            faults.collect::<Result<Vec<Vec<Fault>>, CompileError>>()
-        });
-        let faults: Vec<String> =
-            reviewed.await??.into_iter().flatten().map(|fault| told(&self.directory, &fault)).collect();
-        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
         let count = files.len();
         let put = self.control.put_files(files.clone().into()).await;
         put.map_err(|error| blame(Some(&self.directory), &files, error))?;

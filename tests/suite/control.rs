@@ -407,7 +407,7 @@ on_both!(rules_that_do_not_compile_here_do_not_stop_revocation, |backend| async 
     write.commit(()).await.unwrap();
     assert!(matches!(b.apply_feed().await, Err(Error::Rejected(_))));
     assert!(knows(&b, "alice"));
-    assert!(matches!(b.write().await, Err(Error::Rejected(_))));
+    assert!(matches!(b.write().await, Err(Error::Behind(_))));
     let mut write = a.write().await.unwrap();
     users::delete(write.tx(), user, now).await.unwrap();
     write.touch(Change::User(user));

@@ -12,7 +12,9 @@ const LONGEST_DESCRIPTION: usize = 500;
 const LONGEST_SOURCE: usize = 64 * 1024;
 
 /// The name of a text that has none yet.
-const UNNAMED: &str = "unnamed";
+pub(super) fn unnamed() -> PolicyName {
+    PolicyName::try_from("unnamed").expect("a literal name is valid")
+}
 
 fn source<'b>(body: &'b mut Object<'_>) -> crate::admin::input::Field<'b, String> {
     body.field::<String>("source").min_length(1).max_length(LONGEST_SOURCE)
@@ -50,8 +52,7 @@ pub(super) fn validate(input: &mut Input) -> Valid<PolicyText> {
     let name = body.optional::<PolicyName>("name");
     let source = source(&mut body).required();
     body.refuse_unknown();
-    let name = name?.or_else(|| PolicyName::try_from(UNNAMED).ok());
-    Some(PolicyText { name: name?, source: source? })
+    Some(PolicyText { name: name?.unwrap_or_else(unnamed), source: source? })
 }
 
 /// Whether users are part of an export.

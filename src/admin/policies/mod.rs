@@ -3,6 +3,8 @@
 mod body;
 mod texts;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{FromRef, State};
 use schemars::JsonSchema;
@@ -16,8 +18,10 @@ use super::input::{Input, Valid};
 use super::page::{Limits, Page, created, page, search, sort};
 use super::record;
 use super::reply::{Listed, Message, Written};
+use super::turns::Turns;
 use crate::control::{Control, Write};
-use crate::model::{Policy, PolicyId, Timestamp, rules::PolicyText};
+use crate::model::{Policy, PolicyId, PolicyName, PolicyPatch, Timestamp, rules::PolicyText};
+use crate::policy::Snapshot;
 use crate::store::{self, Tx, changes::Change, policies, policies::Filter, policies::PolicyRow};
 
 /// What the endpoints of this folder use.
@@ -25,10 +29,11 @@ use crate::store::{self, Tx, changes::Change, policies, policies::Filter, polici
 pub(super) struct Policies {
     pub(super) gate: Gate,
     pub(super) control: Control,
-    pub(super) exporting: texts::Exporting,
+    pub(super) texts: Turns,
 }
 
-pub(super) use texts::Exporting;
+/// So many texts are looked at, or written out, at once.
+pub(super) const AT_ONCE: usize = 2;
 
 pub(super) fn endpoints() -> Endpoints<Policies> {
     Endpoints::new("Policies")
@@ -122,22 +127,26 @@ async fn one(State(state): State<Policies>, call: Call) -> Result<Json<Policy>, 
 async fn create(State(state): State<Policies>, call: Call) -> Result<Written<Policy>, Error> {
     let (caller, input) = call.permit("policy:create")?;
     let new = input.read(body::create)?;
+    // Writers do not wait for what is refused.
+    state.check(&state.gate.snapshots.load(), &new.name, &new.source).await?;
     let mut write = state.control.write_as(caller.origin()).await?;
-    check(&write, &PolicyText { name: new.name.clone(), source: new.source.clone() })?;
+    state.check(write.base(), &new.name, &new.source).await?;
     let now = write.now();
     let id = policies::insert(write.tx(), &new, now).await.map_err(taken)?;
     changed(write, id).await
 }
 
-/// Refuses what could not be activated, whether it is to be or not.
-fn check(write: &Write, text: &PolicyText) -> Result<(), Error> {
-    let base = write.base();
-    if base.has_file(&text.name) {
-        return Err(Error::BadRequest("Policy name already exists among policy files".into()));
-    }
-    match body::issues(base.review(text)?) {
-        issues if issues.is_empty() => Ok(()),
-        issues => Err(Error::Validation(issues)),
+impl Policies {
+    /// Refuses what could not be activated in `snapshot`, whether it is to be or not.
+    async fn check(&self, snapshot: &Arc<Snapshot>, name: &PolicyName, source: &str) -> Result<(), Error> {
+        if snapshot.has_file(name) {
+            return Err(Error::BadRequest("Policy name already exists among policy files".into()));
+        }
+        let (snapshot, text) = (Arc::clone(snapshot), PolicyText { name: name.clone(), source: source.to_owned() });
+        match body::issues(self.texts.work(move || snapshot.review(&text)).await??) {
+            issues if issues.is_empty() => Ok(()),
+            issues => Err(Error::Validation(issues)),
+        }
     }
 }
 
@@ -151,15 +160,15 @@ async fn changed(mut write: Write, id: PolicyId) -> Result<Written<Policy>, Erro
 async fn update(State(state): State<Policies>, call: Call) -> Result<Written<Policy>, Error> {
     let (caller, input) = call.permit("policy:update")?;
     let (id, patch) = input.read(body::update)?;
+    if let Some(source) = &patch.source {
+        state.check(&state.gate.snapshots.load(), patch.name.as_ref().unwrap_or(&body::unnamed()), source).await?;
+    }
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_policy(&mut write, id).await?;
     let now = write.now();
     let current = existing(write.tx(), id).await?;
-    let text = PolicyText {
-        name: patch.name.clone().unwrap_or(current.name),
-        source: patch.source.clone().unwrap_or(current.source),
-    };
-    check(&write, &text)?;
+    let (name, source) = (patch.name.as_ref().unwrap_or(&current.name), patch.source.as_ref());
+    state.check(write.base(), name, source.unwrap_or(&current.source)).await?;
     policies::update(write.tx(), id, &patch, now).await.map_err(taken)?;
     changed(write, id).await
 }
@@ -173,9 +182,9 @@ async fn toggle(State(state): State<Policies>, call: Call) -> Result<Written<Pol
     let now = write.now();
     let current = existing(write.tx(), id).await?;
     if !current.is_active {
-        check(&write, &PolicyText { name: current.name, source: current.source })?;
+        state.check(write.base(), &current.name, &current.source).await?;
     }
-    let patch = crate::model::PolicyPatch { is_active: Some(!current.is_active), ..Default::default() };
+    let patch = PolicyPatch { is_active: Some(!current.is_active), ..PolicyPatch::default() };
     policies::update(write.tx(), id, &patch, now).await?;
     changed(write, id).await
 }
@@ -204,7 +213,7 @@ async fn restore(State(state): State<Policies>, call: Call) -> Result<Written<Po
         return Err(Error::BadRequest("Policy is not deleted".into()));
     }
     let deleted = policies::get_deleted(write.tx(), id).await?.ok_or_else(not_found)?;
-    check(&write, &PolicyText { name: deleted.name, source: deleted.source })?;
+    state.check(write.base(), &deleted.name, &deleted.source).await?;
     policies::restore(write.tx(), id, now).await.map_err(taken)?;
     changed(write, id).await
 }

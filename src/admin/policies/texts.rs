@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::sync::Mutex;
 
 use super::{Policies, body};
 use crate::admin::error::Error;
@@ -18,9 +17,6 @@ use crate::policy;
 
 /// With more users than that, their part of an export is asked for on the command line, which writes to a file.
 const MOST_USERS: usize = 50_000;
-
-/// One export at a time: each takes as much memory as the rules do.
-pub(in crate::admin) type Exporting = Arc<Mutex<()>>;
 
 /// What is wrong with a text.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -55,7 +51,7 @@ pub(super) async fn validate(State(state): State<Policies>, call: Call) -> Resul
     let (_, input) = call.permit("policy:read")?;
     let text = input.read(body::validate)?;
     let snapshot = state.control.snapshots().load();
-    let review = tokio::task::spawn_blocking(move || snapshot.review(&text)).await.map_err(Error::internal)??;
+    let review = state.texts.work(move || snapshot.review(&text)).await??;
     let errors = body::issues(review);
     Ok(Json(Validation { valid: errors.is_empty(), errors }))
 }
@@ -91,7 +87,6 @@ pub(super) async fn export(State(state): State<Policies>, call: Call) -> Result<
         without.put_everybody([], []);
         snapshot = Arc::new(without);
     }
-    let _turn = state.exporting.lock_owned().await;
-    let written = tokio::task::spawn_blocking(move || policy::export(&snapshot, Timestamp::now()));
-    Ok(Json(Export(written.await.map_err(Error::internal)??)))
+    let written = state.texts.work(move || policy::export(&snapshot, Timestamp::now())).await?;
+    Ok(Json(Export(written?)))
 }

@@ -24,8 +24,8 @@ use crate::{
 const MOST_LISTED: usize = 10_000;
 /// Kinds of operations looked at together, so that their rows fit into memory.
 const TOGETHER: usize = 1_024;
-/// How many answers are looked at for users, all groups of them taken together: some seconds' work.
-const MOST_ANSWERS: usize = 2_000_000_000;
+/// How many answers are looked at for roles and for users, all groups of them taken together: a few seconds' work.
+const MOST_ANSWERS: usize = 500_000_000;
 
 /// What becomes of access.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -154,6 +154,11 @@ fn compare(before: &Snapshot, after: &Snapshot, now: Timestamp) -> Difference {
             open(&mut difference, column, is);
         }
         for id in roles {
+            let Some(rest) = left.checked_sub(columns.len()) else {
+                difference.truncated = true;
+                break;
+            };
+            left = rest;
             let rows = (sheets.0.role(*id), sheets.1.role(*id));
             let name = is.roles.get(*id).or_else(|| was.roles.get(*id)).map(|role| &role.name);
             for (column, (was, is)) in moves(columns, &rows, changed.contains(id)) {

@@ -20,6 +20,7 @@ mod openapi;
 mod outage;
 mod permissions;
 mod policies;
+mod policy_guards;
 mod preview;
 mod roles;
 mod routes;

@@ -39,7 +39,7 @@ fn same_lines(followed: &str, fresh: &str) {
     );
 }
 
-async fn start(database: &str) -> Control {
+pub(crate) async fn start(database: &str) -> Control {
     let db = Db::open(database, &POOL).await.unwrap();
     Control::start(db, Fixed::default(), Arc::new(Metrics::new("test").unwrap())).await.unwrap()
 }
