@@ -200,12 +200,17 @@ def reads(boss, user, rounds, table):
     measure("sidebar", user, ["/routes/sidebar"], ACCOUNT_MS)
     measure("auth/permissions", user, ["/auth/permissions"], ACCOUNT_MS)
     measure("auth/me of the superuser (5,000 permissions)", boss, ["/auth/me"], None)
+    measure("everything a user can do", boss, [f"/users/{n * 9_973 + 2000}/access" for n in range(1, 90)], None)
+    measure("who can, few", boss, [f"/who-can?permission=thing{n}:verb1" for n in range(1, 30)], None)
+    measure("who can use a route", boss, [f"/who-can?method=GET&path=/part{n % 50}/place{n}/7" for n in range(1, 30)], None)
+    measure("matrix of a role", boss, [f"/matrix?by=operation&role=role{n}" for n in range(1, 90)], None)
+    measure("explain", boss, [f"/explain?user=user{n * 97}&method=GET&url=/part{n % 50}/place{n}/7" for n in range(1, 90)], None)
 
 
 def writes(boss, rounds, table):
-    def measure(name, calls):
+    def measure(name, calls, bar=WRITE_MS):
         times = [boss.send(*call)[0] for call in calls]
-        table.row(name, times, WRITE_MS)
+        table.row(name, times, bar)
 
     def each(make):
         return (call for n in range(1, rounds + 1) for call in make(n))
@@ -226,6 +231,19 @@ def writes(boss, rounds, table):
     measure("route, status", each(lambda n: [("PATCH", f"/routes/{20000 + n}/toggle-status")]))
     measure("route, moved", each(lambda n: [("PUT", f"/routes/{20000 + n}", {"route": f"/moved/{n}/{{id}}"})]))
     measure("module, renamed", each(lambda n: [("PUT", f"/modules/{1000 + n % 100 + 1}", {"name": f"renamed{n}"})]))
+    measure("policy of a role, made and deleted", policies_made(boss, rounds))
+    measure("preview of a grant", each(lambda n: [
+        ("POST", f"/roles/{1000 + n}/permissions/{5990 - n}?dry_run=true")]), None)
+    measure("preview of an assignment", each(lambda n: [
+        ("POST", f"/users/{2000 + n}/roles/{9000 - n}?dry_run=true")]), None)
+
+
+def policies_made(boss, rounds):
+    for n in range(rounds):
+        source = f'forbid (principal in Role::"role{n + 2000}", action == Action::"verb1", resource) unless {{ context.mfa }};'
+        yield "POST", "/policies/", {"name": f"made{n}", "source": source}
+        made = json.loads(boss.send("GET", f"/policies/?search=made{n}&limit=1")[1])
+        yield "DELETE", f"/policies/{made[0]['id']}"
 
 
 def roles_made(boss, rounds):

@@ -1,11 +1,14 @@
 //! Commands on rules that were written out.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{cedargate, run, text};
+use super::{PASSWORD, Server, cedargate, http, run, text};
 
 #[test]
 fn rules_are_compared_with_what_was_written_out() {
@@ -55,4 +58,30 @@ fn rules_are_compared_with_what_was_written_out() {
     assert_eq!(matrix(&["--by", "operation", "--csv"]), "role,route_id,route,method,grant\n");
     let json: Value = serde_json::from_str(&matrix(&["--json"])).unwrap();
     assert_eq!(json["cells"].as_array().unwrap().len() + 1, table.lines().count());
+}
+
+/// Who has shut everybody out opens again, while the server runs.
+#[test]
+fn a_policy_that_shuts_everybody_out_is_taken_back() {
+    let data = TempDir::new().unwrap();
+    let server = Server::start(data.path(), &[("CEDARGATE_BOOTSTRAP_PASSWORD", PASSWORD)]);
+    let token = server.token(PASSWORD);
+    let shut = serde_json::json!({ "name": "shut", "source": "forbid (principal, action, resource);" });
+    assert_eq!(http(server.admin, "POST", "/api/v1/policies/", &token, Some(&shut)).0, 200);
+    let roles = || http(server.admin, "GET", "/api/v1/roles/", &token, None).0;
+    assert_eq!(roles(), 403);
+    let deactivate = |name: &str| run(cedargate(data.path()).args(["policy", "deactivate", name]));
+    let unknown = deactivate("inactive_users");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(text(&unknown.stderr).contains("no policy in the database has the name"), "{}", text(&unknown.stderr));
+    let opened = deactivate("shut");
+    assert!(opened.status.success(), "{}", text(&opened.stderr));
+    let asked = Instant::now();
+    while roles() != 200 {
+        assert!(asked.elapsed() < Duration::from_secs(10), "it is still shut");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (_, audit) = http(server.admin, "GET", "/api/v1/audit-logs/?resource=policy", &token, None);
+    let last = &audit.as_array().unwrap()[0];
+    assert_eq!((&last["action"], &last["after"]["is_active"]), (&Value::from("update"), &Value::from(false)), "{last}");
 }
