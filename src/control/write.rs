@@ -92,19 +92,25 @@ impl Control {
         };
         let revisions = changes::lock(&mut tx).await?;
         let mut base = inner.snapshots.load();
-        let mut fixed = inner.fixed.load_full();
+        let before = inner.fixed.load_full();
+        let mut fixed = Arc::clone(&before);
         if let Some(files) = files {
-            fixed = Arc::new(Fixed { files, ..Fixed::clone(&fixed) });
+            fixed = Arc::new(Fixed { files, ..Fixed::clone(&before) });
         }
         let committed = Revisions { revision: revisions.revision - 1, ..revisions };
         if committed > base.revisions() {
             let started = Instant::now();
-            let (next, fault) = load::catch_up(&mut tx, &base, &fixed, committed, now).await?;
+            let (mut next, mut fault) = load::catch_up(&mut tx, &base, &before, committed, now).await?;
+            if fault.is_some() && !Arc::ptr_eq(&before, &fixed) {
+                (next, fault) = load::catch_up(&mut tx, &base, &fixed, committed, now).await?;
+                if fault.is_none() {
+                    inner.fixed.store(Arc::clone(&fixed));
+                }
+            }
             inner.advance(next, started.elapsed());
             if let Some(fault) = fault {
                 return Err(Error::Behind(fault));
             }
-            inner.fixed.store(Arc::clone(&fixed));
             base = inner.snapshots.load();
         }
         let (changes, records) = Default::default();

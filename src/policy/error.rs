@@ -49,14 +49,16 @@ impl Fault {
         Self { policy: policy.to_string(), message: message.into(), place: None, help: None }
     }
 
-    /// What Cedar says about a text, with the place where its first label points.
+    /// What Cedar says about a text, with the place that it marks first.
     pub(super) fn of(text: &PolicyText, fault: &dyn Diagnostic) -> Self {
-        let offset = fault.labels().and_then(|mut labels| labels.next()).map(|label| label.offset());
+        let label = fault.labels().and_then(|mut labels| labels.next());
+        // Where Cedar has no advice, its mark at the place tells what it expected there.
+        let mark = || label.as_ref().and_then(|label| label.label()).map(str::to_owned);
         Self {
             policy: text.name.to_string(),
             message: fault.to_string(),
-            place: offset.and_then(|offset| Place::of(&text.source, offset)),
-            help: fault.help().map(|help| help.to_string()),
+            place: label.as_ref().and_then(|label| Place::of(&text.source, label.offset())),
+            help: fault.help().map(|help| help.to_string()).or_else(mark),
         }
     }
 

@@ -48,6 +48,6 @@ pub(super) async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitC
     tx.ring(revisions.revision).await?;
     tx.commit().await?;
     db.close().await;
-    print(&format!("policy {} ({}) is inactive since policy revision {policy_revision}\n", args.name, before.id))?;
+    print(&format!("policy {} ({}) is inactive since policy revision {policy_revision}", args.name, before.id))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,7 @@
 //! "Who can?" and "what would change?" ask about every role and operation at once, and there is no request to evaluate a
 //! condition with. So there are three answers, and each is certain: what is denied here the engine denies whatever the
 //! request says, and what is allowed here it allows; what is conditional it decides by the request. A policy speaks to a
-//! user by one [`Part`] of what the user is, and what several parts say is joined, so that a million users cost no more
+//! user by one `part::Part` of what the user is, and what several parts say is joined, so that a million users cost no more
 //! than the roles they have.
 
 mod access;

@@ -104,7 +104,7 @@ on_both!(what_is_wrong_with_a_text_is_told_with_its_place, |backend| async move 
             "forbid (principal, action, resource)\n  unless { context.mfa }",
             "unexpected end of input",
             place(2, 25),
-            None,
+            Some("expected"),
         ),
         ("\nforbid (principal, action, resource) unless { context.mfq };", "`mfq`", place(2, 47), Some("mfa")),
         (
