@@ -27,7 +27,8 @@ const LONGEST_URL: usize = 16 * 1024;
 const LONGEST_REQUEST_ID: usize = 64;
 /// So many explanations are worked out at once: trying out suggestions compiles.
 pub(super) const AT_ONCE: usize = 2;
-const LONGEST_CONTEXT: usize = 64 * 1024;
+/// In a query, which has to fit into the line of a request with everything percent-encoded; a body may say more.
+const LONGEST_IN_QUERY: usize = 2_000;
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -59,8 +60,8 @@ struct Words {
 fn in_query(input: &mut Input) -> Valid<Words> {
     let user = input.query::<String>("user").min_length(1).max_length(LONGEST_USER).optional();
     let method = input.query::<String>("method").min_length(1).max_length(LONGEST_METHOD).optional();
-    let url = input.query::<String>("url").min_length(1).max_length(LONGEST_URL).optional();
-    let context = input.query::<String>("context").max_length(LONGEST_CONTEXT);
+    let url = input.query::<String>("url").min_length(1).max_length(LONGEST_IN_QUERY).optional();
+    let context = input.query::<String>("context").max_length(LONGEST_IN_QUERY);
     let context = context.check(|text| context_in(text).map(|_| ())).optional();
     let request_id = input.query::<String>("request_id").min_length(1).max_length(LONGEST_REQUEST_ID).optional();
     let context = context?.as_deref().and_then(|text| context_in(text).ok());

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -21,8 +21,9 @@ use super::endpoints::spellings;
 use super::error::{Error, RequestId};
 use super::gate::Gate;
 use super::input::{Body as JsonBody, Flaw, Input, Issue};
+use super::operations;
 use super::reply::{Answer, Reply, Written};
-use super::resources::{Include, Resources, operations};
+use super::resources::{Include, Resources};
 use super::turns::Turns;
 use crate::control::{Rehearsal, Rehearsed};
 use crate::model::Timestamp;
@@ -37,8 +38,8 @@ struct Inner {
     resources: Resources,
     prefix: String,
     max_body_bytes: usize,
-    /// Methods and paths that can be rehearsed.
-    known: Vec<(Method, String)>,
+    /// Methods and paths of every endpoint, and whether they can be rehearsed.
+    known: Vec<(Method, String, bool)>,
     /// One rehearsal at a time: writers wait for it, and comparing takes memory.
     turns: Turns,
 }
@@ -50,11 +51,26 @@ const PERMISSION: &str = "policy:read";
 
 impl Stage {
     pub(super) fn new(resources: Resources, prefix: &str, max_body_bytes: usize) -> Self {
-        let known = operations().filter(|operation| operation.can_be_rehearsed).flat_map(|operation| {
-            spellings(prefix, operation.path).map(|spelling| (operation.method.clone(), spelling))
+        let known = operations().flat_map(|operation| {
+            let known = |spelling| (operation.method.clone(), spelling, operation.can_be_rehearsed);
+            spellings(prefix, operation.path).map(known)
         });
         let turns = Turns::new(1);
         Self(Arc::new(Inner { turns, known: known.collect(), resources, prefix: prefix.to_owned(), max_body_bytes }))
+    }
+
+    /// Refuses what cannot be rehearsed.
+    fn check(&self, request: &Request) -> Result<(), Response> {
+        let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+        let of_path: Vec<_> = self.0.known.iter().filter(|(_, known, _)| path == Some(known)).collect();
+        match of_path.iter().find(|(method, ..)| method == request.method()) {
+            Some((_, _, true)) => Ok(()),
+            None if !of_path.is_empty() => {
+                let methods: Vec<&str> = of_path.iter().map(|(method, ..)| method.as_str()).collect();
+                Err((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, methods.join(","))]).into_response())
+            }
+            Some(_) | None => Err(unsupported().into_response()),
+        }
     }
 
     /// The path that the API has for `path`, which may be given without the prefix.
@@ -233,11 +249,7 @@ pub(super) async fn dry_run(State(stage): State<Stage>, request: Request, next: 
 }
 
 async fn rehearse(stage: &Stage, request: Request) -> Result<Response, Response> {
-    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let is_known = |(method, known): &(Method, String)| method == request.method() && path.as_ref() == Some(known);
-    if !stage.0.known.iter().any(is_known) {
-        return Err(unsupported().into_response());
-    }
+    stage.check(&request)?;
     let client = ClientAddress::of(&request);
     let (parts, body) = request.into_parts();
     let visitor = Visitor::of(&parts);

@@ -17,8 +17,8 @@ struct Inner<K, T> {
     puts: AtomicUsize,
 }
 
-/// A key and its value, once there is one.
-type Place<K, T> = Mutex<Option<(K, T)>>;
+/// A key and its value, once there is one: a place that was never written to takes no memory.
+type Place<K, T> = Mutex<Option<Box<(K, T)>>>;
 
 impl<K, T> Clone for Recent<K, T> {
     fn clone(&self) -> Self {
@@ -47,9 +47,15 @@ impl<K: PartialEq, T: Clone> Recent<K, T> {
     pub fn put(&self, key: K, value: T) {
         let at = self.0.puts.fetch_add(1, Ordering::Relaxed);
         let Some(place) = at.checked_rem(self.capacity()).and_then(|at| self.0.places.get(at)) else { return };
-        let oldest = place.lock().replace((key, value));
-        // After the lock is given back.
-        drop(oldest);
+        let mut place = place.lock();
+        if let Some(kept) = place.as_deref_mut() {
+            let oldest = std::mem::replace(kept, (key, value));
+            // What it holds is given up after the lock.
+            drop(place);
+            drop(oldest);
+        } else {
+            *place = Some(Box::new((key, value)));
+        }
     }
 
     /// The latest value of this key, if it is still kept.
@@ -60,7 +66,7 @@ impl<K: PartialEq, T: Clone> Recent<K, T> {
         };
         let latest_first = newer.iter().rev().chain(older.iter().rev());
         latest_first.map(|place| place.lock()).find_map(|place| {
-            let (found, value) = place.as_ref()?;
+            let (found, value) = place.as_deref()?;
             (found == key).then(|| value.clone())
         })
     }

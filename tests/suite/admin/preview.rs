@@ -333,6 +333,11 @@ on_both!(no_endpoint_writes_when_it_is_told_not_to, |backend| async move {
             "{path}"
         );
     }
+    // A method that no endpoint has is none with it either.
+    let answer = admin.post("/roles/4?dry_run=true", json!({})).await.expect(405);
+    let mut allowed: Vec<&str> = answer.header("allow").unwrap().split(',').collect();
+    allowed.sort_unstable();
+    assert_eq!(allowed, ["DELETE", "GET", "PUT"]);
     // Whoever does not ask for it, writes; reading takes no notice.
     admin.call("PATCH", "/roles/4/toggle-status?dry_run=false").await.expect(200);
     assert_ne!(traces(&app).await, before);
