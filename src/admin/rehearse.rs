@@ -59,17 +59,17 @@ impl Stage {
         Self(Arc::new(Inner { turns, known: known.collect(), resources, prefix: prefix.to_owned(), max_body_bytes }))
     }
 
-    /// Refuses what cannot be rehearsed.
-    fn check(&self, request: &Request) -> Result<(), Response> {
+    /// How a request is refused that cannot be rehearsed.
+    fn refusal(&self, request: &Request) -> Option<Response> {
         let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
         let of_path: Vec<_> = self.0.known.iter().filter(|(_, known, _)| path == Some(known)).collect();
         match of_path.iter().find(|(method, ..)| method == request.method()) {
-            Some((_, _, true)) => Ok(()),
+            Some((_, _, true)) => None,
             None if !of_path.is_empty() => {
                 let methods: Vec<&str> = of_path.iter().map(|(method, ..)| method.as_str()).collect();
-                Err((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, methods.join(","))]).into_response())
+                Some((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, methods.join(","))]).into_response())
             }
-            Some(_) | None => Err(unsupported().into_response()),
+            Some(_) | None => Some(unsupported().into_response()),
         }
     }
 
@@ -249,7 +249,9 @@ pub(super) async fn dry_run(State(stage): State<Stage>, request: Request, next: 
 }
 
 async fn rehearse(stage: &Stage, request: Request) -> Result<Response, Response> {
-    stage.check(&request)?;
+    if let Some(refusal) = stage.refusal(&request) {
+        return Err(refusal);
+    }
     let client = ClientAddress::of(&request);
     let (parts, body) = request.into_parts();
     let visitor = Visitor::of(&parts);
