@@ -8,7 +8,7 @@ use super::output::{print, print_json};
 use crate::config::Settings;
 use crate::explain::{Context, Question};
 use crate::model::Timestamp;
-use crate::policy::{Explanation, HeldRole};
+use crate::policy::{Explanation, HeldRole, RouteBrief};
 use crate::server;
 use crate::store::users;
 use crate::telemetry::Metrics;
@@ -75,6 +75,10 @@ fn misused(fault: &impl std::fmt::Display) -> ExitCode {
     ExitCode::from(MISUSED)
 }
 
+fn place(route: &RouteBrief) -> String {
+    route.id.map_or_else(|| "the admin service".to_owned(), |id| format!("route {id}"))
+}
+
 fn told(explanation: &Explanation) -> String {
     let mut lines = vec![format!("{} {} ({})", explanation.decision, explanation.status, explanation.reason)];
     let mut say = |name: &str, text: String| lines.push(format!("  {name:<11} {text}"));
@@ -87,16 +91,14 @@ fn told(explanation: &Explanation) -> String {
         say("user", format!("{} ({}), roles: {}", principal.username, principal.id, roles.join(", ")));
     }
     if let Some(route) = &explanation.route {
-        let id = route.id.map_or_else(|| "the admin service".to_owned(), |id| format!("route {id}"));
-        say("route", format!("{} ({id})", route.route));
+        say("route", format!("{} ({})", route.route, place(route)));
     }
     if let Some(operation) = &explanation.operation {
         let wanted = operation.permission.as_deref().unwrap_or(operation.access);
         say("operation", format!("{} needs {wanted}", operation.method));
     }
     for candidate in &explanation.candidates {
-        let id = candidate.id.map_or_else(|| "the admin service".to_owned(), |id| format!("route {id}"));
-        say("not", format!("{} ({id}), less specific", candidate.route));
+        say("not", format!("{} ({}), less specific", candidate.route, place(candidate)));
     }
     for policy in &explanation.policies {
         say(policy.effect.unwrap_or("policy"), format!("{} [{}]", policy.name, policy.id));

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::key::{Key, Kind};
-use super::table::{KEYS, nearest};
+use super::table::KEYS;
 use super::values::Values;
 use super::{Error, Origin, legacy};
+use crate::model::nearest;
 
 const PREFIX: &str = "CEDARGATE_";
 
@@ -138,7 +139,7 @@ impl Variables {
         let known: Vec<String> = own_names();
         for (upper, (written, value)) in &self.by_name {
             if upper.starts_with(PREFIX) && !known.contains(upper) && !from_kubernetes(upper, value) {
-                let near = nearest(known.iter().cloned(), |name| strsim::normalized_damerau_levenshtein(upper, name));
+                let near = nearest(upper, known.iter().cloned());
                 return Err(Error::UnknownVariable { origin: (self.origin)(written.clone()), nearest: near });
             }
         }

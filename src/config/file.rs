@@ -4,9 +4,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::key::Kind;
-use super::table::{KEYS, find, nearest, nearest_key};
+use super::table::{KEYS, find, nearest_key};
 use super::values::Values;
 use super::{Error, Origin};
+use crate::model::nearest;
 
 /// Lays the file over `values`.
 pub(super) fn apply(path: &Path, values: &mut Values) -> Result<(), Error> {
@@ -58,7 +59,7 @@ fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(&'a Spanned<std::borrow::Cow
 fn unknown_section(origin: Origin, name: &str, value: &DeValue<'_>) -> Error {
     let near = if value.is_table() {
         let sections = KEYS.iter().filter_map(|key| key.path.split('.').next()).map(str::to_owned);
-        nearest(sections, |section| strsim::normalized_damerau_levenshtein(name, section))
+        nearest(name, sections)
     } else {
         nearest_key(name)
     };

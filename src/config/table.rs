@@ -1,4 +1,5 @@
 use super::key::{Key, Kind};
+use crate::model::nearest_by;
 use Kind::{Address, Choice, List, Number, OptionalAddress, Secret, Switch, Text, Url};
 
 const DAY_S: u64 = 86_400;
@@ -116,14 +117,5 @@ pub(super) fn nearest_key(path: &str) -> Option<String> {
         let whole = strsim::normalized_damerau_levenshtein(path, key);
         whole.max(0.9 * strsim::normalized_damerau_levenshtein(&last(path), &last(key)))
     };
-    nearest(KEYS.iter().map(|key| key.path.to_owned()), score)
-}
-
-/// The one that scores best, if any is near at all.
-pub(super) fn nearest(names: impl Iterator<Item = String>, score: impl Fn(&str) -> f64) -> Option<String> {
-    names
-        .map(|name| (score(&name), name))
-        .filter(|(score, _)| *score >= 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    nearest_by(KEYS.iter().map(|key| key.path.to_owned()), score)
 }

@@ -9,6 +9,7 @@ mod etag;
 mod ids;
 mod module;
 mod name;
+mod nearest;
 mod path;
 mod permission;
 mod policy;
@@ -31,6 +32,7 @@ pub use name::{
     Avatar, Category, Host, Icon, Label, ModuleName, NameError, PermissionName, PermissionParts, PersonName,
     PolicyName, RoleName, UpstreamName, Username,
 };
+pub use nearest::{nearest, nearest_by};
 pub use path::{PathTemplate, Segment};
 pub use permission::{EffectivePermission, NewPermission, Permission, PermissionPatch};
 pub use policy::{NewPolicy, Policy, PolicyPatch};

@@ -153,6 +153,14 @@ pub struct UserState {
     pub roles: Vec<Assignment>,
 }
 
+impl UserState {
+    /// The roles that are assigned at `now`.
+    pub fn live_roles(&self, now: Timestamp) -> impl Iterator<Item = RoleId> {
+        let live = self.roles.iter().filter(move |assignment| assignment.expires_at.is_none_or(|end| end > now));
+        live.map(|assignment| assignment.role_id)
+    }
+}
+
 /// A token or session that is void until its natural end.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Revocation {

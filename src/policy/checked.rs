@@ -12,11 +12,10 @@ use super::{
     handwritten::{self, Handwritten, MOST_FAULTS},
     index::Index,
     names,
-    nearest::nearest,
     template::Templates,
 };
 use crate::model::{
-    PolicyId, PolicyName,
+    PolicyId, PolicyName, nearest,
     rules::{PolicyRule, PolicyText},
 };
 

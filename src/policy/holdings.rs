@@ -171,8 +171,7 @@ impl Compiled {
 impl Snapshot {
     /// The roles that `state` has at `now`, inherited ones included.
     pub fn roles_of(&self, state: &UserState, now: Timestamp) -> Vec<RoleId> {
-        let live = state.roles.iter().filter(|assignment| assignment.expires_at.is_none_or(|end| end > now));
-        let all: BTreeSet<RoleId> = live.flat_map(|assignment| self.compiled().standing(assignment.role_id)).collect();
+        let all: BTreeSet<RoleId> = state.live_roles(now).flat_map(|role| self.compiled().standing(role)).collect();
         all.into_iter().collect()
     }
 

@@ -22,7 +22,6 @@ mod index;
 mod mounted;
 mod named;
 mod names;
-mod nearest;
 mod operation;
 mod permissions;
 mod question;

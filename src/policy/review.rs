@@ -11,13 +11,11 @@ use super::{
     depth,
     error::{CompileError, Fault},
     handwritten::{self, Handwritten, MOST_FAULTS},
-    names,
-    nearest::nearest,
-    schema,
+    names, schema,
     snapshot::Snapshot,
 };
 use crate::model::{
-    ModuleName, PolicyName, RouteId, Username,
+    ModuleName, PolicyName, RouteId, Username, nearest,
     rules::{PolicyRule, PolicyText},
 };
 

@@ -221,8 +221,7 @@ impl Snapshot {
 
     /// The caller that `state` describes, without any token having been checked; for explain and the like.
     pub fn assume(&self, state: &Arc<UserState>, claims: Arc<Claims>, now: Timestamp) -> Caller {
-        let live = state.roles.iter().filter(|assignment| assignment.expires_at.is_none_or(|end| end > now));
-        let assigned: SmallVec<[RoleId; 16]> = live.map(|assignment| assignment.role_id).collect();
+        let assigned: SmallVec<[RoleId; 16]> = state.live_roles(now).collect();
         let roles = self.compiled.roles.effective(&assigned, &self.compiled.checked.index);
         Caller { state: Arc::clone(state), roles, claims }
     }

@@ -7,7 +7,7 @@ mod core;
 mod demo;
 mod listen;
 mod open;
-mod policy_files;
+pub mod policy_files;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -32,30 +32,46 @@ pub(super) fn read(directory: Option<&Path>) -> anyhow::Result<Vec<PolicyText>> 
     let Some(directory) = directory else {
         return Ok(Vec::new());
     };
-    let entries = std::fs::read_dir(directory).with_context(|| format!("policy.dir: {}", directory.display()))?;
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "cedar") {
-            files.push(file(&path).with_context(|| path.display().to_string())?);
-        }
-    }
+    let paths = paths(directory).with_context(|| format!("policy.dir: {}", directory.display()))?;
+    let files = paths.iter().map(|path| file(path).with_context(|| path.display().to_string()));
+    let mut files = files.collect::<anyhow::Result<Vec<_>>>()?;
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
 }
 
-fn file(path: &Path) -> anyhow::Result<PolicyText> {
+/// The `*.cedar` files of a directory, sorted.
+///
+/// # Errors
+/// It cannot be read.
+pub fn paths(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = entries.collect::<Result<Vec<_>, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "cedar"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Reads one file, whose name is that of its policies.
+///
+/// # Errors
+/// It cannot be read, is too large, or has a name that no policy may have.
+pub fn file(path: &Path) -> anyhow::Result<PolicyText> {
     let size = path.metadata()?.len();
     anyhow::ensure!(size <= MAX_FILE_BYTES, "{size} bytes, at most {MAX_FILE_BYTES}");
     let name = path.file_stem().and_then(|stem| stem.to_str()).context("its name is not Unicode")?;
     Ok(PolicyText { name: PolicyName::try_from(name)?, source: std::fs::read_to_string(path)? })
 }
 
-/// The fault of a policy with the path of its file, line and column.
-pub(super) fn told(directory: &Path, fault: &Fault) -> String {
-    let place = fault.place.as_ref().map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
-    let help = fault.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-    format!("{}{place}: {}{help}", directory.join(format!("{}.cedar", fault.policy)).display(), fault.message)
+/// A fault with the path of its file, line and column.
+pub fn told(path: &Path, Fault { message, place, help, .. }: &Fault) -> String {
+    let place = place.as_ref().map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
+    let help = help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+    format!("{}{place}: {message}{help}", path.display())
+}
+
+/// The same, of the policy's file in `directory`.
+fn told_in(directory: &Path, fault: &Fault) -> String {
+    told(&directory.join(format!("{}.cedar", fault.policy)), fault)
 }
 
 /// Why the rules do not compile, with the file's path where a file is at fault.
@@ -69,7 +85,7 @@ pub(super) fn blame(directory: Option<&Path>, files: &[PolicyText], error: contr
     if let (Some(fault), Some(directory)) = (fault, directory)
         && files.iter().any(|file| file.name.as_str() == fault.policy)
     {
-        return anyhow::anyhow!(told(directory, fault));
+        return anyhow::anyhow!(told_in(directory, fault));
     }
     anyhow::Error::new(error).context("the rules in the database")
 }
@@ -78,16 +94,11 @@ pub(super) fn blame(directory: Option<&Path>, files: &[PolicyText], error: contr
 type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 fn look(directory: &Path) -> anyhow::Result<Look> {
-    let mut seen = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "cedar") {
-            let told = path.metadata()?;
-            seen.push((path, told.len(), told.modified().ok()));
-        }
-    }
-    seen.sort();
-    Ok(seen)
+    let seen = paths(directory)?.into_iter().map(|path| {
+        let told = path.metadata()?;
+        Ok((path, told.len(), told.modified().ok()))
+    });
+    seen.collect()
 }
 
 /// Puts files in force when they change, for ever. A set with a fault leaves the one before in force, which is logged,
@@ -159,7 +170,7 @@ impl Watch {
         let snapshot = self.control.snapshots().load();
         self.policy_revision = Some(snapshot.policy_revision());
         let told: Vec<String> =
-            snapshot.unknown_names_in_files().iter().map(|fault| told(&self.directory, fault)).collect();
+            snapshot.unknown_names_in_files().iter().map(|fault| told_in(&self.directory, fault)).collect();
         anyhow::ensure!(told.is_empty(), "{}", told.join("; "));
         Ok(())
     }

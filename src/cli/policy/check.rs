@@ -6,13 +6,11 @@ use anyhow::Context;
 use super::source::Source;
 use crate::cli::output::print;
 use crate::config::Settings;
-use crate::model::{PolicyName, rules::PolicyText};
-use crate::policy::{Fault, Snapshot};
+use crate::policy::Snapshot;
+use crate::server::policy_files;
 
 /// The exit code when there is nothing to check.
 const MISUSED: u8 = 2;
-/// More is no policy but a mistake.
-const MOST_BYTES: u64 = 1024 * 1024;
 
 /// Exits with 1 when anything is wrong.
 #[derive(clap::Args, Debug)]
@@ -30,7 +28,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let files = match (args.files.is_empty(), args.dir.as_deref().or(settings.policy.dir.as_deref())) {
         (false, _) => args.files,
-        (true, Some(directory)) => listed(directory).with_context(|| directory.display().to_string())?,
+        (true, Some(directory)) => policy_files::paths(directory).with_context(|| directory.display().to_string())?,
         (true, None) => {
             eprintln!("cedargate: no file is named, no --dir is given, and policy.dir is not set");
             return Ok(ExitCode::from(MISUSED));
@@ -52,29 +50,10 @@ pub(super) async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitC
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The files of a directory in the order of their names.
-fn listed(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path()));
-    let mut files: Vec<PathBuf> = entries.collect::<Result<_, _>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "cedar"));
-    files.sort();
-    Ok(files)
-}
-
 /// A line for all that is wrong with a file.
 fn faults_of(snapshot: &Snapshot, file: &Path) -> anyhow::Result<Vec<String>> {
-    let size = file.metadata()?.len();
-    anyhow::ensure!(size <= MOST_BYTES, "{size} bytes, {MOST_BYTES} at most");
-    let name = file.file_stem().and_then(|stem| stem.to_str()).context("its name is not Unicode")?;
-    let name = PolicyName::try_from(name).map_err(|fault| anyhow::anyhow!("the file's name: {fault}"))?;
-    let text = PolicyText { name, source: std::fs::read_to_string(file)? };
-    Ok(snapshot.review(&text)?.faults.iter().map(|fault| told(file, fault)).collect())
-}
-
-fn told(file: &Path, Fault { message, place, help, .. }: &Fault) -> String {
-    let place = place.as_ref().map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
-    let help = help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-    format!("{}{place}: {message}{help}", file.display())
+    let text = policy_files::file(file)?;
+    Ok(snapshot.review(&text)?.faults.iter().map(|fault| policy_files::told(file, fault)).collect())
 }
 
 fn counted(count: usize, what: &str) -> String {

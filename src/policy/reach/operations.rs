@@ -33,8 +33,11 @@ enum OpeningKind {
 impl CompiledOperation {
     /// What is asked of whoever calls it.
     pub(super) fn asked(&self) -> Asked<'_> {
-        let owned = if self.owner.is_some() { Owned::Perhaps } else { Owned::Never };
-        Asked { question: self.question(), owned }
+        Asked { question: self.question(), owned: self.owned() }
+    }
+
+    fn owned(&self) -> Owned {
+        if self.owner.is_some() { Owned::Perhaps } else { Owned::Never }
     }
 
     pub(super) fn kind(&self) -> Kind<'_> {
@@ -44,8 +47,7 @@ impl CompiledOperation {
             Opening::SignedIn(_) => OpeningKind::SignedIn,
             Opening::Roles(bound) => OpeningKind::Roles(bound.iter().map(|(role, _)| *role).collect()),
         };
-        let owned = if self.owner.is_some() { Owned::Perhaps } else { Owned::Never };
-        Kind { opening, action: self.action_symbol, resources: &self.resource_symbols, owned }
+        Kind { opening, action: self.action_symbol, resources: &self.resource_symbols, owned: self.owned() }
     }
 }
 

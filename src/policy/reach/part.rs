@@ -135,7 +135,7 @@ impl<'c> Holder<'c> {
     /// A user, as things are at `now`.
     pub fn of_user(snapshot: &'c Snapshot, state: &UserState, now: Timestamp) -> Self {
         let compiled = snapshot.compiled();
-        let mut holder = Self::of_roles(compiled, &assigned(state, now).collect::<Vec<_>>());
+        let mut holder = Self::of_roles(compiled, &state.live_roles(now).collect::<Vec<_>>());
         holder.parts.extend((!state.is_active).then_some(Part::Inactive));
         holder.parts.extend(compiled.checked.index.user(state.id).map(|symbol| Part::User(state.id, symbol)));
         holder
@@ -148,12 +148,6 @@ impl<'c> Holder<'c> {
     pub(super) fn reach(&self, asked: Asked<'_>) -> Reach {
         self.says(asked).reach()
     }
-}
-
-/// The roles that `state` is assigned at `now`.
-pub(super) fn assigned(state: &UserState, now: Timestamp) -> impl Iterator<Item = RoleId> {
-    let live = state.roles.iter().filter(move |assignment| assignment.expires_at.is_none_or(|end| end > now));
-    live.map(|assignment| assignment.role_id)
 }
 
 /// What can be said of `holder` and `subject`. Paths of the admin service lead to it, whoever asks.

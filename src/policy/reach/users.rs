@@ -8,7 +8,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{part::assigned, sheet::Held};
+use super::sheet::Held;
 use crate::{
     model::{RoleId, Timestamp, rules::UserState},
     policy::snapshot::Snapshot,
@@ -65,7 +65,7 @@ pub(super) fn groups(
 
 /// Who is named by either snapshot is told apart in both.
 fn held(state: &UserState, either: [&Snapshot; 2], now: Timestamp) -> Held {
-    let mut assigned: Vec<RoleId> = assigned(state, now).collect();
+    let mut assigned: Vec<RoleId> = state.live_roles(now).collect();
     assigned.sort_unstable();
     let is_named = either.iter().any(|snapshot| snapshot.compiled().checked.index.user(state.id).is_some());
     Held { assigned, is_active: state.is_active, named: is_named.then_some(state.id) }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{
     Reach, Says,
-    part::{Asked, Owned, Part, assigned},
+    part::{Asked, Owned, Part},
 };
 use crate::{
     model::{PermissionParts, RoleId, Timestamp, UserId, Username, rules::UserState},
@@ -85,7 +85,7 @@ struct Search<'c> {
 impl Search<'_> {
     fn user(&mut self, state: &UserState, now: Timestamp) -> Says {
         let mut says = self.everybody | self.own(state);
-        for role in assigned(state, now) {
+        for role in state.live_roles(now) {
             says |= self.role(role);
         }
         says
@@ -118,7 +118,7 @@ impl Search<'_> {
             return Vec::new();
         }
         let sorted = |ids: &mut Vec<RoleId>| ids.sort_by_key(|id| self.compiled.roles.get(*id).map(|role| &role.name));
-        let mut assigned: Vec<RoleId> = assigned(state, now).collect();
+        let mut assigned: Vec<RoleId> = state.live_roles(now).collect();
         sorted(&mut assigned);
         let mut open: VecDeque<Vec<RoleId>> = assigned.into_iter().map(|id| vec![id]).collect();
         let mut seen: HashSet<RoleId> = HashSet::new();

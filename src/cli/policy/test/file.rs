@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::case::{Case, Expected, Who};
 use crate::explain::{self, Context, Part, Question};
-use crate::model::Reason;
+use crate::model::{Reason, nearest};
 
 /// More is no file of tests but a mistake.
 const MOST_BYTES: u64 = 1024 * 1024;
@@ -243,9 +243,7 @@ fn unknown(key: &str, known: &[&str]) -> String {
 
 /// The one of `known` that was probably meant.
 pub(super) fn meant(text: &str, known: &[&str]) -> String {
-    let score = |other: &&str| strsim::normalized_damerau_levenshtein(text, other);
-    let nearest = known.iter().max_by(|a, b| score(a).total_cmp(&score(b))).filter(|other| score(other) >= 0.6);
-    nearest.map(|nearest| format!(", did you mean {nearest}?")).unwrap_or_default()
+    nearest(text, known).map(|nearest| format!(", did you mean {nearest}?")).unwrap_or_default()
 }
 
 fn object(table: &DeTable<'_>) -> Map<String, Value> {
