@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
 
 use cedargate::{
-    jwt::{Kind, Minter, Verifier},
+    jwt::{Kind, Minter, NewToken, Verifier},
     model::{
         Claims, Label, ModuleId, PermissionId, PolicyId, RoleId, Route, RouteId, Secret, Timestamp, UserId,
         rules::{
@@ -152,7 +152,16 @@ fn verifies(criterion: &mut Criterion) {
     let now = Timestamp::now();
     let minter = Minter::new(&secret, Duration::from_mins(15), Duration::from_hours(24));
     let name = "alice".try_into().unwrap();
-    let token = minter.mint(Kind::Access, (UserId(1), &name), 0, "session", now).unwrap().token;
+    let token = NewToken {
+        kind: Kind::Access,
+        user: (UserId(1), &name),
+        epoch: 0,
+        session: "s1",
+        id: "t1",
+        issued_at: now,
+        expires_at: now.plus(Duration::from_mins(15)),
+    };
+    let token = minter.mint(&token).unwrap();
     let mut group = criterion.benchmark_group("verify");
     for (name, entries) in [("cached", 1_000), ("uncached", 0)] {
         let verifier = Verifier::new(&secret, Duration::ZERO, entries);

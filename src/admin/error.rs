@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -54,6 +55,12 @@ pub(crate) enum Error {
     /// Too many requests; 429.
     #[error("Rate limit exceeded. Max {} requests per {} seconds.", .0.standing.limit, .0.standing.window.as_secs())]
     TooManyRequests(Refusal),
+    /// The account is closed to places where its owner has not signed in, for so long; 423.
+    #[error("Account is temporarily locked")]
+    Locked(Duration),
+    /// Too many passwords wait to be checked; 503.
+    #[error("Too many sign-ins at once; try again")]
+    Busy,
     /// Something needed is not there at present; 503. The source is for the log only.
     #[error("Service temporarily unavailable")]
     Unavailable(#[source] Source),
@@ -106,7 +113,8 @@ impl Error {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Locked(_) => StatusCode::LOCKED,
+            Self::Busy | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -116,6 +124,12 @@ impl Error {
             Self::Unauthorized { presented, .. } => {
                 let challenge = if *presented { "Bearer error=\"invalid_token\"" } else { "Bearer" };
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+            Self::Busy => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Locked(left) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(limit::seconds(*left).max(1)));
             }
             Self::TooManyRequests(refusal) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(limit::seconds(refusal.retry_after).max(1)));
@@ -169,7 +183,7 @@ impl From<CompileError> for Error {
 impl From<password::Error> for Error {
     fn from(error: password::Error) -> Self {
         match error {
-            password::Error::Busy => Self::Unavailable(Box::new(error)),
+            password::Error::Busy => Self::Busy,
             password::Error::Failed(_) => Self::Internal(Box::new(error)),
         }
     }

@@ -51,6 +51,7 @@ use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
+pub use auth::Sessions;
 pub use axum::http::Method;
 pub use browser::Browsers;
 pub use endpoints::Access;
@@ -85,6 +86,8 @@ pub struct Parts {
     pub password_policy: Policy,
     /// Whether anybody may make an account of their own.
     pub user_registration: bool,
+    /// How many sessions a user has, and how long they last.
+    pub sessions: Sessions,
     /// Counts failed sign-ins.
     pub failures: LoginFailures,
     /// How much one client may ask for; none where that is not limited.
@@ -160,6 +163,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         hasher: parts.hasher.clone(),
         policy: parts.password_policy,
         registration: parts.user_registration,
+        sessions: parts.sessions,
         failures: parts.failures.clone(),
         limits: parts.rate_limits.clone(),
         metrics: Arc::clone(&parts.metrics),

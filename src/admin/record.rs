@@ -17,6 +17,7 @@ pub(super) const MODULE: &str = "module";
 pub(super) const ROUTE: &str = "route";
 pub(super) const UPSTREAM: &str = "upstream";
 pub(super) const POLICY: &str = "policy";
+pub(super) const SESSION: &str = "session";
 
 /// For each kind: what it is before a change, which is refused if the client saw something else, and what it is after.
 macro_rules! recorded {

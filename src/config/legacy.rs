@@ -58,6 +58,8 @@ pub(super) static ALIASES: &[Alias] = &[
     same("RATE_LIMIT_ENABLED", "rate_limit.enabled"),
     same("RATE_LIMIT_LOGIN_MAX", "auth.login_failures"),
     same("RATE_LIMIT_LOGIN_WINDOW", "auth.login_window_seconds"),
+    same("MAX_CONCURRENT_SESSIONS", "sessions.max_per_user"),
+    same("SESSION_TIMEOUT_MINUTES", "sessions.idle_minutes"),
     same("RATE_LIMIT_API_ANONYMOUS_MAX", "rate_limit.anonymous_requests"),
     same("RATE_LIMIT_API_ANONYMOUS_WINDOW", "rate_limit.anonymous_window_seconds"),
     same("RATE_LIMIT_REQUESTS", "rate_limit.anonymous_requests"),

@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
     AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Docs, Environment, Explain,
-    Gateway, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings,
-    TlsFiles,
+    Gateway, Lockout, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog,
+    Sessions, Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};
@@ -58,6 +58,12 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
             acquire_timeout: milliseconds(values, "database.pool_timeout_ms")?,
         },
         auth: auth(values)?,
+        lockout: Lockout {
+            account_failures: values.number("lockout.account_failures")?,
+            address_failures: values.number("lockout.address_failures")?,
+            longest: seconds(values, "lockout.longest_seconds")?,
+        },
+        sessions: sessions(values)?,
         password_policy: PasswordPolicy {
             min_length: values.number("password_policy.min_length")?,
             require_uppercase: values.switch("password_policy.require_uppercase"),
@@ -181,12 +187,10 @@ fn admin(values: &Values) -> Result<Admin, Error> {
 
 fn auth(values: &Values) -> Result<Auth, Error> {
     let minutes: u64 = values.number("auth.access_token_minutes")?;
-    let days: u64 = values.number("auth.refresh_token_days")?;
     let bootstrap = values.text("auth.bootstrap_password");
     Ok(Auth {
         secret_key: values.secret("auth.secret_key"),
         access_token: Duration::from_secs(minutes * 60),
-        refresh_token: Duration::from_secs(days * 86_400),
         bootstrap_password: (!bootstrap.is_empty()).then(|| Secret::new(bootstrap.to_owned())),
         leeway: seconds(values, "auth.leeway_seconds")?,
         hash_threads: match values.number("auth.hash_threads")? {
@@ -202,6 +206,22 @@ fn auth(values: &Values) -> Result<Auth, Error> {
         user_registration: values.switch("auth.user_registration"),
         login_failures: values.number("auth.login_failures")?,
         login_window: seconds(values, "auth.login_window_seconds")?,
+    })
+}
+
+fn sessions(values: &Values) -> Result<Sessions, Error> {
+    let days = |path| values.number::<u64>(path).map(|days| Duration::from_secs(days * 86_400));
+    let refresh = days("auth.refresh_token_days")?;
+    let idle = match values.number::<u64>("sessions.idle_minutes")? {
+        0 => refresh,
+        minutes => refresh.min(Duration::from_secs(minutes * 60)),
+    };
+    let longest = days("sessions.longest_days")?;
+    Ok(Sessions {
+        max_per_user: values.number("sessions.max_per_user")?,
+        idle: idle.min(longest),
+        longest,
+        refresh_grace: seconds(values, "sessions.refresh_grace_seconds")?,
     })
 }
 

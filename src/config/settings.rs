@@ -25,6 +25,10 @@ pub struct Settings {
     pub database: Database,
     /// Tokens, passwords and sign-in.
     pub auth: Auth,
+    /// When signing in is refused after failures.
+    pub lockout: Lockout,
+    /// How long one stays signed in.
+    pub sessions: Sessions,
     /// What a new password must look like.
     pub password_policy: PasswordPolicy,
     /// The operator's own policies.
@@ -139,8 +143,6 @@ pub struct Auth {
     pub secret_key: Secret<String>,
     /// Life of an access token.
     pub access_token: Duration,
-    /// Life of a refresh token.
-    pub refresh_token: Duration,
     /// Password of the first administrator; `None` lets the seed make a random one.
     pub bootstrap_password: Option<Secret<String>>,
     /// Clocks may differ by this much.
@@ -157,6 +159,30 @@ pub struct Auth {
     pub login_failures: u32,
     /// The window.
     pub login_window: Duration,
+}
+
+/// When signing in is refused after failures, beyond those of one account at one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lockout {
+    /// Failures of an account from everywhere; 0 is no limit.
+    pub account_failures: u32,
+    /// Failures of an address for all accounts; 0 is no limit.
+    pub address_failures: u32,
+    /// The longest wait.
+    pub longest: Duration,
+}
+
+/// How long one stays signed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sessions {
+    /// Sessions of one user at the same time.
+    pub max_per_user: u32,
+    /// One that is not renewed for so long ends.
+    pub idle: Duration,
+    /// None lasts longer, however often it is renewed.
+    pub longest: Duration,
+    /// For so long the refresh token before the current one is taken for a request sent twice.
+    pub refresh_grace: Duration,
 }
 
 /// Cost of a password hash (argon2id).

@@ -27,7 +27,7 @@ pub use guard::ESCALATE;
 pub use origin::Origin;
 pub use rehearsal::{Rehearsal, Rehearsed};
 pub use seed::{NewAccount, ROLE_TEMPLATES, RoleTemplate, Seeded, is_system_permission, seed};
-pub use write::{Write, Written};
+pub use write::{EntityId, Scene, Write, Written};
 
 use rehearsal::Stage;
 

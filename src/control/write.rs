@@ -1,4 +1,5 @@
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,14 +32,49 @@ pub struct Write {
     changes: Vec<Change>,
     records: Vec<Record>,
     origin: Option<Origin>,
+    scene: Scene,
     now: Timestamp,
+}
+
+/// Where a request comes from, for the audit trail.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// What the client calls itself.
+    pub user_agent: Option<String>,
+    /// The request's id.
+    pub request_id: Option<String>,
+}
+
+impl From<&Origin> for Scene {
+    fn from(origin: &Origin) -> Self {
+        let Origin { client, user_agent, request_id, .. } = origin;
+        Self { client: Some(*client), user_agent: user_agent.clone(), request_id: request_id.clone() }
+    }
+}
+
+/// By what an entity is known to the audit trail: a number, or for a session a UUID.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EntityId(String);
+
+impl From<i64> for EntityId {
+    fn from(id: i64) -> Self {
+        Self(id.to_string())
+    }
+}
+
+impl From<&str> for EntityId {
+    fn from(id: &str) -> Self {
+        Self(id.to_owned())
+    }
 }
 
 /// What becomes of one entity, for the audit trail.
 #[derive(Debug)]
 struct Record {
     resource: &'static str,
-    id: i64,
+    id: EntityId,
     before: Value,
     /// `None` until it is told: then nothing has happened to it.
     after: Option<Value>,
@@ -113,8 +149,8 @@ impl Control {
             }
             base = inner.snapshots.load();
         }
-        let (changes, records) = Default::default();
-        Ok(Write { inner, turn, tx, base, fixed, revisions, changes, records, origin: None, now })
+        let (changes, records, scene) = Default::default();
+        Ok(Write { inner, turn, tx, base, fixed, revisions, changes, records, origin: None, scene, now })
     }
 
     /// Starts a change that somebody asks for: who may not, or who saw other rules, is told so now; and what it leads to
@@ -182,7 +218,12 @@ impl Write {
     ///
     /// # Errors
     /// `Stale` when the client asked for another state of it (`If-Match`).
-    pub fn replaces(&mut self, resource: &'static str, id: i64, before: &impl Serialize) -> Result<(), Error> {
+    pub fn replaces(
+        &mut self,
+        resource: &'static str,
+        id: impl Into<EntityId>,
+        before: &impl Serialize,
+    ) -> Result<(), Error> {
         self.expects(before)?;
         self.leaves(resource, id, before);
         Ok(())
@@ -204,26 +245,26 @@ impl Write {
     }
 
     /// Notes that the entity is `before` now, for the audit trail alone.
-    pub fn leaves(&mut self, resource: &'static str, id: i64, before: &impl Serialize) {
-        self.records.push(Record { resource, id, before: value(before), after: None });
+    pub fn leaves(&mut self, resource: &'static str, id: impl Into<EntityId>, before: &impl Serialize) {
+        self.records.push(Record { resource, id: id.into(), before: value(before), after: None });
     }
 
     /// Notes what the entity has become, or that it is new.
-    pub fn becomes(&mut self, resource: &'static str, id: i64, after: &impl Serialize) {
-        self.ends_as(resource, id, value(after));
+    pub fn becomes(&mut self, resource: &'static str, id: impl Into<EntityId>, after: &impl Serialize) {
+        self.ends_as(resource, id.into(), value(after));
     }
 
     /// Notes that the entity is new, where nothing was noted of it before: for many of them.
     pub(super) fn appears(&mut self, resource: &'static str, id: i64, after: Value) {
-        self.records.push(Record { resource, id, before: Value::Null, after: Some(after) });
+        self.records.push(Record { resource, id: id.into(), before: Value::Null, after: Some(after) });
     }
 
     /// Notes that the entity is no more.
-    pub fn gone(&mut self, resource: &'static str, id: i64) {
-        self.ends_as(resource, id, Value::Null);
+    pub fn gone(&mut self, resource: &'static str, id: impl Into<EntityId>) {
+        self.ends_as(resource, id.into(), Value::Null);
     }
 
-    fn ends_as(&mut self, resource: &'static str, id: i64, after: Value) {
+    fn ends_as(&mut self, resource: &'static str, id: EntityId, after: Value) {
         let after = Some(after);
         let known = self.records.iter_mut().rev().find(|record| record.resource == resource && record.id == id);
         match known {
@@ -232,7 +273,13 @@ impl Write {
         }
     }
 
+    /// Notes where a request comes from that leads to this change without its sender being known.
+    pub fn witness(&mut self, scene: Scene) {
+        self.scene = scene;
+    }
+
     async fn keep_records(&mut self, revision: i64) -> Result<(), Error> {
+        let scene = self.origin.as_ref().map_or_else(|| self.scene.clone(), Scene::from);
         for mut record in std::mem::take(&mut self.records) {
             let Some((action, after)) = record.outcome() else { continue };
             let actor = self.origin.as_ref().and_then(|origin| self.base.user(origin.actor));
@@ -241,12 +288,12 @@ impl Write {
                 actor: actor.map(|actor| actor.username.to_string()),
                 action,
                 resource: record.resource,
-                resource_id: record.id.to_string(),
+                resource_id: record.id.0,
                 before: record.before,
                 after,
-                ip: self.origin.as_ref().map(|origin| origin.client.to_string()),
-                user_agent: self.origin.as_ref().and_then(|origin| origin.user_agent.clone()),
-                request_id: self.origin.as_ref().and_then(|origin| origin.request_id.clone()),
+                ip: scene.client.map(|client| client.to_string()),
+                user_agent: scene.user_agent.clone(),
+                request_id: scene.request_id.clone(),
                 revision,
             };
             audit::insert(&mut self.tx, new, self.now).await?;

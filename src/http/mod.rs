@@ -14,10 +14,11 @@ mod security_headers;
 pub mod target;
 
 pub use cors::Cors;
-pub use failures::LoginFailures;
+pub use failures::{Attempt, LoginFailures, Patience};
 pub use lifecycle::Lifecycle;
 pub use limiter::{Allowance, RateLimits, Refusal, Standing};
 pub use method::is_method;
+pub use network::is_same_network;
 pub use problem::Problem;
 pub use request_id::RequestId;
 pub use security_headers::SecurityHeaders;

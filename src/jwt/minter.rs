@@ -2,7 +2,6 @@ use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::Kind;
 use crate::model::{Secret, Timestamp, UserId, Username};
@@ -17,13 +16,21 @@ struct Inner {
     refresh_life: Duration,
 }
 
-/// A new token.
-#[derive(Debug)]
-pub struct Minted {
-    /// The token itself.
-    pub token: Secret<String>,
+/// What a token shall say.
+#[derive(Clone, Copy, Debug)]
+pub struct NewToken<'t> {
+    /// What it is for.
+    pub kind: Kind,
+    /// Whose it is.
+    pub user: (UserId, &'t Username),
+    /// The user's token epoch.
+    pub epoch: i64,
+    /// The session it belongs to.
+    pub session: &'t str,
     /// Its `jti`.
-    pub id: String,
+    pub id: &'t str,
+    /// When it was issued.
+    pub issued_at: Timestamp,
     /// When it expires.
     pub expires_at: Timestamp,
 }
@@ -49,32 +56,21 @@ impl Minter {
         }
     }
 
-    /// Makes a token for a user's session; `epoch` is the user's token epoch.
+    /// Makes a token.
     ///
     /// # Errors
     /// Only when the crypto library fails.
-    pub fn mint(
-        &self,
-        kind: Kind,
-        user: (UserId, &Username),
-        epoch: i64,
-        session: &str,
-        now: Timestamp,
-    ) -> Result<Minted, jsonwebtoken::errors::Error> {
-        let life = i64::try_from(self.life(kind).as_secs()).unwrap_or(i64::MAX);
-        let expires_at = now.plus_seconds(life);
-        let id = Uuid::now_v7().to_string();
+    pub fn mint(&self, new: &NewToken<'_>) -> Result<Secret<String>, jsonwebtoken::errors::Error> {
         let claims = json!({
-            "sub": user.1,
-            "uid": user.0,
-            "ver": epoch,
-            "sid": session,
-            "jti": id,
-            "iat": now.unix_seconds(),
-            "exp": expires_at.unix_seconds(),
-            "type": kind.name(),
+            "sub": new.user.1,
+            "uid": new.user.0,
+            "ver": new.epoch,
+            "sid": new.session,
+            "jti": new.id,
+            "iat": new.issued_at.unix_seconds(),
+            "exp": new.expires_at.unix_seconds(),
+            "type": new.kind.name(),
         });
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0.key)?;
-        Ok(Minted { token: Secret::new(token), id, expires_at })
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0.key).map(Secret::new)
     }
 }

@@ -10,5 +10,5 @@ mod strict;
 mod verifier;
 
 pub use claims::Kind;
-pub use minter::{Minted, Minter};
+pub use minter::{Minter, NewToken};
 pub use verifier::{Cached, Error, Verifier};

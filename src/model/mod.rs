@@ -30,7 +30,7 @@ pub use ids::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, Use
 pub use module::{Module, ModulePatch, NewModule};
 pub use name::{
     Avatar, Category, Host, Icon, Label, ModuleName, NameError, PermissionName, PermissionParts, PersonName,
-    PolicyName, RoleName, UpstreamName, Username,
+    PolicyName, RoleName, UpstreamName, Username, folded,
 };
 pub use nearest::{nearest, nearest_by};
 pub use path::{PathTemplate, Segment};

@@ -1,5 +1,7 @@
+use icu_casemap::CaseMapper;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
 /// Why a text is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -172,6 +174,20 @@ names! {
     });
 }
 
+impl Username {
+    /// By what user names are told apart.
+    pub fn key(&self) -> String {
+        folded(&self.0)
+    }
+}
+
+/// `text` after Unicode normalisation and case folding (`NFKC_Casefold`, Unicode 3.13): equal for all that people take
+/// for the same name.
+pub fn folded(text: &str) -> String {
+    let normal: String = text.nfkc().collect();
+    CaseMapper::new().fold_string(&normal).nfkc().collect()
+}
+
 impl PermissionName {
     /// The verb and the resource, and whether the grant is limited to what the caller owns.
     ///
@@ -205,6 +221,25 @@ mod tests {
         assert_eq!(Username::try_from("ab"), Err(NameError::TooShort { min: 3 }));
         assert!(matches!(Username::try_from("a b c"), Err(NameError::Assertion(_))));
         assert!(matches!(RoleName::try_from("a\0b"), Err(NameError::Form(_))));
+    }
+
+    #[test]
+    fn names_are_told_apart_by_what_people_see() {
+        let key = |text: &str| Username::try_from(text).unwrap().key();
+        for (one, other) in [
+            ("Admin", "admin"),
+            ("\u{ff41}dmin", "admin"),
+            ("ΟΔΟΣ", "οδος"),
+            ("οδοσ", "οδος"),
+            ("Straße", "STRASSE"),
+            ("\u{17f}uper", "super"),
+            ("ﬁona", "Fiona"),
+            ("Zo\u{e9}", "ZO\u{c9}"),
+        ] {
+            assert_eq!(key(one), key(other), "{one} {other}");
+        }
+        assert_ne!(key("admin"), key("adm1n"));
+        assert_eq!(folded("Zoe\u{301}"), folded("ZO\u{c9}"));
     }
 
     #[test]

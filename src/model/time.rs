@@ -45,6 +45,18 @@ impl Timestamp {
         self.plus_seconds(i64::try_from(span.as_secs()).map_or(0, i64::wrapping_neg))
     }
 
+    /// This moment later by `span`; stays in place where that would leave the calendar.
+    #[must_use]
+    pub fn plus(self, span: std::time::Duration) -> Self {
+        let delta = chrono::TimeDelta::from_std(span).ok();
+        delta.and_then(|delta| self.0.checked_add_signed(delta)).map_or(self, Self::from)
+    }
+
+    /// The time that has passed since `earlier`; none if that is still to come.
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        (self.0 - earlier.0).to_std().unwrap_or_default()
+    }
+
     /// This moment moved by `seconds`; stays in place where that would leave the calendar.
     #[must_use]
     pub fn plus_seconds(self, seconds: i64) -> Self {

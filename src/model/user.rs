@@ -23,6 +23,9 @@ pub struct User {
     /// What the user is called, and looks like.
     #[serde(flatten)]
     pub profile: Profile,
+    /// Until then signing in is refused, but from where the user has signed in before; only while that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<Timestamp>,
     /// When it was deleted; only where deleted users are asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,

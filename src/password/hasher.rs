@@ -5,8 +5,8 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use rand::RngExt;
-use tokio::sync::Semaphore;
 
+use super::threads::Threads;
 use crate::model::Secret;
 
 /// How much each hash costs, and how many run at once.
@@ -58,10 +58,9 @@ pub struct Hasher {
 struct Inner {
     argon2: Argon2<'static>,
     params: Params,
-    threads: Semaphore,
-    places: Semaphore,
     /// Verified when there is no such user, so that the answer takes as long.
     decoy: Secret<String>,
+    threads: Threads,
 }
 
 impl Hasher {
@@ -74,14 +73,8 @@ impl Hasher {
             .map_err(|error| Error::Failed(error.to_string()))?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
         let decoy = hash(&argon2, &random_password())?;
-        let inner = Arc::new(Inner {
-            argon2,
-            params,
-            threads: Semaphore::new(cost.threads),
-            places: Semaphore::new(cost.threads + cost.queue),
-            decoy,
-        });
-        Ok(Self { inner, rehearses: false })
+        let threads = Threads::start(cost.threads, cost.queue)?;
+        Ok(Self { inner: Arc::new(Inner { argon2, params, decoy, threads }), rehearses: false })
     }
 
     /// One for accounts that nobody will ever have: its hashes cost nothing, and no password has them.
@@ -99,7 +92,7 @@ impl Hasher {
         if self.rehearses {
             return Ok(inner.decoy.clone());
         }
-        self.run(move || hash(&inner.argon2, &password)).await?
+        self.inner.threads.run(move || hash(&inner.argon2, &password)).await?
     }
 
     /// Verifies a password against the hash of a user, or against a decoy when there is no such user.
@@ -108,20 +101,14 @@ impl Hasher {
     /// `Busy`, `Failed`.
     pub async fn verify(&self, password: Secret<String>, stored: Option<Secret<String>>) -> Result<Verdict, Error> {
         let inner = Arc::clone(&self.inner);
-        self.run(move || match stored {
+        let work = move || match stored {
             Some(stored) => inner.verify(password.expose(), stored.expose()),
             None => {
                 let _wasted = inner.verify(password.expose(), inner.decoy.expose());
                 Verdict::Mismatch
             }
-        })
-        .await
-    }
-
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let _place = self.inner.places.try_acquire().map_err(|_| Error::Busy)?;
-        let _thread = self.inner.threads.acquire().await.map_err(|_| Error::Busy)?;
-        tokio::task::spawn_blocking(work).await.map_err(|error| Error::Failed(error.to_string()))
+        };
+        self.inner.threads.run(work).await
     }
 }
 

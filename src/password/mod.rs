@@ -6,6 +6,7 @@
 
 mod hasher;
 mod policy;
+mod threads;
 
 pub use hasher::{Cost, Error, Hasher, Verdict, random_password};
 pub use policy::{MAX_PASSWORD_BYTES, Policy};

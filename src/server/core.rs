@@ -8,7 +8,7 @@ use crate::admin::{self, About, Gate};
 use crate::config::{self, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
-use crate::http::{self, Cors, Lifecycle, LoginFailures, RateLimits, SecurityHeaders};
+use crate::http::{self, Cors, Lifecycle, LoginFailures, Patience, RateLimits, SecurityHeaders};
 use crate::jwt::{Minter, Verifier};
 use crate::model::Secret;
 use crate::password::Hasher;
@@ -43,11 +43,16 @@ impl Core<'_> {
                 forbid_anonymous: settings.admin.missing_credentials_status == ::http::StatusCode::FORBIDDEN,
             },
             control: self.control.clone(),
-            minter: Minter::new(&auth.secret_key, auth.access_token, auth.refresh_token),
+            minter: Minter::new(&auth.secret_key, auth.access_token, settings.sessions.idle),
             hasher: self.hasher.clone(),
             password_policy: password_policy(settings),
             user_registration: auth.user_registration,
-            failures: LoginFailures::new(auth.login_failures, auth.login_window),
+            sessions: admin::Sessions {
+                most: settings.sessions.max_per_user,
+                longest: settings.sessions.longest,
+                grace: settings.sessions.refresh_grace,
+            },
+            failures: self.login_failures(),
             rate_limits: settings.rate_limit.enabled.then(|| {
                 let limit = settings.rate_limit;
                 RateLimits::new(allowance(limit.anonymous), allowance(limit.authenticated), allowance(limit.register))
@@ -101,6 +106,17 @@ impl Core<'_> {
             cors: self.cors(),
             security_headers: self.security_headers(),
         }
+    }
+
+    fn login_failures(&self) -> LoginFailures {
+        let (auth, lockout) = (&self.settings.auth, self.settings.lockout);
+        let patience =
+            |failures, window| Patience { failures, window, wait: auth.login_window, longest: lockout.longest };
+        LoginFailures::new(
+            patience(auth.login_failures, auth.login_window),
+            patience(lockout.account_failures, lockout.longest),
+            patience(lockout.address_failures, auth.login_window),
+        )
     }
 
     fn cors(&self) -> Cors {

@@ -8,10 +8,14 @@ use super::policy_files;
 use crate::admin;
 use crate::config::Settings;
 use crate::control::Control;
+use crate::model::UserId;
 use crate::password::{Cost, Hasher, Policy};
 use crate::policy::{Fixed, MountedPath};
-use crate::store::{self, Db, PoolSettings};
+use crate::store::{self, Db, PoolSettings, users};
 use crate::telemetry::Metrics;
+
+/// Names folded in one transaction.
+const FOLDED_AT_ONCE: u32 = 1_000;
 
 /// The database of the settings, as it is.
 ///
@@ -32,11 +36,26 @@ pub async fn open_database(settings: &Settings) -> anyhow::Result<Db> {
 pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> anyhow::Result<Control> {
     let db = open_database(settings).await?;
     store::migrate::up(&db).await.map_err(|error| explain_store(&error))?;
+    fold_names(&db).await.map_err(|error| explain_store(&error))?;
     let files = policy_files::read(settings.policy.dir.as_deref())?;
     let started = Control::start(db, Fixed { mounts: mounts(settings), files: files.clone().into() }, metrics).await;
     let control = started.map_err(|error| policy_files::blame(settings.policy.dir.as_deref(), &files, error))?;
     control.keep_activity_for(settings.activity.retention);
     Ok(control)
+}
+
+/// Folds user names of the time before they were, where the database itself could not.
+async fn fold_names(db: &Db) -> Result<(), store::Error> {
+    let mut after = UserId(0);
+    loop {
+        let mut tx = db.write().await?;
+        let last = users::fold_names(&mut tx, after, FOLDED_AT_ONCE).await?;
+        tx.commit().await?;
+        match last {
+            Some(last) => after = last,
+            None => return Ok(()),
+        }
+    }
 }
 
 /// The admin service's paths on the gateway's listener, if the settings put them there.

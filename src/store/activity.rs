@@ -24,7 +24,7 @@ pub struct Activity {
     pub id: i64,
     /// Whose account.
     pub user_id: UserId,
-    /// `login`, `logout` or `password_change`.
+    /// `login`, `logout`, `password_change` or `refresh`, of which only those are kept that were refused.
     pub action: String,
     /// Whether it took place.
     pub success: bool,
@@ -45,6 +45,8 @@ pub enum Action {
     Logout,
     /// Setting another password for oneself.
     PasswordChange,
+    /// Staying signed in with a refresh token.
+    Refresh,
 }
 
 impl Action {
@@ -53,6 +55,7 @@ impl Action {
             Self::Login => "login",
             Self::Logout => "logout",
             Self::PasswordChange => "password_change",
+            Self::Refresh => "refresh",
         }
     }
 }
@@ -150,6 +153,22 @@ pub async fn count(tx: &mut Tx, user: UserId, filter: &Filter) -> Result<i64> {
     .bind(filter.from)
     .bind(filter.to)
     .fetch_value()
+    .await
+}
+
+/// Returns the addresses from which a user has signed in, as far as that is remembered.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn places(tx: &mut Tx, user: UserId) -> Result<Vec<String>> {
+    tx.query(
+        "SELECT ip FROM sessions WHERE user_id = $1 AND ip IS NOT NULL
+         UNION
+         SELECT ip FROM user_activity WHERE user_id = $1 AND action = 'login' AND success AND ip IS NOT NULL
+         LIMIT 2000",
+    )
+    .bind(user)
+    .fetch_values()
     .await
 }
 

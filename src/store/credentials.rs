@@ -1,5 +1,5 @@
-use super::{db::Tx, error::Result, sql::text};
-use crate::model::{Email, Secret, Timestamp, UserId, Username};
+use super::{db::Tx, error::Result, sessions, sql::text};
+use crate::model::{Email, Secret, Timestamp, UserId, Username, folded};
 
 /// What a sign-in is checked against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub struct Credentials {
     pub is_active: bool,
     /// Goes into the tokens.
     pub token_epoch: i64,
+    /// Until then signing in is refused, but from where the user has signed in before.
+    pub locked_until: Option<Timestamp>,
+    /// Failures before this moment are forgotten.
+    pub unlocked_at: Option<Timestamp>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -23,32 +27,44 @@ struct Row {
     password_hash: String,
     is_active: bool,
     token_epoch: i64,
+    locked_until: Option<Timestamp>,
+    unlocked_at: Option<Timestamp>,
 }
 
 impl From<Row> for Credentials {
-    fn from(Row { id, username, password_hash, is_active, token_epoch }: Row) -> Self {
-        Self { id, username, password_hash: Secret::new(password_hash), is_active, token_epoch }
+    fn from(row: Row) -> Self {
+        let Row { id, username, password_hash, is_active, token_epoch, locked_until, unlocked_at } = row;
+        let password_hash = Secret::new(password_hash);
+        Self { id, username, password_hash, is_active, token_epoch, locked_until, unlocked_at }
     }
 }
 
-/// The one spelling of a user name or mail address that [`credentials`] looks for.
+/// The one spelling of a mail address, or lower case of a user name.
 ///
 /// An address is stored in its normal form; a user name has no `@`, so one text cannot mean two users.
-pub fn normal(login: &str) -> String {
+fn normal(login: &str) -> String {
     Email::try_from(login).map_or_else(|_| text(login), String::from).to_lowercase()
 }
 
-/// Finds an undeleted user by user name or mail address, in any case.
+/// What failures to sign in as somebody unknown are counted under: one for all spellings of a name or an address.
+pub fn bucket(login: &str) -> String {
+    folded(&normal(login))
+}
+
+/// Finds an undeleted user by user name or mail address, in any case and Unicode form.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn credentials(tx: &mut Tx, login: &str) -> Result<Option<Credentials>> {
     let row = tx
         .query(
-            "SELECT id, username, password_hash, is_active, token_epoch FROM users
-             WHERE deleted_at IS NULL AND (username = $1 OR email_lower = $1)",
+            // Two names of the time before may be the same when folded: each is found as it is spelt.
+            "SELECT id, username, password_hash, is_active, token_epoch, locked_until, unlocked_at FROM users
+             WHERE deleted_at IS NULL AND (username = $1 OR email_lower = $1 OR username_key = $2)
+             ORDER BY CASE WHEN username = $1 OR email_lower = $1 THEN 0 ELSE 1 END LIMIT 1",
         )
         .bind(normal(login))
+        .bind(bucket(login))
         .fetch_optional::<Row>()
         .await?;
     Ok(row.map(Credentials::from))
@@ -61,7 +77,7 @@ pub async fn credentials(tx: &mut Tx, login: &str) -> Result<Option<Credentials>
 pub async fn credentials_of(tx: &mut Tx, id: UserId) -> Result<Option<Credentials>> {
     let row = tx
         .query(
-            "SELECT id, username, password_hash, is_active, token_epoch FROM users
+            "SELECT id, username, password_hash, is_active, token_epoch, locked_until, unlocked_at FROM users
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -85,7 +101,59 @@ pub async fn set_password(tx: &mut Tx, id: UserId, hash: &Secret<String>, now: T
         .bind(now)
         .execute()
         .await?;
+    sessions::revoke_all(tx, &[id], now).await?;
     Ok(changed > 0)
+}
+
+/// Refuses to let a user sign in until `until`, from where that is new; an earlier end of a lock gives way.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn lock(tx: &mut Tx, id: UserId, until: Timestamp) -> Result<()> {
+    tx.query(
+        "UPDATE users SET locked_until = $2
+         WHERE id = $1 AND deleted_at IS NULL AND (locked_until IS NULL OR locked_until < $2)",
+    )
+    .bind(id)
+    .bind(until)
+    .execute()
+    .await
+    .map(drop)
+}
+
+/// Ends a lock, and has failures up to `now` forgotten; false when there is no such user.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn unlock(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool> {
+    let query = tx.query("UPDATE users SET locked_until = NULL, unlocked_at = $2 WHERE id = $1 AND deleted_at IS NULL");
+    Ok(query.bind(id).bind(now).execute().await? > 0)
+}
+
+/// Folds at most `limit` names that no database could fold, with ids beyond `after`; returns the last id, if there was
+/// any. A name that another user has already stays as it is spelt.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn fold_names(tx: &mut Tx, after: UserId, limit: u32) -> Result<Option<UserId>> {
+    let rows = tx
+        .query("SELECT id, username FROM users WHERE username_key IS NULL AND id > $1 ORDER BY id LIMIT $2")
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all::<(UserId, Username)>()
+        .await?;
+    for (id, username) in &rows {
+        tx.query(
+            "UPDATE users SET username_key = $2
+             WHERE id = $1 AND (deleted_at IS NOT NULL OR NOT EXISTS (
+                 SELECT 1 FROM users other WHERE other.username_key = $2 AND other.deleted_at IS NULL))",
+        )
+        .bind(*id)
+        .bind(username.key())
+        .execute()
+        .await?;
+    }
+    Ok(rows.last().map(|(id, _)| *id))
 }
 
 /// Replaces the hash of the same password by a better one; tokens stay valid. False when there is no such user.

@@ -87,7 +87,7 @@ fn taken_column(error: &dyn sqlx::error::DatabaseError) -> Option<String> {
         }
         columns.split_once('.')?.1
     };
-    match column.strip_suffix("_lower").unwrap_or(column) {
+    match column.strip_suffix("_lower").or(column.strip_suffix("_key")).unwrap_or(column) {
         name @ ("username" | "email" | "name") => Some(name.to_owned()),
         _ => None,
     }

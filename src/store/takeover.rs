@@ -157,9 +157,11 @@ pub async fn role(tx: &mut Tx, new: &Role, now: Timestamp) -> Result<()> {
 /// As above.
 pub async fn user(tx: &mut Tx, new: &User, now: Timestamp) -> Result<()> {
     tx.query(
-        "INSERT INTO users (id, username, email, email_lower, password_hash, is_active, created_at, token_epoch)
+        "INSERT INTO users (id, username, email, email_lower, password_hash, is_active, created_at, token_epoch, username_key)
          VALUES ($1, $2, $3, $4, $5, $6, $7,
-             (SELECT COALESCE(MAX(token_epoch), 0) FROM users WHERE username = $2))",
+             (SELECT COALESCE(MAX(token_epoch), 0) FROM users WHERE username = $2),
+             CASE WHEN EXISTS (SELECT 1 FROM users WHERE username_key = $8 AND deleted_at IS NULL)
+                  THEN NULL ELSE $8 END)",
     )
     .bind(new.id)
     .bind(new.username.clone())
@@ -168,6 +170,7 @@ pub async fn user(tx: &mut Tx, new: &User, now: Timestamp) -> Result<()> {
     .bind(new.password_hash.expose().clone())
     .bind(new.is_active)
     .bind(new.created_at.unwrap_or(now))
+    .bind(new.username.key())
     .execute()
     .await
     .map(drop)

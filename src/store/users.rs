@@ -7,7 +7,7 @@ use super::{
     db::Tx,
     error::Result,
     list::{Lead, List, MOST_COUNTED, Period, Plan, Sort, SortKey, Total},
-    roles,
+    roles, sessions,
     sql::{Ids, Page, Search},
     statement::Arg,
 };
@@ -17,7 +17,7 @@ pub use super::assignments::{
     assign, assign_each, effective, granted, held, next_end, remove_ended, state, states, unassign, unassign_each,
 };
 pub use super::credentials::{
-    Credentials, credentials, credentials_of, named, normal as normal_login, rehash, set_password,
+    Credentials, bucket, credentials, credentials_of, fold_names, lock, named, rehash, set_password, unlock,
 };
 
 /// Which users to list; an absent field does not filter.
@@ -48,7 +48,7 @@ pub const SORT_KEYS: &[SortKey] = &[
 ];
 
 const COLUMNS: &str = "users.id, users.username, users.email, users.is_active, users.created_at, users.updated_at,
-                       users.deleted_at, users.first_name, users.last_name, users.avatar";
+                       users.deleted_at, users.first_name, users.last_name, users.avatar, users.locked_until";
 
 impl Filter {
     async fn list(&self, tx: &mut Tx, now: Timestamp) -> Result<List> {
@@ -121,6 +121,7 @@ struct Row {
     created_at: Timestamp,
     updated_at: Option<Timestamp>,
     deleted_at: Option<Timestamp>,
+    locked_until: Option<Timestamp>,
     #[sqlx(flatten)]
     profile: Profile,
 }
@@ -133,8 +134,8 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
     let id = tx
         .query(
             // A deleted user's tokens that name the user only must not become those of a namesake: its epoch is newer.
-            "INSERT INTO users (username, email, email_lower, password_hash, is_active, created_at, token_epoch)
-             VALUES ($1, $2, $3, $4, $5, $6,
+            "INSERT INTO users (username, username_key, email, email_lower, password_hash, is_active, created_at, token_epoch)
+             VALUES ($1, $7, $2, $3, $4, $5, $6,
                  (SELECT COALESCE(MAX(token_epoch), 0) FROM users WHERE username = $1)) RETURNING id",
         )
         .bind(new.username.clone())
@@ -143,6 +144,7 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
         .bind(new.password_hash.expose().clone())
         .bind(new.is_active)
         .bind(now)
+        .bind(new.username.key())
         .fetch_value()
         .await?;
     assign_each(tx, &[id], &new.role_ids, new.granted_by, Expiry::Kept, now).await?;
@@ -157,7 +159,7 @@ pub async fn get(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<Option<User>
     let row = tx
         .query(
             "SELECT id, username, email, is_active, created_at, updated_at, deleted_at, first_name,
-                    last_name, avatar FROM users
+                    last_name, avatar, locked_until FROM users
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -268,9 +270,11 @@ async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<U
     for (user, role) in assigned {
         of_user.entry(user).or_default().extend(roles.get(&role).cloned());
     }
-    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at, profile }| {
+    let user = |row: Row| {
+        let Row { id, username, email, is_active, created_at, updated_at, deleted_at, locked_until, profile } = row;
         let roles = of_user.remove(&id).unwrap_or_default();
-        User { id, username, email, is_active, created_at, updated_at, roles, profile, deleted_at }
+        let locked_until = locked_until.filter(|until| *until > now);
+        User { id, username, email, is_active, created_at, updated_at, roles, profile, locked_until, deleted_at }
     };
     Ok(rows.into_iter().map(user).collect())
 }
@@ -285,7 +289,7 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
     let changed = tx
         .query(
             "UPDATE users
-             SET username = COALESCE($2, username), email = COALESCE($3, email),
+             SET username = COALESCE($2, username), username_key = COALESCE($11, username_key), email = COALESCE($3, email),
                  email_lower = COALESCE($4, email_lower), password_hash = COALESCE($5, password_hash),
                  token_epoch = token_epoch + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END,
                  is_active = COALESCE($6, is_active), updated_at = $7,
@@ -303,8 +307,12 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
         .bind(patch.profile.first_name.clone())
         .bind(patch.profile.last_name.clone())
         .bind(patch.profile.avatar.clone())
+        .bind(patch.username.as_ref().map(Username::key))
         .execute()
         .await?;
+    if patch.password_hash.is_some() && changed > 0 {
+        sessions::revoke_all(tx, &[id], now).await?;
+    }
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {
         assignments::replace(tx, id, roles, patch.granted_by, now).await?;
     }
@@ -341,15 +349,29 @@ pub async fn delete(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool> {
 /// # Errors
 /// What the database refuses.
 pub async fn delete_each(tx: &mut Tx, ids: &[UserId], now: Timestamp) -> Result<Vec<UserId>> {
-    tx.query(
-        "UPDATE users SET deleted_at = $2, token_epoch = token_epoch + 1
-         WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
-         RETURNING id",
-    )
-    .bind(Ids::new(ids.iter().map(|id| id.0)))
-    .bind(now)
-    .fetch_values()
-    .await
+    let deleted = tx
+        .query(
+            "UPDATE users SET deleted_at = $2, token_epoch = token_epoch + 1
+             WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
+             RETURNING id",
+        )
+        .bind(Ids::new(ids.iter().map(|id| id.0)))
+        .bind(now)
+        .fetch_values()
+        .await?;
+    sessions::revoke_all(tx, &deleted, now).await?;
+    Ok(deleted)
+}
+
+/// Voids all tokens of a user and ends the sessions; false when there is no such user.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn sign_out(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool> {
+    let query = tx.query("UPDATE users SET token_epoch = token_epoch + 1 WHERE id = $1 AND deleted_at IS NULL");
+    let changed = query.bind(id).execute().await? > 0;
+    sessions::revoke_all(tx, &[id], now).await?;
+    Ok(changed)
 }
 
 /// Brings a deleted user back with the assignments that have not ended; tokens from before stay void. False when

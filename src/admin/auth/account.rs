@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Auth;
-use super::sign_in::Origin;
+use super::origin::Origin;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
 use crate::admin::gate::{Call, Gate};
@@ -18,6 +18,7 @@ use crate::admin::record;
 use crate::admin::reply::{Message, Written};
 use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, profile, taken};
 use crate::control::Write;
+use crate::http::Attempt;
 use crate::model::{
     Email, PermissionName, Reason, RoleId, RoleInfo, Secret, Timestamp, User, UserId, UserPatch, Username,
 };
@@ -127,22 +128,23 @@ fn present(snapshot: &Snapshot, caller: &Caller) -> Result<Caller, Error> {
 impl Auth {
     /// Asks for the caller's password. Failures count as those of signing in: a stolen token must be no way to guess.
     async fn confirm(&self, caller: &Caller, given: Secret<String>, origin: &Origin) -> Result<(), Error> {
-        let client = origin.client;
-        let account = caller.username().as_str();
-        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
         let mut tx = self.control.read().await?;
         let known = users::credentials_of(&mut tx, caller.id()).await?;
+        let account = caller.username().key();
+        let forgiven = known.as_ref().and_then(|known| known.unlocked_at);
+        let attempt = Attempt { account: &account, address: origin.client, forgiven, now: Timestamp::now() };
+        self.failures.check(&attempt).map_err(Error::TooManyRequests)?;
+        self.open_here(&mut tx, known.as_ref(), &attempt).await?;
         drop(tx);
         let right = given.expose().len() <= password::MAX_PASSWORD_BYTES
             && self.hasher.verify(given, known.map(|known| known.password_hash)).await? != Verdict::Mismatch;
         // Again: guesses that were verified at the same time may have used up the limit.
-        self.failures.check(account, client).map_err(Error::TooManyRequests)?;
+        self.failures.check(&attempt).map_err(Error::TooManyRequests)?;
         if right {
             return Ok(());
         }
-        self.failures.record(account, client);
-        self.control.note_activity(origin.did(caller.id(), Action::PasswordChange, false, Timestamp::now()));
-        tracing::info!(target: SECURITY, client = %client, user.id = %caller.id(), "own password not confirmed");
+        self.failed(&attempt, Some(caller.id()), Action::PasswordChange, origin);
+        tracing::info!(target: SECURITY, client = %origin.client, user.id = %caller.id(), "own password not confirmed");
         Err(Error::BadRequest("Current password is incorrect".into()))
     }
 }

@@ -1,14 +1,18 @@
 //! Everybody's own affairs: signing in and out, signing up, one's account and what one may do.
 
 mod account;
+mod origin;
 mod register;
+mod session;
 mod sign_in;
+mod sign_out;
 
 use std::sync::Arc;
 
 use axum::extract::FromRef;
 
 pub(super) use account::{Scene, ask};
+pub use session::Sessions;
 
 use super::endpoints::Access::{Public, PublicOr, SignedIn};
 use super::endpoints::Endpoints;
@@ -30,6 +34,7 @@ pub(super) struct Auth {
     pub(super) policy: Policy,
     /// Whether anybody may make an account of their own.
     pub(super) registration: bool,
+    pub(super) sessions: Sessions,
     pub(super) failures: LoginFailures,
     pub(super) limits: Option<RateLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -39,12 +44,17 @@ pub(super) fn endpoints() -> Endpoints<Auth> {
     Endpoints::new("Account")
         .post("/auth/login", Public, "Sign in", sign_in::login)
         .reads(sign_in::credentials)
+        .fails(&[401, 423])
+        .post("/auth/refresh", Public, "Get a new pair of tokens", session::refresh)
+        .reads(session::refresh_token)
         .fails(&[401])
-        .post("/auth/refresh", Public, "Get a new access token", sign_in::refresh)
-        .reads(sign_in::refresh_token)
-        .fails(&[401])
-        .post("/auth/logout", SignedIn, "Sign out", sign_in::logout)
-        .reads(sign_in::other_token)
+        .post("/auth/logout", SignedIn, "Sign out", sign_out::logout)
+        .reads(sign_out::other_token)
+        .post("/auth/logout-all", SignedIn, "Sign out everywhere", sign_out::logout_all)
+        .get("/auth/sessions", SignedIn, "List where one is signed in", sign_out::sessions)
+        .reads(sign_out::wanted)
+        .delete("/auth/sessions/{session_id}", SignedIn, "Sign out elsewhere", sign_out::end_session)
+        .reads(sign_out::named)
         .post("/auth/register", PublicOr("user:create"), "Make an account", register::register)
         .reads(|input| Account::read(&mut input.body(), Policy::default()))
         .post("/auth/public-register", Public, "Make an account of one's own", register::sign_up)

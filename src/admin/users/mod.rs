@@ -3,6 +3,7 @@
 mod account;
 mod bulk;
 mod roles;
+mod sign_in;
 mod status;
 
 use std::net::IpAddr;
@@ -73,6 +74,8 @@ pub(super) fn endpoints() -> Endpoints<Users> {
         .post("/users/{user_id}/activate", Needs("user:update"), "Activate a user", status::activate)
         .post("/users/{user_id}/deactivate", Needs("user:update"), "Deactivate a user", status::deactivate)
         .post("/users/{user_id}/restore", Needs("user:update"), "Bring a deleted user back", status::restore)
+        .post("/users/{user_id}/unlock", Needs("user:update"), "Let a user sign in again", sign_in::unlock)
+        .post("/users/{user_id}/logout-all", Needs("user:update"), "Sign a user out everywhere", sign_in::logout_all)
         .get("/users/{user_id}/roles", Needs("user:read"), "List the roles assigned to a user", roles::list)
         .post("/users/{user_id}/roles/{role_id}", Needs("user:update"), "Assign a role to a user", roles::assign)
         .reads(roles::assignment)

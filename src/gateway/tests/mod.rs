@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::http::{Cors, SecurityHeaders};
-use crate::jwt::{Kind, Minter, Verifier};
+use crate::jwt::{Kind, Minter, NewToken, Verifier};
 use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState};
 use crate::model::{
     Balance, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId, Secret, Target, Timeouts, Timestamp,
@@ -198,7 +198,16 @@ async fn world(tls: Option<TlsFiles>) -> World {
     };
     let secret = Secret::new("s".repeat(32));
     let minter = Minter::new(&secret, Duration::from_mins(1), Duration::from_mins(1));
-    let token = minter.mint(Kind::Access, (user.id, &user.username), 0, "s1", now).unwrap().token.expose().clone();
+    let token = NewToken {
+        kind: Kind::Access,
+        user: (user.id, &user.username),
+        epoch: 0,
+        session: "s1",
+        id: "t1",
+        issued_at: now,
+        expires_at: now.plus(Duration::from_mins(1)),
+    };
+    let token = minter.mint(&token).unwrap().expose().clone();
     let compiled = Compiled::new(rules, &fixed, None).unwrap();
     let revisions = Revisions { revision: 9, policy_revision: 7 };
     let metrics = Arc::new(Metrics::new("test").unwrap());

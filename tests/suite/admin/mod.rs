@@ -26,6 +26,7 @@ mod roles;
 mod routes;
 mod search;
 mod sessions;
+mod sign_in;
 mod upstreams;
 mod users;
 mod users_bulk;
