@@ -78,6 +78,7 @@ fn route(id: i64, now: Timestamp) -> Route {
         upstream: Some("u".try_into().unwrap()),
         strip_prefix: None,
         forward_authorization: true,
+        rate_limit: None,
         operations: serde_json::from_value(operations).unwrap(),
     }
 }

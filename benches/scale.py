@@ -40,8 +40,8 @@ ROWS = [
         ON CONFLICT DO NOTHING"""),
     ("role_permissions of the super role", 1, """INSERT INTO role_permissions (role_id, permission_id, granted_at)
         SELECT r.id, p.id, {at} FROM roles r JOIN permissions p ON p.id > 1000 WHERE r.name = 'superadmin'"""),
-    ("users", USERS, """INSERT INTO users (id, username, email, email_lower, password_hash, is_active, created_at)
-        SELECT 1000 + n, 'user' || n, 'user' || n || '@example.com', 'user' || n || '@example.com', '!', n % 10 <> 0,
+    ("users", USERS, """INSERT INTO users (id, username, username_key, email, email_lower, password_hash, is_active, created_at)
+        SELECT 1000 + n, 'user' || n, 'user' || n, 'user' || n || '@example.com', 'user' || n || '@example.com', '!', n % 10 <> 0,
                {at} FROM {series}"""),
     ("user_roles", USERS, """INSERT INTO user_roles (user_id, role_id, granted_at)
         SELECT 1000 + n, 1001 + n % 10000, {at} FROM {series}"""),

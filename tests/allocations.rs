@@ -73,6 +73,7 @@ fn route(now: Timestamp) -> Route {
         upstream: Some("u".try_into().unwrap()),
         strip_prefix: None,
         forward_authorization: true,
+        rate_limit: None,
         operations: serde_json::from_value(operations).unwrap(),
     }
 }

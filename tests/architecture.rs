@@ -154,7 +154,7 @@ fn admin_writes_say_who_asks() {
     };
     let admin = sources().into_iter().filter(|source| source.path.starts_with("src/admin/"));
     let found: BTreeSet<String> = admin.filter(|source| anonymous(&source.tokens)).map(|source| source.path).collect();
-    let known = ["src/admin/auth/sign_in.rs", "src/admin/users/account.rs"];
+    let known = ["src/admin/auth/session.rs", "src/admin/users/account.rs"];
     assert_eq!(found, known.map(str::to_owned).into());
 }
 

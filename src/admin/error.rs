@@ -13,8 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::input::Issue;
-use super::limit;
-use crate::http::Refusal;
+use crate::http::{Refusal, retry_after};
 use crate::policy::CompileError;
 use crate::{control, password, store};
 
@@ -129,12 +128,9 @@ impl Error {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Locked(left) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(limit::seconds(*left).max(1)));
+                headers.insert(header::RETRY_AFTER, retry_after(*left));
             }
-            Self::TooManyRequests(refusal) => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from(limit::seconds(refusal.retry_after).max(1)));
-                limit::tell(&refusal.standing, headers);
-            }
+            Self::TooManyRequests(refusal) => refusal.tell(headers),
             _ => {}
         }
     }

@@ -102,6 +102,16 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
                 "rate_limit.authenticated_window_seconds",
             )?,
             register: allowance(values, "rate_limit.register_requests", "rate_limit.register_window_seconds")?,
+            gateway_anonymous: allowance_if_any(
+                values,
+                "rate_limit.gateway_anonymous_requests",
+                "rate_limit.gateway_anonymous_window_seconds",
+            )?,
+            gateway_authenticated: allowance_if_any(
+                values,
+                "rate_limit.gateway_authenticated_requests",
+                "rate_limit.gateway_authenticated_window_seconds",
+            )?,
         },
         activity: Activity {
             retention: Duration::from_secs(values.number::<u64>("activity.retention_days")? * 86_400),
@@ -252,6 +262,14 @@ fn allowance(values: &Values, requests: &str, window: &str) -> Result<Allowance,
     let count = NonZeroU32::new(values.number(requests)?);
     let count = count.ok_or_else(|| values.invalid(requests, "a number from 1", "0"))?;
     Ok(Allowance { requests: count, window: seconds(values, window)? })
+}
+
+/// The same where 0 is no limit.
+fn allowance_if_any(values: &Values, requests: &str, window: &str) -> Result<Option<Allowance>, Error> {
+    match values.number(requests)? {
+        0_u32 => Ok(None),
+        _ => allowance(values, requests, window).map(Some),
+    }
 }
 
 fn listen(values: &Values, path: &str) -> Result<std::net::SocketAddr, Error> {

@@ -308,6 +308,10 @@ pub struct RateLimit {
     pub authenticated: Allowance,
     /// Of accounts that are asked for from one address.
     pub register: Allowance,
+    /// Without a valid token, for each address at the gateway.
+    pub gateway_anonymous: Option<Allowance>,
+    /// With one, for each user at the gateway.
+    pub gateway_authenticated: Option<Allowance>,
 }
 
 /// What users do with their accounts.

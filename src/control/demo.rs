@@ -93,6 +93,7 @@ async fn create(tx: &mut Tx, targets: Vec<Target>, now: Timestamp) -> Result<(),
             upstream: Some(upstream.name.clone()),
             strip_prefix: Some("/demo".to_owned()),
             forward_authorization: true,
+            rate_limit: None,
             operations: serde_json::from_value(operations).expect("literal operations are valid"),
         };
         routes::insert(tx, &route, now).await?;

@@ -277,6 +277,7 @@ async fn seed_navigation(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
             upstream: None,
             strip_prefix: None,
             forward_authorization: true,
+            rate_limit: None,
             operations: Vec::new(),
         };
         ids.push(routes::insert(tx, &route, now).await?);

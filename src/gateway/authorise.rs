@@ -1,15 +1,17 @@
 //! From a request's head to a permit or a refusal. Nothing here waits.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 
 use crate::http::cors::is_preflight;
-use crate::http::{RequestId, Target, is_method};
+use crate::http::{Allowance, Client, RequestId, Target, is_method};
 use crate::jwt;
-use crate::model::{Reason, Timestamp};
-use crate::policy::{Ask, Decision, Entry, Facts, Snapshot, Subject};
+use crate::model::{Reason, RouteRate, Timestamp};
+use crate::policy::{Ask, Caller, Decision, Entry, Facts, GatewayRoute, Snapshot, Subject};
 
 use super::context::{Context, RouteLabel};
 use super::shared::Shared;
@@ -78,7 +80,7 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
         path: target.decoded_path(),
         host,
         params: &matched.params,
-        client_ip: ctx.client.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()),
+        client_ip: ctx.client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
         now: Timestamp::now(),
         owner: None,
     };
@@ -103,10 +105,33 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
     } else if !operation.is_public() {
         return Err(Reason::NoCredentials.into());
     }
+    if let Some(rates) = &shared.rates {
+        let counted = rates.request(client(ctx.caller.as_ref(), ctx.client), route.id, own_rate(route));
+        ctx.standing = counted.map_err(|refusal| {
+            (ctx.standing, ctx.retry_after) = (Some(refusal.standing), Some(refusal.retry_after));
+            Reason::RateLimited
+        })?;
+    }
     let owner = operation.owner_of(&matched.params, &|name| target.query_value(name), ctx.claims.as_deref());
     ctx.owner = owner.map_err(|_| Reason::BadRequest)?;
     let facts = Facts { owner: ctx.owner.as_deref(), ..facts };
     Ok(snapshot.decide(&Ask { caller: ctx.caller.as_ref(), subject: Subject::Operation(operation), facts }))
+}
+
+/// Who is counted: a user, or an address where nobody is signed in.
+fn client(caller: Option<&Caller>, address: Option<IpAddr>) -> Client {
+    match caller {
+        Some(caller) => Client::User(caller.id()),
+        None => Client::at(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
+    }
+}
+
+fn own_rate(route: &GatewayRoute) -> Option<Allowance> {
+    let allowance = |rate: RouteRate| Allowance {
+        requests: rate.requests,
+        window: Duration::from_secs(rate.window_seconds.get().into()),
+    };
+    route.rate_limit.map(allowance)
 }
 
 fn refused_token(id: RequestId, error: jwt::Error) -> Reason {

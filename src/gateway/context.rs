@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue, Method};
 use pingora::protocols::tls::SslDigest;
 
-use crate::http::{RequestId, Target};
+use crate::http::{RequestId, Standing, Target};
 use crate::model::{Claims, Reason, RouteId, Timestamp, Upstream};
 use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRoute, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
@@ -55,6 +55,10 @@ pub(super) struct Context {
     pub(super) claims: Option<Arc<Claims>>,
     pub(super) caller: Option<Caller>,
     pub(super) owner: Option<String>,
+    /// How the client stands, where it is limited.
+    pub(super) standing: Option<Standing>,
+    /// When it may try again, if it was one too many.
+    pub(super) retry_after: Option<Duration>,
     pub(super) permit: Option<Permit>,
     decision: Option<bool>,
     reason: Option<Reason>,
@@ -92,6 +96,8 @@ impl Context {
             claims: None,
             caller: None,
             owner: None,
+            standing: None,
+            retry_after: None,
             permit: None,
             decision: None,
             reason: None,

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use crate::http::Problem;
 use crate::http::problem::challenge;
+use crate::http::{Problem, retry_after};
 use crate::model::Reason;
 
 use super::context::Context;
@@ -36,6 +36,9 @@ pub(super) async fn refuse(
     head.insert_header(header::CONTENT_TYPE, Problem::MEDIA_TYPE)?;
     if let Some(challenge) = challenge(reason) {
         head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(time) = ctx.retry_after.filter(|_| reason == Reason::RateLimited) {
+        head.insert_header(header::RETRY_AFTER, retry_after(time))?;
     }
     if let Some(allow) = allow {
         head.insert_header(header::ALLOW, allow)?;
@@ -76,6 +79,13 @@ pub(super) fn mark(head: &mut ResponseHeader, ctx: &Context) -> Result<()> {
     head.insert_header(REQUEST_ID, ctx.request_id.as_str())?;
     if let Some(revision) = ctx.policy_revision() {
         head.insert_header(POLICY_REVISION, revision)?;
+    }
+    if let Some(standing) = &ctx.standing {
+        let mut fields = HeaderMap::new();
+        standing.tell(&mut fields);
+        for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name?, value))) {
+            head.insert_header(name, value)?;
+        }
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
-use crate::http::{Cors, RequestId, SecurityHeaders};
+use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders};
 use crate::jwt::Verifier;
 use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
@@ -91,6 +91,8 @@ pub struct Settings {
     pub cors: Cors,
     /// Sent with the gateway's own answers, unless they are turned off; what upstreams answer is theirs.
     pub security_headers: Option<SecurityHeaders>,
+    /// How much one client may ask for; none where that is not limited.
+    pub rates: Option<GatewayLimits>,
 }
 
 /// What a gateway works with.
@@ -166,7 +168,7 @@ impl Running {
 /// # Errors
 /// The socket or the certificate is unusable.
 pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
-    let Settings { listener, tls, mount, workers, limits, cors, security_headers } = settings;
+    let Settings { listener, tls, mount, workers, limits, cors, security_headers, rates } = settings;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let load = Arc::new(Load::default());
@@ -179,6 +181,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         recent: parts.recent,
         cors,
         security_headers,
+        rates,
         limits,
         mount,
         upstreams: Upstreams::default(),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 
-use crate::http::{Cors, RequestId, SecurityHeaders};
+use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders};
 use crate::jwt::Verifier;
 use crate::model::{Reason, Secret};
 use crate::policy::{Decided, SnapshotHandle};
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) recent: Recent<RequestId, Decided>,
     pub(super) cors: Cors,
     pub(super) security_headers: Option<SecurityHeaders>,
+    pub(super) rates: Option<GatewayLimits>,
     pub(super) limits: Limits,
     pub(super) mount: Option<Mount>,
     pub(super) upstreams: Upstreams,

@@ -27,8 +27,8 @@ impl Default for Cors {
 const EVERY_METHOD: HeaderValue = HeaderValue::from_static("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT");
 /// What scripts of another origin may read of an answer beside its body.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "ETag, Retry-After, X-Policy-Revision, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, \
-     X-RateLimit-Window, X-Request-Id, X-Total-Count, X-Total-Count-Capped",
+    "ETag, RateLimit, RateLimit-Policy, Retry-After, X-Policy-Revision, X-RateLimit-Limit, X-RateLimit-Remaining, \
+     X-RateLimit-Reset, X-RateLimit-Window, X-Request-Id, X-Total-Count, X-Total-Count-Capped",
 );
 
 /// Whether `request` is a preflight: a browser asks whether it may send what a page wants to.

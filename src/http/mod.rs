@@ -2,10 +2,9 @@
 
 pub(crate) mod bytes;
 pub mod cors;
-mod failures;
 pub mod host;
 mod lifecycle;
-mod limiter;
+mod limit;
 mod method;
 mod network;
 pub mod problem;
@@ -14,9 +13,11 @@ mod security_headers;
 pub mod target;
 
 pub use cors::Cors;
-pub use failures::{Attempt, LoginFailures, Patience};
 pub use lifecycle::Lifecycle;
-pub use limiter::{Allowance, RateLimits, Refusal, Standing};
+pub use limit::{
+    Allowance, Attempt, Client, GatewayLimits, LIMIT, LoginFailures, Patience, RateLimits, Refusal, Standing,
+    retry_after,
+};
 pub use method::is_method;
 pub use network::is_same_network;
 pub use problem::Problem;

@@ -38,7 +38,7 @@ pub use permission::{EffectivePermission, NewPermission, Permission, PermissionP
 pub use policy::{NewPolicy, Policy, PolicyPatch};
 pub use reason::Reason;
 pub use role::{MAX_INHERITANCE, NewRole, Role, RoleHead, RoleInfo, RolePatch};
-pub use route::{Access, AmbiguousOwner, Methods, NewRoute, Operation, Owner, Route, RoutePatch};
+pub use route::{Access, AmbiguousOwner, Methods, NewRoute, Operation, Owner, Route, RoutePatch, RouteRate};
 pub use secret::Secret;
 pub use time::Timestamp;
 pub use upstream::{Balance, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamPatch};

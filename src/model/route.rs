@@ -1,3 +1,5 @@
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +162,36 @@ impl TryFrom<Fields> for Operation {
     }
 }
 
+/// How much one client may ask of a route; a user counts as one client, and so does an address without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline, example = serde_json::json!({ "requests": 100, "window_seconds": 60 }))]
+#[serde(try_from = "RateFields")]
+pub struct RouteRate {
+    /// Requests.
+    pub requests: NonZeroU32,
+    /// The time for so many, in seconds.
+    pub window_seconds: NonZeroU32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RateFields {
+    #[schemars(range(min = 1, max = 1_000_000))]
+    requests: u32,
+    #[schemars(range(min = 1, max = 86_400))]
+    window_seconds: u32,
+}
+
+impl TryFrom<RateFields> for RouteRate {
+    type Error = &'static str;
+    fn try_from(RateFields { requests, window_seconds }: RateFields) -> Result<Self, &'static str> {
+        let within = |number: u32, most: u32| NonZeroU32::new(number).filter(|number| number.get() <= most);
+        let requests = within(requests, 1_000_000).ok_or("requests must be from 1 to 1000000")?;
+        let window_seconds = within(window_seconds, 86_400).ok_or("window_seconds must be from 1 to 86400")?;
+        Ok(Self { requests, window_seconds })
+    }
+}
+
 /// A route, as stored: an entry of the navigation tree and, with an upstream, of the gateway's route table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
 pub struct Route {
@@ -196,6 +228,10 @@ pub struct Route {
     /// What it does for which methods.
     #[sqlx(json)]
     pub operations: Vec<Operation>,
+    /// How much one client may ask of it.
+    #[sqlx(json(nullable))]
+    #[serde(default)]
+    pub rate_limit: Option<RouteRate>,
 }
 
 impl Route {
@@ -225,8 +261,10 @@ impl Route {
                 strip_prefix,
                 forward_authorization,
                 operations,
+                rate_limit,
             } = route.clone();
-            (id, route, is_active, module_id, host, upstream, strip_prefix, forward_authorization, operations)
+            let forwarding = (host, upstream, strip_prefix, forward_authorization, operations, rate_limit);
+            (id, route, is_active, module_id, forwarding)
         };
         (self.is_in_rules() || other.is_in_rules()) && rule(self) != rule(other)
     }
@@ -263,6 +301,8 @@ pub struct NewRoute {
     pub forward_authorization: bool,
     /// What it does for which methods.
     pub operations: Vec<Operation>,
+    /// How much one client may ask of it.
+    pub rate_limit: Option<RouteRate>,
 }
 
 /// Changes to a route; `None` leaves a field as it is, `Some(None)` clears it.
@@ -296,4 +336,6 @@ pub struct RoutePatch {
     pub forward_authorization: Option<bool>,
     /// Replaces the operations.
     pub operations: Option<Vec<Operation>>,
+    /// New limit.
+    pub rate_limit: Option<Option<RouteRate>>,
 }

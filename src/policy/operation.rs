@@ -18,7 +18,7 @@ use super::{
 };
 use crate::model::{
     Access, AmbiguousOwner, Claims, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName, RoleId, Route,
-    RouteId, UpstreamName, rules::RouteRule,
+    RouteId, RouteRate, UpstreamName, rules::RouteRule,
 };
 
 /// A gateway route.
@@ -36,6 +36,8 @@ pub struct GatewayRoute {
     pub strip_prefix: Option<String>,
     /// Whether the client's `Authorization` reaches the upstream.
     pub forward_authorization: bool,
+    /// How much one client may ask of it.
+    pub rate_limit: Option<RouteRate>,
     operations: BTreeMap<String, Arc<CompiledOperation>>,
     allow: String,
 }
@@ -173,6 +175,7 @@ pub(super) fn compile(
             upstream: upstream.clone(),
             strip_prefix: route.strip_prefix.clone(),
             forward_authorization: route.forward_authorization,
+            rate_limit: route.rate_limit,
             allow: allow_header(&operations),
             operations,
         }
@@ -358,6 +361,7 @@ pub(super) mod tests {
             upstream: Some(upstream()),
             strip_prefix: None,
             forward_authorization: true,
+            rate_limit: None,
             operations: serde_json::from_value(operations).unwrap(),
         }
     }

@@ -8,7 +8,7 @@ use crate::admin::{self, About, Gate};
 use crate::config::{self, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
-use crate::http::{self, Cors, Lifecycle, LoginFailures, Patience, RateLimits, SecurityHeaders};
+use crate::http::{self, Cors, GatewayLimits, Lifecycle, LoginFailures, Patience, RateLimits, SecurityHeaders};
 use crate::jwt::{Minter, Verifier};
 use crate::model::Secret;
 use crate::password::Hasher;
@@ -105,6 +105,10 @@ impl Core<'_> {
             },
             cors: self.cors(),
             security_headers: self.security_headers(),
+            rates: settings.rate_limit.enabled.then(|| {
+                let limit = settings.rate_limit;
+                GatewayLimits::new(limit.gateway_anonymous.map(allowance), limit.gateway_authenticated.map(allowance))
+            }),
         }
     }
 

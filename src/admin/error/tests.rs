@@ -36,7 +36,7 @@ fn app() -> Router {
                 "/often",
                 get(move || async move {
                     let window = Duration::from_mins(15);
-                    let standing = Standing { limit: 5, window, remaining: 0, reset: wait };
+                    let standing = Standing { policy: "login", limit: 5, window, remaining: 0, reset: wait };
                     Err::<(), _>(Error::TooManyRequests(Refusal { standing, retry_after: wait }))
                 }),
             )

@@ -3,7 +3,8 @@
 use crate::admin::input::{self, Flaw, Input, Object, Valid};
 use crate::admin::modules::role_ids;
 use crate::model::{
-    Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, PermissionId, RouteId, RoutePatch, UpstreamName,
+    Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, PermissionId, RouteId, RoutePatch, RouteRate,
+    UpstreamName,
 };
 
 const MOST_OPERATIONS: usize = 64;
@@ -17,6 +18,7 @@ struct Forwarding {
     strip_prefix: input::Change<Option<String>>,
     forward_authorization: Option<bool>,
     operations: Option<Vec<Operation>>,
+    rate_limit: input::Change<Option<RouteRate>>,
 }
 
 fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
@@ -30,12 +32,14 @@ fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
         few.then_some(()).ok_or_else(|| Flaw::value(format!("at most {MOST_OPERATIONS} operations")))
     };
     let operations = body.json::<Vec<Operation>>("operations").check(few).optional();
+    let rate_limit = body.json::<RouteRate>("rate_limit").nullable();
     Some(Forwarding {
         host: host?,
         upstream: upstream?,
         strip_prefix: strip_prefix?,
         forward_authorization: forward_authorization?,
         operations: operations?,
+        rate_limit: rate_limit?,
     })
 }
 
@@ -85,6 +89,7 @@ pub(super) fn create(input: &mut Input) -> Valid<(NewRoute, Vec<PermissionId>)> 
         strip_prefix: forwarding.strip_prefix.flatten(),
         forward_authorization: forwarding.forward_authorization.unwrap_or(true),
         operations: forwarding.operations.unwrap_or_default(),
+        rate_limit: forwarding.rate_limit.flatten(),
     };
     Some((new, permission_ids?.unwrap_or_default()))
 }
@@ -130,6 +135,7 @@ pub(super) fn update(input: &mut Input) -> Valid<Changes> {
         strip_prefix: forwarding.strip_prefix,
         forward_authorization: forwarding.forward_authorization,
         operations: forwarding.operations,
+        rate_limit: forwarding.rate_limit,
     };
     Some(Changes { id: id?, patch, permission_ids: permission_ids? })
 }

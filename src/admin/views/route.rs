@@ -5,7 +5,7 @@ use super::ModuleView;
 use crate::admin::error::Error;
 use crate::model::{
     Host, Icon, Label, ModuleId, ModuleName, Operation, PathTemplate, PermissionId, RoleInfo, Route, RouteId,
-    Timestamp, UpstreamName,
+    RouteRate, Timestamp, UpstreamName,
 };
 use crate::store::Tx;
 use crate::store::routes::{self, RouteRow, ShownTo};
@@ -30,6 +30,7 @@ struct Forwarding {
     strip_prefix: Option<String>,
     forward_authorization: bool,
     operations: Vec<Operation>,
+    rate_limit: Option<RouteRate>,
 }
 
 /// A route, taken apart into what the views have in common.
@@ -46,9 +47,9 @@ impl From<Route> for Parts {
     fn from(row: Route) -> Self {
         let Route { id, route, label, icon, is_active, is_sidebar, module_id, parent_id, .. } = row;
         let Route { priority, created_at, updated_at, .. } = row;
-        let Route { host, upstream, strip_prefix, forward_authorization, operations, .. } = row;
+        let Route { host, upstream, strip_prefix, forward_authorization, operations, rate_limit, .. } = row;
         let fields = Fields { route, label, icon, is_active, is_sidebar, module_id, parent_id };
-        let forwarding = Forwarding { host, upstream, strip_prefix, forward_authorization, operations };
+        let forwarding = Forwarding { host, upstream, strip_prefix, forward_authorization, operations, rate_limit };
         Self { id, fields, priority, created_at, updated_at, forwarding }
     }
 }

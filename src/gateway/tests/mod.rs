@@ -117,6 +117,7 @@ fn route(id: i64, path: &str, upstream: &str, strip: Option<&str>, operations: &
         upstream: Some(upstream.try_into().unwrap()),
         strip_prefix: strip.map(str::to_owned),
         forward_authorization: id != 4,
+        rate_limit: None,
         operations: serde_json::from_str::<Vec<Operation>>(operations).unwrap(),
     }
 }
@@ -232,6 +233,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
         },
         cors: Cors::default(),
         security_headers: Some(SecurityHeaders::new(Duration::from_mins(1))),
+        rates: None,
     };
     let gateway = start(settings, parts).unwrap();
     World { gateway, metrics, seen, token, log, _guard: guard }

@@ -21,7 +21,11 @@ fn standing(answer: &Answer) -> (u64, u64, u64) {
     let now = u64::try_from(cedargate::model::Timestamp::now().unix_seconds()).unwrap();
     let reset = number("x-ratelimit-reset");
     assert!((now..=now + window + 1).contains(&reset), "{reset} at {now}");
-    (number("x-ratelimit-limit"), window, number("x-ratelimit-remaining"))
+    let (limit, remaining) = (number("x-ratelimit-limit"), number("x-ratelimit-remaining"));
+    let (policy, left) = (answer.header("ratelimit-policy").unwrap(), answer.header("ratelimit").unwrap());
+    assert!(policy.ends_with(&format!(";q={limit};w={window}")), "{policy}");
+    assert!(left.contains(&format!(";r={remaining};t=")), "{left}");
+    (limit, window, remaining)
 }
 
 #[track_caller]
@@ -125,5 +129,84 @@ async fn limits_can_be_turned_off() {
     for _ in 0..5 {
         let answer = app.admin("GET", "/auth/me").await.expect(401);
         assert_eq!(answer.header("x-ratelimit-limit"), None);
+    }
+}
+
+on_both!(a_route_is_limited_for_each_user_and_address, |backend| async move {
+    let app = App::start_with(backend, &[ON]).await;
+    let admin = Caller::superadmin(&app).await;
+    let user = Caller::demo(&app, "testuser").await;
+    let routes = admin.get("/routes/?limit=1000").await.expect(200).json();
+    let find = |path: &str| {
+        let routes = routes.as_array().unwrap().iter();
+        routes.clone().find(|route| route["route"] == path).unwrap_or_else(|| panic!("{routes:?}"))["id"].clone()
+    };
+    let limit = async |path: &str, rate: Value| {
+        let id = find(path);
+        admin.put(&format!("/routes/{id}"), json!({ "rate_limit": rate })).await
+    };
+    let rate = |requests: u32| json!({ "requests": requests, "window_seconds": 600 });
+    for (rate, expected) in [
+        (json!({ "requests": 0, "window_seconds": 60 }), "requests must be from 1 to 1000000"),
+        (json!({ "requests": 5, "window_seconds": 90_000 }), "window_seconds must be from 1 to 86400"),
+        (json!({ "requests": 5 }), "missing field `window_seconds`"),
+        (json!({ "requests": 5, "window_seconds": 60, "burst": 7 }), "unknown field `burst`"),
+        (json!(5), "invalid type"),
+    ] {
+        let answer = limit("/demo/public", rate).await.expect(422);
+        assert!(answer.text.contains(expected), "{}", answer.text);
+    }
+    let set = limit("/demo/public", rate(3)).await.expect(200).json();
+    assert_eq!(set["rate_limit"], rate(3));
+    let public = || app.gateway("GET", "/demo/public");
+    for left in [2, 1, 0] {
+        // An address that a client makes up counts for nothing (CVE-2023-36456, threats 26).
+        let forged = public().header("X-Forwarded-For", &format!("192.0.2.{left}"));
+        assert_eq!(standing(&forged.await.expect(200)), (3, 600, left));
+    }
+    let refused = public().await.expect(429);
+    assert_eq!(refused.json()["reason"], "rate_limited");
+    assert_eq!(standing(&refused), (3, 600, 0));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=200).contains(&wait), "{wait}");
+    assert_eq!(standing(&from("127.0.0.2", public()).await.expect(200)).2, 2);
+    for caller in [&user, &admin] {
+        assert_eq!(standing(&public().bearer(&caller.token).await.expect(200)).2, 2, "each for themselves");
+    }
+    assert_eq!(user.gateway("GET", "/demo/articles").await, 200);
+    assert_eq!(app.gateway("GET", "/demo/articles").bearer(&user.token).await.header("ratelimit"), None);
+    // More at once, and none at all.
+    limit("/demo/public", rate(10)).await.expect(200);
+    public().await.expect(200);
+    assert_eq!(limit("/demo/public", Value::Null).await.expect(200).json()["rate_limit"], Value::Null);
+    assert_eq!(public().await.expect(200).header("ratelimit"), None);
+});
+
+on_both!(clients_of_the_gateway_are_limited_for_all_routes, |backend| async move {
+    let limits = [
+        ("CEDARGATE_RATE_LIMIT__GATEWAY_ANONYMOUS_REQUESTS", "2"),
+        ("CEDARGATE_RATE_LIMIT__GATEWAY_AUTHENTICATED_REQUESTS", "3"),
+    ];
+    let app = App::start_with(backend, &[ON, limits[0], limits[1]]).await;
+    let user = Caller::demo(&app, "testuser").await;
+    let get = |path: &str| app.gateway("GET", path);
+    assert_eq!(standing(&get("/demo/public").await.expect(200)), (2, 60, 1));
+    get("/demo/public").await.expect(200);
+    get("/demo/public").await.expect(429);
+    for path in ["/demo/public", "/demo/articles", "/demo/whoami"] {
+        get(path).bearer(&user.token).await.expect(200);
+    }
+    get("/demo/articles").bearer(&user.token).await.expect(429);
+    // What is refused without a decision costs nothing and counts for nothing; the admin API has limits of its own.
+    get("/demo/nothing").await.expect(404);
+    get("/api/v1/auth/me").bearer(&user.token).await.expect(200);
+});
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_limit_holds_when_they_are_switched_off() {
+    let off = [("CEDARGATE_RATE_LIMIT__GATEWAY_ANONYMOUS_REQUESTS", "1")];
+    let app = App::start_with(Backend::Sqlite, &off).await;
+    for _ in 0..3 {
+        assert_eq!(app.gateway("GET", "/demo/public").await.expect(200).header("ratelimit"), None);
     }
 }

@@ -233,6 +233,7 @@ on_both!(depth_exhausts_nothing, |backend| async move {
             upstream: None,
             strip_prefix: None,
             forward_authorization: true,
+            rate_limit: None,
             operations: Vec::new(),
         };
         parent = Some(cedargate::store::routes::insert(write.tx(), &new, now).await.unwrap());

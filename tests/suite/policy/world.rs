@@ -243,6 +243,7 @@ impl RouteSpec {
             upstream: Some(UpstreamName::try_from("u").unwrap()),
             strip_prefix: None,
             forward_authorization: true,
+            rate_limit: None,
             operations: serde_json::from_value(operations.into()).unwrap(),
         }
     }

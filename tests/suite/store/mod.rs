@@ -84,6 +84,7 @@ fn new_route(module: ModuleId, path: &str) -> NewRoute {
         upstream: None,
         strip_prefix: None,
         forward_authorization: true,
+        rate_limit: None,
         operations: Vec::new(),
     }
 }

@@ -1,11 +1,15 @@
 use cedargate::{
-    model::{ModuleId, NewRoute, Operation, RoleId, RouteId, RoutePatch, UpstreamName},
+    model::{ModuleId, NewRoute, Operation, RoleId, RouteId, RoutePatch, RouteRate, UpstreamName},
     store::{Error, Page, roles, routes, routes::Filter},
 };
 use serde_json::json;
 
 use super::{assert_conflict, at, module, new_route, role, route};
 use crate::support::migrated;
+
+fn rate(requests: u32, window_seconds: u32) -> RouteRate {
+    serde_json::from_value(serde_json::json!({ "requests": requests, "window_seconds": window_seconds })).unwrap()
+}
 
 fn operations() -> Vec<Operation> {
     serde_json::from_value(json!([
@@ -24,6 +28,7 @@ fn gateway_route(module: ModuleId) -> NewRoute {
         upstream: Some("blog".try_into().unwrap()),
         strip_prefix: Some("/articles".to_owned()),
         forward_authorization: false,
+        rate_limit: Some(rate(100, 60)),
         operations: operations(),
         ..new_route(module, "/articles/{user_id}/ä")
     }
@@ -44,6 +49,7 @@ on_both!(a_route_round_trips, |backend| async move {
     assert_eq!((found.module_id, found.parent_id), (home, None));
     assert_eq!((&found.host, &found.upstream, &found.strip_prefix), (&new.host, &new.upstream, &new.strip_prefix));
     assert_eq!((found.forward_authorization, &found.operations), (false, &operations()));
+    assert_eq!(found.rate_limit, Some(rate(100, 60)));
     assert_eq!((found.created_at, found.updated_at), (at(0), None));
     assert_eq!(routes::roles(&mut tx, id).await.unwrap().iter().map(|role| role.id).collect::<Vec<_>>(), [admin]);
     assert_eq!(routes::get(&mut tx, RouteId(999)).await.unwrap(), None);
@@ -75,6 +81,7 @@ on_both!(a_patch_sets_and_clears, |backend| async move {
         upstream: Some(None),
         strip_prefix: Some(None),
         forward_authorization: Some(true),
+        rate_limit: Some(None),
         operations: Some(Vec::new()),
     };
     assert!(routes::update(&mut tx, id, &set, at(1)).await.unwrap());
@@ -84,6 +91,7 @@ on_both!(a_patch_sets_and_clears, |backend| async move {
     assert_eq!((found.module_id, found.parent_id), (other, Some(parent)));
     assert_eq!((&found.host, &found.upstream, &found.strip_prefix), (&None, &None, &None));
     assert_eq!((found.forward_authorization, found.operations.len()), (true, 0));
+    assert_eq!(found.rate_limit, None);
     assert_eq!(routes::roles(&mut tx, id).await.unwrap().len(), 1);
     let detach = RoutePatch { parent_id: Some(None), role_ids: Some(Vec::new()), ..RoutePatch::default() };
     assert!(routes::update(&mut tx, id, &detach, at(2)).await.unwrap());

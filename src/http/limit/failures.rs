@@ -4,10 +4,8 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 
-use super::{
-    limiter::{Refusal, Standing},
-    network::network,
-};
+use super::standing::{Refusal, Standing};
+use crate::http::network::network;
 use crate::model::Timestamp;
 
 /// How many of each kind are remembered; about 150 bytes each.
@@ -91,7 +89,7 @@ impl LoginFailures {
         match pair.or_else(|| address().map(|left| (left, addresses.patience))) {
             None => Ok(()),
             Some((left, Patience { failures, window, .. })) => {
-                let standing = Standing { limit: failures, window, remaining: 0, reset: left };
+                let standing = Standing { policy: "login", limit: failures, window, remaining: 0, reset: left };
                 Err(Refusal { standing, retry_after: left })
             }
         }

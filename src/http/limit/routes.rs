@@ -1,0 +1,124 @@
+//! What one client may ask of the gateway.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+
+use super::limiter::{Allowance, Limiter, States};
+use super::standing::{Refusal, Standing};
+use crate::http::network::network;
+use crate::model::{RouteId, UserId};
+
+/// Routes with a limit of their own whose limiters are kept; one that is forgotten is made anew.
+const ROUTES: usize = 10_000;
+
+/// Who is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// Whoever has signed in, from wherever.
+    User(UserId),
+    /// Whoever has not.
+    Address(IpAddr),
+}
+
+impl Client {
+    /// An address that stands for all of its client's.
+    pub fn at(address: IpAddr) -> Self {
+        Self::Address(network(address))
+    }
+}
+
+/// The limit of one route.
+type OfRoute = Limiter<Counted>;
+
+/// Who is counted for what: another limit of the route begins anew.
+type Counted = (RouteId, Allowance, Client);
+
+/// The gateway's limits: for everything that a client asks for, and for single routes.
+#[derive(Debug)]
+pub struct GatewayLimits {
+    anonymous: Option<Limiter<Client>>,
+    authenticated: Option<Limiter<Client>>,
+    routes: Cache<(RouteId, Allowance), Arc<OfRoute>>,
+    /// Of all routes together, so that many routes take no more memory than one.
+    states: States<Counted>,
+}
+
+impl GatewayLimits {
+    /// Limits for clients without and with a valid token, where there are any.
+    pub fn new(anonymous: Option<Allowance>, authenticated: Option<Allowance>) -> Self {
+        Self {
+            anonymous: anonymous.map(|allowance| Limiter::new("anonymous", allowance)),
+            authenticated: authenticated.map(|allowance| Limiter::new("authenticated", allowance)),
+            routes: Cache::new(ROUTES),
+            states: States::default(),
+        }
+    }
+
+    /// Counts a request to a route, which may have a limit of its own; `None` if it has not, nor the client another.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub fn request(&self, client: Client, route: RouteId, own: Option<Allowance>) -> Result<Option<Standing>, Refusal> {
+        let all = match client {
+            Client::User(_) => &self.authenticated,
+            Client::Address(_) => &self.anonymous,
+        };
+        let standing = all.as_ref().map(|limiter| limiter.count(&client)).transpose()?;
+        let Some(allowance) = own else { return Ok(standing) };
+        let own = self.of(route, allowance).count(&(route, allowance, client))?;
+        // The one that ends first is what a client has to heed.
+        Ok(Some(standing.filter(|standing| standing.remaining < own.remaining).unwrap_or(own)))
+    }
+
+    fn of(&self, route: RouteId, allowance: Allowance) -> Arc<OfRoute> {
+        let make = || Ok::<_, Infallible>(Arc::new(Limiter::with("route", allowance, self.states.clone())));
+        let Ok(limiter) = self.routes.get_or_insert_with(&(route, allowance), make);
+        limiter
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn allowance(requests: u32) -> Allowance {
+        Allowance { requests: NonZeroU32::new(requests).unwrap(), window: Duration::from_mins(1) }
+    }
+
+    fn address(last: u8) -> Client {
+        Client::at(IpAddr::from([192, 0, 2, last]))
+    }
+
+    #[test]
+    fn each_client_has_its_own_of_each_route() {
+        let limits = GatewayLimits::new(None, None);
+        let (one, two) = (RouteId(1), RouteId(2));
+        assert_eq!(limits.request(address(1), one, None), Ok(None));
+        let own = Some(allowance(2));
+        for left in [1, 0] {
+            assert_eq!(limits.request(address(1), one, own).unwrap().unwrap().remaining, left);
+        }
+        assert_eq!(limits.request(address(1), one, own).unwrap_err().standing.policy, "route");
+        for (client, route) in [(address(2), one), (Client::User(UserId(1)), one), (address(1), two)] {
+            assert!(limits.request(client, route, own).is_ok());
+        }
+        assert!(limits.request(address(1), one, None).is_ok());
+    }
+
+    #[test]
+    fn a_client_has_one_limit_for_all_routes() {
+        let limits = GatewayLimits::new(Some(allowance(2)), None);
+        let standing = |outcome: Result<Option<Standing>, Refusal>| outcome.unwrap().unwrap();
+        assert_eq!(standing(limits.request(address(1), RouteId(1), None)).remaining, 1);
+        let own = standing(limits.request(address(1), RouteId(2), Some(allowance(9))));
+        assert_eq!((own.policy, own.remaining), ("anonymous", 0), "what ends first is told");
+        assert_eq!(limits.request(address(1), RouteId(3), None).unwrap_err().standing.policy, "anonymous");
+        assert_eq!(limits.request(Client::User(UserId(1)), RouteId(3), None), Ok(None));
+    }
+}
