@@ -8,4 +8,4 @@ mod hasher;
 mod policy;
 
 pub use hasher::{Cost, Error, Hasher, Verdict, random_password};
-pub use policy::{MAX_PASSWORD_BYTES, Policy};
+pub use policy::{About, MAX_PASSWORD_BYTES, Policy};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::open::password_policy;
 use crate::admin::{self, About, Gate};
-use crate::config::{self, Environment, Settings};
+use crate::config::{self, EmailVerification, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
 use crate::http::{self, Cors, Lifecycle, LoginFailures, RateLimits, SecurityHeaders};
 use crate::jwt::{Minter, Verifier};
+use crate::mail::Outbox;
 use crate::model::Secret;
 use crate::password::Hasher;
 use crate::policy::Decided;
@@ -22,6 +23,7 @@ pub(super) struct Core<'s> {
     pub(super) control: Control,
     pub(super) hasher: Hasher,
     pub(super) verifier: Verifier,
+    pub(super) outbox: Outbox,
     pub(super) metrics: Arc<Metrics>,
     pub(super) lifecycle: Lifecycle,
     pub(super) logs: Logs,
@@ -47,6 +49,7 @@ impl Core<'_> {
             hasher: self.hasher.clone(),
             password_policy: password_policy(settings),
             user_registration: auth.user_registration,
+            mail: admin::Mail { outbox: self.outbox.clone(), asks: auth.email_verification != EmailVerification::Off },
             failures: LoginFailures::new(auth.login_failures, auth.login_window),
             rate_limits: settings.rate_limit.enabled.then(|| {
                 let limit = settings.rate_limit;

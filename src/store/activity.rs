@@ -24,7 +24,7 @@ pub struct Activity {
     pub id: i64,
     /// Whose account.
     pub user_id: UserId,
-    /// `login`, `logout` or `password_change`.
+    /// `login`, `logout`, `password_change`, `password_reset` or `email_verification`.
     pub action: String,
     /// Whether it took place.
     pub success: bool,
@@ -45,6 +45,10 @@ pub enum Action {
     Logout,
     /// Setting another password for oneself.
     PasswordChange,
+    /// Setting another one by a link that was sent by mail.
+    PasswordReset,
+    /// Showing that the mail address is one's own.
+    EmailVerification,
 }
 
 impl Action {
@@ -53,6 +57,8 @@ impl Action {
             Self::Login => "login",
             Self::Logout => "logout",
             Self::PasswordChange => "password_change",
+            Self::PasswordReset => "password_reset",
+            Self::EmailVerification => "email_verification",
         }
     }
 }

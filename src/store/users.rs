@@ -17,7 +17,8 @@ pub use super::assignments::{
     assign, assign_each, effective, granted, held, next_end, remove_ended, state, states, unassign, unassign_each,
 };
 pub use super::credentials::{
-    Credentials, credentials, credentials_of, named, normal as normal_login, rehash, set_password,
+    Credentials, credentials, credentials_of, demand_new_password, named, normal as normal_login, rehash, set_password,
+    verify_email,
 };
 
 /// Which users to list; an absent field does not filter.
@@ -48,7 +49,8 @@ pub const SORT_KEYS: &[SortKey] = &[
 ];
 
 const COLUMNS: &str = "users.id, users.username, users.email, users.is_active, users.created_at, users.updated_at,
-                       users.deleted_at, users.first_name, users.last_name, users.avatar";
+                       users.deleted_at, users.first_name, users.last_name, users.avatar,
+                       users.must_change_password";
 
 impl Filter {
     async fn list(&self, tx: &mut Tx, now: Timestamp) -> Result<List> {
@@ -123,6 +125,7 @@ struct Row {
     deleted_at: Option<Timestamp>,
     #[sqlx(flatten)]
     profile: Profile,
+    must_change_password: bool,
 }
 
 /// Stores a user with the assignments; ids of no role are ignored.
@@ -157,7 +160,7 @@ pub async fn get(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<Option<User>
     let row = tx
         .query(
             "SELECT id, username, email, is_active, created_at, updated_at, deleted_at, first_name,
-                    last_name, avatar FROM users
+                    last_name, avatar, must_change_password FROM users
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -268,16 +271,29 @@ async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<U
     for (user, role) in assigned {
         of_user.entry(user).or_default().extend(roles.get(&role).cloned());
     }
-    let user = |Row { id, username, email, is_active, created_at, updated_at, deleted_at, profile }| {
+    let user = |row: Row| {
+        let Row { id, username, email, is_active, created_at, updated_at, deleted_at, profile, .. } = row;
         let roles = of_user.remove(&id).unwrap_or_default();
-        User { id, username, email, is_active, created_at, updated_at, roles, profile, deleted_at }
+        let must_change_password = row.must_change_password;
+        User {
+            id,
+            username,
+            email,
+            is_active,
+            created_at,
+            updated_at,
+            roles,
+            profile,
+            must_change_password,
+            deleted_at,
+        }
     };
     Ok(rows.into_iter().map(user).collect())
 }
 
 /// Changes an undeleted user; false when there is none.
 ///
-/// A new password voids the user's tokens. New roles replace the old ones; those kept keep their date and expiry.
+/// A new password voids the user's tokens, a new address is unverified. New roles replace the old ones; those kept keep their date and expiry.
 ///
 /// # Errors
 /// [`Error::Conflict`](super::Error::Conflict) when the new user name or mail address is taken.
@@ -286,7 +302,9 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
         .query(
             "UPDATE users
              SET username = COALESCE($2, username), email = COALESCE($3, email),
-                 email_lower = COALESCE($4, email_lower), password_hash = COALESCE($5, password_hash),
+                 email_lower = COALESCE($4, email_lower),
+                 email_verified = email_verified AND COALESCE($4, email_lower) = email_lower,
+                 must_change_password = COALESCE($11, must_change_password), password_hash = COALESCE($5, password_hash),
                  token_epoch = token_epoch + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END,
                  is_active = COALESCE($6, is_active), updated_at = $7,
                  first_name = NULLIF(COALESCE($8, first_name), ''),
@@ -303,6 +321,7 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
         .bind(patch.profile.first_name.clone())
         .bind(patch.profile.last_name.clone())
         .bind(patch.profile.avatar.clone())
+        .bind(patch.must_change_password)
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {

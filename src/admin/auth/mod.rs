@@ -1,7 +1,10 @@
 //! Everybody's own affairs: signing in and out, signing up, one's account and what one may do.
 
 mod account;
+mod address;
+mod policy;
 mod register;
+mod reset;
 mod sign_in;
 
 use std::sync::Arc;
@@ -13,7 +16,7 @@ pub(super) use account::{Scene, ask};
 use super::endpoints::Access::{Public, PublicOr, SignedIn};
 use super::endpoints::Endpoints;
 use super::gate::Gate;
-use super::users::Account;
+use super::users::{Account, Mail};
 use crate::control::Control;
 use crate::http::{LoginFailures, RateLimits};
 use crate::jwt::Minter;
@@ -30,6 +33,7 @@ pub(super) struct Auth {
     pub(super) policy: Policy,
     /// Whether anybody may make an account of their own.
     pub(super) registration: bool,
+    pub(super) mail: Mail,
     pub(super) failures: LoginFailures,
     pub(super) limits: Option<RateLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -57,6 +61,15 @@ pub(super) fn endpoints() -> Endpoints<Auth> {
         .reads(|input| account::changes(input, Policy::default()))
         .post("/auth/change-password", SignedIn, "Change one's own password", account::change_password)
         .reads(|input| account::passwords(input, Policy::default()))
+        .get("/auth/password-policy", Public, "Get what a new password must satisfy", policy::show)
+        .post("/auth/forgot-password", Public, "Ask for a link to reset a password", reset::forgot)
+        .reads(address::email)
+        .post("/auth/reset-password", Public, "Reset a password by a link's token", reset::reset)
+        .reads(|input| reset::asked(input, Policy::default()))
+        .post("/auth/verify-email", Public, "Verify a mail address by a link's token", address::verify)
+        .reads(address::token)
+        .post("/auth/resend-verification", Public, "Ask for another link to verify a mail address", address::resend)
+        .reads(address::email)
         .get("/auth/permissions", SignedIn, "Get one's own roles and permissions", account::permissions)
         .post("/auth/verify-token", SignedIn, "Ask whose token it is", account::verify_token)
         .post("/auth/check-permission", SignedIn, "Ask whether one has a permission", account::check_permission)
