@@ -159,8 +159,9 @@ impl Postman {
         };
         match smtp.send((&to, &mail.message_id, mail.created_at), words).await {
             Ok(()) => {
-                *self.outbox.state.lock() =
-                    super::State { waiting: self.outbox.state.lock().waiting, ..Default::default() };
+                let mut state = self.outbox.state.lock();
+                (state.failures, state.last_error) = (0, None);
+                drop(state);
                 Ok((Ending::Sent, None))
             }
             Err(Failure::Permanent(error)) => Ok((Ending::Failed, Some(error))),

@@ -49,7 +49,11 @@ impl Core<'_> {
             hasher: self.hasher.clone(),
             password_policy: password_policy(settings),
             user_registration: auth.user_registration,
-            mail: admin::Mail { outbox: self.outbox.clone(), asks: auth.email_verification != EmailVerification::Off },
+            mail: admin::Mail {
+                outbox: self.outbox.clone(),
+                asks: auth.email_verification != EmailVerification::Off,
+                requires: auth.email_verification == EmailVerification::Required,
+            },
             failures: LoginFailures::new(auth.login_failures, auth.login_window),
             rate_limits: settings.rate_limit.enabled.then(|| {
                 let limit = settings.rate_limit;

@@ -6,6 +6,7 @@ Arguments: `starttls`, `tls` or `plain`; a port, 0 for any; certificate and key.
 
 import asyncio
 import json
+import logging
 import ssl
 import sys
 
@@ -73,5 +74,7 @@ async def main():
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
+# Which of its own parts the package will do without.
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 mode = sys.argv[1]
 asyncio.run(main())

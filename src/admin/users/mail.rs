@@ -12,6 +12,8 @@ pub struct Mail {
     pub outbox: Outbox,
     /// Whether new addresses are asked to be verified.
     pub asks: bool,
+    /// Whether nobody signs in whose address is not.
+    pub requires: bool,
 }
 
 impl Mail {

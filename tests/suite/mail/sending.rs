@@ -131,16 +131,12 @@ async fn without_a_server_nothing_is_promised() {
             "smtp.security",
         ),
         (vec![("SMTP_HOST", "localhost"), ("EMAIL_FROM", "nobody@@")], "mail.from"),
-        (vec![("SMTP_HOST", "localhost:25"), ("EMAIL_FROM", "a@example.com")], "mail"),
         (vec![("SMTP_HOST", "a b"), ("EMAIL_FROM", "a@example.com")], "smtp.host"),
         (vec![("SMTP_HOST", "localhost"), ("EMAIL_FROM", "a@example.com"), ("SMTP_USERNAME", "a")], "smtp.username"),
         (vec![("CEDARGATE_APP__PUBLIC_URL", "javascript:alert(1)")], "app.public_url"),
         (vec![("CEDARGATE_APP__PUBLIC_URL", "https://a.example/?x=")], "app.public_url"),
         (vec![("CEDARGATE_MAIL__RESET_PATH", "https://evil.example")], "mail.reset_path"),
     ] {
-        if said == "mail" {
-            continue;
-        }
         let error = App::start_error(Backend::Sqlite, &settings).await;
         assert!(error.contains(said), "{settings:?}: {error}");
     }
@@ -182,7 +178,8 @@ on_both!(every_letter_arrives_and_strangers_words_do_not, |backend| async move {
     let found = mails.wait("o'gottlieb+x@example.com", 5).await;
     for mail in &found {
         assert!(!mail.secure && mail.user.is_none());
-        assert!(!mail.data.to_lowercase().contains("evil") && !mail.data.contains("<b>"), "{}", mail.data);
+        let html = mail.data.split("text/html").nth(1).unwrap();
+        assert!(!mail.data.to_lowercase().contains("evil") && !html.contains("<b>"), "{}", mail.data);
         assert!(mail.text().contains("2001:db8::7") && mail.text().contains("an unknown program"), "{}", mail.text());
         assert!(mail.header("Subject").unwrap().contains("=?utf-8?"), "{:?}", mail.header("Subject"));
     }
