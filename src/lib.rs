@@ -8,6 +8,7 @@ pub mod explain;
 pub mod gateway;
 pub mod http;
 pub mod jwt;
+pub mod mail;
 pub mod model;
 pub mod password;
 pub mod policy;

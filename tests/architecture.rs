@@ -21,8 +21,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("password", &["model", "telemetry"]),
     ("control", &["model", "telemetry", "policy", "store", "jwt"]),
     ("explain", &["model", "telemetry", "policy", "http"]),
+    ("mail", &["model", "telemetry", "store"]),
     ("gateway", &["model", "telemetry", "jwt", "policy", "http"]),
-    ("admin", &["model", "telemetry", "policy", "store", "control", "jwt", "http", "password", "explain"]),
+    ("admin", &["model", "telemetry", "policy", "store", "control", "jwt", "http", "password", "explain", "mail"]),
     ("server", EVERYTHING),
     ("cli", EVERYTHING),
 ];
@@ -37,6 +38,7 @@ const EVERYTHING: &[&str] = &[
     "password",
     "control",
     "explain",
+    "mail",
     "gateway",
     "admin",
     "server",

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::control::Control;
 use crate::http::Lifecycle;
+use crate::mail::Outbox;
 use crate::model::Timestamp;
 use crate::telemetry::Metrics;
 
@@ -41,6 +42,7 @@ pub(super) struct Health {
     pub(super) docs: bool,
     pub(super) lifecycle: Lifecycle,
     pub(super) files: Files,
+    pub(super) outbox: Outbox,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -144,6 +146,7 @@ async fn detailed(State(health): State<Health>) -> Response {
         "policy_directory": policy_directory,
         "upstreams": upstreams(&health.metrics, snapshot.upstreams().count()),
         "disk": disk,
+        "mail": mail(&health.outbox),
     });
     let sound = checks.as_object().is_some_and(|checks| checks.values().all(|check| check["status"] == HEALTHY));
     let healthy = sound && !health.lifecycle.is_draining();
@@ -188,6 +191,17 @@ fn upstreams(metrics: &Metrics, active: usize) -> Value {
         .collect();
     let status = if failing.is_empty() { HEALTHY } else { "unhealthy" };
     json!({ "status": status, "active": active, "failing": told })
+}
+
+/// So many attempts in a row are no mishap any more.
+const MOST_FAILURES: u32 = 3;
+
+fn mail(outbox: &Outbox) -> Value {
+    let Some(state) = outbox.state() else {
+        return json!({ "status": HEALTHY, "enabled": false });
+    };
+    let fault = state.last_error.filter(|_| state.failures >= MOST_FAILURES);
+    json!({ "status": status(fault.as_ref()), "enabled": true, "waiting": state.waiting, "error": fault })
 }
 
 /// Below this, the embedded database and the logs are about to fail.

@@ -58,6 +58,7 @@ pub use endpoints::Access;
 pub use gate::Gate;
 pub use health::{About, Places, metrics_router};
 pub use system::Config;
+pub use users::Mail;
 
 use endpoints::Operation;
 use resources::Include;
@@ -88,6 +89,8 @@ pub struct Parts {
     pub user_registration: bool,
     /// How many sessions a user has, and how long they last.
     pub sessions: Sessions,
+    /// What users are told by mail.
+    pub mail: Mail,
     /// Counts failed sign-ins.
     pub failures: LoginFailures,
     /// How much one client may ask for; none where that is not limited.
@@ -140,6 +143,7 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
         docs: parts.docs,
         lifecycle: parts.lifecycle,
         files: health::Files::new(parts.places),
+        outbox: parts.mail.outbox,
         metrics: parts.metrics,
     };
     let router = router
@@ -156,6 +160,7 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
 
 fn api(parts: &Parts, prefix: &str) -> Router {
     let (gate, control) = (parts.gate.clone(), parts.control.clone());
+    let mail = parts.mail.clone();
     let auth = auth::Auth {
         gate: gate.clone(),
         control: control.clone(),
@@ -164,6 +169,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         policy: parts.password_policy,
         registration: parts.user_registration,
         sessions: parts.sessions,
+        mail: mail.clone(),
         failures: parts.failures.clone(),
         limits: parts.rate_limits.clone(),
         metrics: Arc::clone(&parts.metrics),
@@ -173,6 +179,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         control: control.clone(),
         hasher: parts.hasher.clone(),
         policy: parts.password_policy,
+        mail,
         texts: Turns::new(policies::AT_ONCE),
     };
     let stage = rehearse::Stage::new(resources.clone(), prefix, parts.limits.max_body_bytes);

@@ -16,6 +16,7 @@ pub(super) struct Resources {
     pub(super) control: Control,
     pub(super) hasher: Hasher,
     pub(super) policy: Policy,
+    pub(super) mail: users::Mail,
     /// For policies as text.
     pub(super) texts: Turns,
 }
@@ -41,7 +42,8 @@ impl Resources {
     /// Adds their endpoints below `prefix` to `router`.
     pub(super) fn mount(&self, prefix: &str, include: Include, router: Router) -> Router {
         let (gate, control) = (self.gate.clone(), self.control.clone());
-        let users = users::Users { gate, control, hasher: self.hasher.clone(), policy: self.policy };
+        let (hasher, policy, mail) = (self.hasher.clone(), self.policy, self.mail.clone());
+        let users = users::Users { gate, control, hasher, policy, mail };
         let (gate, control) = (&users.gate, &users.control);
         let roles = roles::Roles { gate: gate.clone(), control: control.clone() };
         let permissions = permissions::Permissions { gate: gate.clone(), control: control.clone() };

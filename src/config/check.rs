@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::values::Values;
-use super::{Error, Mode, Settings};
+use super::{Error, Mode, Settings, mail};
 
 const MIN_SECRET_BYTES: usize = 32;
 
@@ -38,6 +38,7 @@ pub(super) fn all(settings: &Settings, values: &Values) -> Result<(), Error> {
     if settings.mode != Mode::Offline {
         secret(settings, values)?;
         bootstrap(settings, values)?;
+        mail::check(settings, values)?;
         files(settings, values)?;
     }
     Ok(())
@@ -124,6 +125,9 @@ fn files(settings: &Settings, values: &Values) -> Result<(), Error> {
     if let Some(tls) = &settings.gateway.tls {
         readable("gateway.tls_certificate", &tls.certificate)?;
         readable("gateway.tls_key", &tls.key)?;
+    }
+    if let Some((key, file)) = mail::file(settings) {
+        readable(key, file)?;
     }
     if let Some(dir) = &settings.policy.dir
         && let Err(error) = std::fs::read_dir(dir)

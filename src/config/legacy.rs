@@ -32,12 +32,19 @@ pub(super) static ALIASES: &[Alias] = &[
     same("ACCESS_TOKEN_EXPIRE_MINUTES", "auth.access_token_minutes"),
     same("REFRESH_TOKEN_EXPIRE_DAYS", "auth.refresh_token_days"),
     same("USER_REGISTRATION_ENABLED", "auth.user_registration"),
+    read("ACCOUNT_ACTIVATION_REQUIRED", "auth.email_verification", verification),
     same("PASSWORD_MIN_LENGTH", "password_policy.min_length"),
     same("PASSWORD_REQUIRE_UPPERCASE", "password_policy.require_uppercase"),
     same("PASSWORD_REQUIRE_LOWERCASE", "password_policy.require_lowercase"),
     same("PASSWORD_REQUIRE_NUMBERS", "password_policy.require_numbers"),
     same("PASSWORD_REQUIRE_SPECIAL", "password_policy.require_special"),
     same("PASSWORD_REQUIRE_SPECIAL_CHARS", "password_policy.require_special"),
+    same("SMTP_HOST", "smtp.host"),
+    same("SMTP_PORT", "smtp.port"),
+    read("SMTP_USE_TLS", "smtp.security", security),
+    same("SMTP_USERNAME", "smtp.username"),
+    same("SMTP_PASSWORD", "smtp.password"),
+    same("EMAIL_FROM", "mail.from"),
     read("LOG_LEVEL", "log.level", level),
     same("LOG_FILE", "log.file"),
     same("LOG_FILE_PATH", "log.file"),
@@ -85,6 +92,24 @@ fn milliseconds(seconds: &str) -> String {
     match seconds.trim().parse::<u64>() {
         Ok(seconds) => seconds.saturating_mul(1_000).to_string(),
         Err(_) => seconds.to_owned(),
+    }
+}
+
+/// Whether an account is usable only once its address is verified.
+fn verification(switch: &str) -> String {
+    match switch.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => "required".to_owned(),
+        "false" | "0" | "no" | "off" => "off".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// What libraries of Python call TLS begins in clear, at port 587.
+fn security(switch: &str) -> String {
+    match switch.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => "starttls".to_owned(),
+        "false" | "0" | "no" | "off" => "none".to_owned(),
+        other => other.to_owned(),
     }
 }
 

@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod key;
 mod legacy;
+mod mail;
 mod origin;
 mod resolve;
 mod secret_key;
@@ -28,8 +29,9 @@ use std::path::{Path, PathBuf};
 pub use error::Error;
 pub use origin::Origin;
 pub use settings::{
-    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Environment, Gateway, Log,
-    LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, EmailVerification, Environment,
+    Gateway, Log, LogFormat, Mail, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings,
+    Smtp, SmtpSecurity, TlsFiles,
 };
 pub use show::Entry;
 use show::redact;

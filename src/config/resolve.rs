@@ -12,7 +12,7 @@ use super::settings::{
     Sessions, Settings, TlsFiles,
 };
 use super::values::Values;
-use super::{Error, Sources};
+use super::{Error, Sources, mail};
 use crate::model::Secret;
 
 /// What ends the path of a `sqlite:` address, and the escape itself.
@@ -70,7 +70,10 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
             require_lowercase: values.switch("password_policy.require_lowercase"),
             require_numbers: values.switch("password_policy.require_numbers"),
             require_special: values.switch("password_policy.require_special"),
+            min_strength: values.number("password_policy.min_strength")?,
         },
+        smtp: mail::smtp(values)?,
+        mail: mail::mail(values)?,
         policy: Policy { dir: path(values, "policy.dir") },
         explain: Explain { recent_requests: values.number("explain.recent_requests")? },
         audit: Audit {
@@ -123,6 +126,7 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
                 "" => env!("CARGO_PKG_VERSION").to_owned(),
                 version => version.to_owned(),
             },
+            public_url: mail::public_url(values)?,
             environment: match values.text("app.environment") {
                 "development" => Environment::Development,
                 _ => Environment::Production,
@@ -214,6 +218,7 @@ fn auth(values: &Values) -> Result<Auth, Error> {
             parallelism: values.number("auth.argon2_parallelism")?,
         },
         user_registration: values.switch("auth.user_registration"),
+        email_verification: mail::verification(values),
         login_failures: values.number("auth.login_failures")?,
         login_window: seconds(values, "auth.login_window_seconds")?,
     })
@@ -276,11 +281,11 @@ fn listen(values: &Values, path: &str) -> Result<std::net::SocketAddr, Error> {
     values.address(path)?.ok_or_else(|| values.invalid(path, "an address and port", ""))
 }
 
-fn path(values: &Values, key: &str) -> Option<PathBuf> {
+pub(super) fn path(values: &Values, key: &str) -> Option<PathBuf> {
     Some(values.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
-fn milliseconds(values: &Values, path: &str) -> Result<Duration, Error> {
+pub(super) fn milliseconds(values: &Values, path: &str) -> Result<Duration, Error> {
     values.number(path).map(Duration::from_millis)
 }
 

@@ -31,6 +31,10 @@ pub struct Settings {
     pub sessions: Sessions,
     /// What a new password must look like.
     pub password_policy: PasswordPolicy,
+    /// The mail server; `None` sends no mail.
+    pub smtp: Option<Smtp>,
+    /// What mails look like, and how many there are.
+    pub mail: Mail,
     /// The operator's own policies.
     pub policy: Policy,
     /// Why requests were answered as they were.
@@ -155,6 +159,8 @@ pub struct Auth {
     pub argon2: Argon2,
     /// Whether anybody may make an account of their own.
     pub user_registration: bool,
+    /// Whether users show that their mail addresses are their own.
+    pub email_verification: EmailVerification,
     /// Failures within the window after which sign-in is refused.
     pub login_failures: u32,
     /// The window.
@@ -210,6 +216,66 @@ pub struct PasswordPolicy {
     pub require_numbers: bool,
     /// A character of another kind is demanded.
     pub require_special: bool,
+    /// How hard to guess it is, from 0 to 4.
+    pub min_strength: u8,
+}
+
+/// Whether users show that their mail addresses are their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmailVerification {
+    /// They are not asked to.
+    Off,
+    /// They are asked to, and sign in without it.
+    On,
+    /// They sign in only once they have.
+    Required,
+}
+
+/// The mail server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Smtp {
+    /// Its name or address.
+    pub host: String,
+    /// Its port; resolved, never 0.
+    pub port: u16,
+    /// How the way there is secured.
+    pub security: SmtpSecurity,
+    /// Name and password, if it wants them.
+    pub credentials: Option<(String, Secret<String>)>,
+    /// PEM file of the certificates to trust; `None` trusts those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Longest time for one mail.
+    pub timeout: Duration,
+}
+
+/// How the way to the mail server is secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SmtpSecurity {
+    /// By STARTTLS, without which nothing is sent.
+    StartTls,
+    /// By TLS from the first byte.
+    Tls,
+    /// Not at all.
+    None,
+}
+
+/// What mails look like, and how many there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// The sender; may be empty where no mail is sent.
+    pub from: String,
+    /// The front end's page that verifies an address.
+    pub verify_path: String,
+    /// Its page that asks for a new password.
+    pub reset_path: String,
+    /// How long an address can be verified.
+    pub verification_life: Duration,
+    /// How long a password can be reset.
+    pub reset_life: Duration,
+    /// Mails of one kind to one recipient in an hour.
+    pub per_hour: u32,
+    /// Mails that may wait.
+    pub waiting: u32,
 }
 
 /// The operator's own policies.
@@ -339,6 +405,8 @@ pub struct App {
     pub description: String,
     /// Its version: the program's own unless it is given another.
     pub version: String,
+    /// Where front ends are, without a slash at the end; may be empty where no mail is sent.
+    pub public_url: String,
     /// Where it runs.
     pub environment: Environment,
     /// Shown to clients of the predecessor; loosens nothing.

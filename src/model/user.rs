@@ -26,6 +26,10 @@ pub struct User {
     /// Until then signing in is refused, but from where the user has signed in before; only while that is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locked_until: Option<Timestamp>,
+    /// Whether the user must set another password at the next sign-in; left out where that is not so, since older clients
+    /// know nothing of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub must_change_password: bool,
     /// When it was deleted; only where deleted users are asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
@@ -111,6 +115,8 @@ pub struct UserPatch {
     pub is_active: Option<bool>,
     /// What the user is called, and looks like.
     pub profile: ProfilePatch,
+    /// Whether the user must set another password at the next sign-in.
+    pub must_change_password: Option<bool>,
     /// Replaces all assignments.
     pub role_ids: Option<Vec<RoleId>>,
     /// Who assigns the new ones, if a user does.

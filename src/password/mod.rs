@@ -9,4 +9,4 @@ mod policy;
 mod threads;
 
 pub use hasher::{Cost, Error, Hasher, Verdict, random_password};
-pub use policy::{MAX_PASSWORD_BYTES, Policy};
+pub use policy::{About, MAX_PASSWORD_BYTES, Policy};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::open::password_policy;
 use crate::admin::{self, About, Gate};
-use crate::config::{self, Environment, Settings};
+use crate::config::{self, EmailVerification, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
 use crate::http::{self, Cors, GatewayLimits, Lifecycle, LoginFailures, Patience, RateLimits, SecurityHeaders};
 use crate::jwt::{Minter, Verifier};
+use crate::mail::Outbox;
 use crate::model::Secret;
 use crate::password::Hasher;
 use crate::policy::Decided;
@@ -22,6 +23,7 @@ pub(super) struct Core<'s> {
     pub(super) control: Control,
     pub(super) hasher: Hasher,
     pub(super) verifier: Verifier,
+    pub(super) outbox: Outbox,
     pub(super) metrics: Arc<Metrics>,
     pub(super) lifecycle: Lifecycle,
     pub(super) logs: Logs,
@@ -47,6 +49,11 @@ impl Core<'_> {
             hasher: self.hasher.clone(),
             password_policy: password_policy(settings),
             user_registration: auth.user_registration,
+            mail: admin::Mail {
+                outbox: self.outbox.clone(),
+                asks: auth.email_verification != EmailVerification::Off,
+                requires: auth.email_verification == EmailVerification::Required,
+            },
             sessions: admin::Sessions {
                 most: settings.sessions.max_per_user,
                 longest: settings.sessions.longest,

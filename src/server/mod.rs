@@ -6,6 +6,7 @@ mod accounts;
 mod core;
 mod demo;
 mod listen;
+mod mail;
 mod open;
 pub mod policy_files;
 
@@ -31,6 +32,7 @@ use crate::control::{Control, Retention};
 use crate::gateway;
 use crate::http::Lifecycle;
 use crate::jwt::Verifier;
+use crate::mail::Postman;
 use crate::model::Secret;
 use crate::password::random_password;
 use crate::telemetry::{AccessLog, Logs, Metrics, Recent};
@@ -72,6 +74,9 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
         Mode::Serve | Mode::Offline => None,
     };
     tasks.push(follow(core.control.clone(), settings, stopping.clone()));
+    if let Some(postman) = Postman::new(core.control.db().clone(), &core.outbox, mail::smtp(settings)?) {
+        tasks.push(tokio::spawn(postman.run(stopping.clone())));
+    }
     tasks.extend(watch_files(settings, &core, stopping.clone()));
 
     let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
@@ -121,6 +126,7 @@ async fn prepare<'s>(settings: &'s Settings, logs: &Logs, metrics: Arc<Metrics>)
         control,
         hasher: hasher.await??,
         verifier,
+        outbox: mail::outbox(settings, &metrics),
         metrics,
         lifecycle: Lifecycle::default(),
         logs: logs.clone(),

@@ -91,6 +91,7 @@ pub fn password_policy(settings: &Settings) -> Policy {
         lowercase: rules.require_lowercase,
         numbers: rules.require_numbers,
         special: rules.require_special,
+        strength: rules.min_strength,
     }
 }
 

@@ -24,7 +24,8 @@ pub struct Activity {
     pub id: i64,
     /// Whose account.
     pub user_id: UserId,
-    /// `login`, `logout`, `password_change` or `refresh`, of which only those are kept that were refused.
+    /// `login`, `logout`, `password_change`, `password_reset` or `email_verification`; `refresh`, of which only those are
+    /// kept that were refused.
     pub action: String,
     /// Whether it took place.
     pub success: bool,
@@ -47,6 +48,10 @@ pub enum Action {
     PasswordChange,
     /// Staying signed in with a refresh token.
     Refresh,
+    /// Setting another one by a link that was sent by mail.
+    PasswordReset,
+    /// Showing that the mail address is one's own.
+    EmailVerification,
 }
 
 impl Action {
@@ -56,6 +61,8 @@ impl Action {
             Self::Logout => "logout",
             Self::PasswordChange => "password_change",
             Self::Refresh => "refresh",
+            Self::PasswordReset => "password_reset",
+            Self::EmailVerification => "email_verification",
         }
     }
 }

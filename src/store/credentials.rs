@@ -8,6 +8,10 @@ pub struct Credentials {
     pub id: UserId,
     /// Sign-in name.
     pub username: Username,
+    /// Mail address.
+    pub email: Email,
+    /// Whether the user has shown that the address is the user's own.
+    pub email_verified: bool,
     /// PHC string, or bcrypt's own form for imported users.
     pub password_hash: Secret<String>,
     /// An inactive user may not sign in.
@@ -18,25 +22,53 @@ pub struct Credentials {
     pub locked_until: Option<Timestamp>,
     /// Failures before this moment are forgotten.
     pub unlocked_at: Option<Timestamp>,
+    /// Whether the password is good for setting another one only.
+    pub must_change_password: bool,
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
     id: UserId,
     username: Username,
+    email: Email,
+    email_verified: bool,
     password_hash: String,
     is_active: bool,
     token_epoch: i64,
     locked_until: Option<Timestamp>,
     unlocked_at: Option<Timestamp>,
+    must_change_password: bool,
 }
 
 impl From<Row> for Credentials {
     fn from(row: Row) -> Self {
-        let Row { id, username, password_hash, is_active, token_epoch, locked_until, unlocked_at } = row;
-        let password_hash = Secret::new(password_hash);
-        Self { id, username, password_hash, is_active, token_epoch, locked_until, unlocked_at }
+        let Row { id, username, email, email_verified, password_hash, is_active, token_epoch, .. } = row;
+        let Row { must_change_password, locked_until, unlocked_at, .. } = row;
+        Self {
+            id,
+            username,
+            email,
+            email_verified,
+            password_hash: Secret::new(password_hash),
+            is_active,
+            token_epoch,
+            must_change_password,
+            locked_until,
+            unlocked_at,
+        }
     }
+}
+
+/// The credentials that `$rest` leaves.
+macro_rules! credentials {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, username, email, email_verified, password_hash, is_active, token_epoch, must_change_password,
+                    locked_until, unlocked_at
+             FROM users WHERE ",
+            $rest
+        )
+    };
 }
 
 /// The one spelling of a mail address, or lower case of a user name.
@@ -59,9 +91,10 @@ pub async fn credentials(tx: &mut Tx, login: &str) -> Result<Option<Credentials>
     let row = tx
         .query(
             // Two names of the time before may be the same when folded: each is found as it is spelt.
-            "SELECT id, username, password_hash, is_active, token_epoch, locked_until, unlocked_at FROM users
-             WHERE deleted_at IS NULL AND (username = $1 OR email_lower = $1 OR username_key = $2)
-             ORDER BY CASE WHEN username = $1 OR email_lower = $1 THEN 0 ELSE 1 END LIMIT 1",
+            credentials!(
+                "deleted_at IS NULL AND (username = $1 OR email_lower = $1 OR username_key = $2)
+                 ORDER BY CASE WHEN username = $1 OR email_lower = $1 THEN 0 ELSE 1 END LIMIT 1"
+            ),
         )
         .bind(normal(login))
         .bind(bucket(login))
@@ -75,25 +108,19 @@ pub async fn credentials(tx: &mut Tx, login: &str) -> Result<Option<Credentials>
 /// # Errors
 /// What the database refuses.
 pub async fn credentials_of(tx: &mut Tx, id: UserId) -> Result<Option<Credentials>> {
-    let row = tx
-        .query(
-            "SELECT id, username, password_hash, is_active, token_epoch, locked_until, unlocked_at FROM users
-             WHERE id = $1 AND deleted_at IS NULL",
-        )
-        .bind(id)
-        .fetch_optional::<Row>()
-        .await?;
+    let row = tx.query(credentials!("id = $1 AND deleted_at IS NULL")).bind(id).fetch_optional::<Row>().await?;
     Ok(row.map(Credentials::from))
 }
 
-/// Sets a new password's hash, which voids the user's tokens; false when there is no such user.
+/// Sets a new password's hash, which voids the user's tokens, and with which nothing must be changed any more; false
+/// when there is no such user.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn set_password(tx: &mut Tx, id: UserId, hash: &Secret<String>, now: Timestamp) -> Result<bool> {
     let changed = tx
         .query(
-            "UPDATE users SET password_hash = $2, token_epoch = token_epoch + 1, updated_at = $3
+            "UPDATE users SET password_hash = $2, token_epoch = token_epoch + 1, must_change_password = FALSE, updated_at = $3
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -154,6 +181,25 @@ pub async fn fold_names(tx: &mut Tx, after: UserId, limit: u32) -> Result<Option
         .await?;
     }
     Ok(rows.last().map(|(id, _)| *id))
+}
+
+/// Notes that a user's address is the user's own; false when that was known, or there is no such user.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn verify_email(tx: &mut Tx, id: UserId) -> Result<bool> {
+    let query =
+        tx.query("UPDATE users SET email_verified = TRUE WHERE id = $1 AND deleted_at IS NULL AND NOT email_verified");
+    Ok(query.bind(id).execute().await? > 0)
+}
+
+/// Says whether a user must set another password at the next sign-in; false when there is no such user.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn demand_new_password(tx: &mut Tx, id: UserId, demanded: bool) -> Result<bool> {
+    let query = tx.query("UPDATE users SET must_change_password = $2 WHERE id = $1 AND deleted_at IS NULL");
+    Ok(query.bind(id).bind(demanded).execute().await? > 0)
 }
 
 /// Replaces the hash of the same password by a better one; tokens stay valid. False when there is no such user.

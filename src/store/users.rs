@@ -17,7 +17,8 @@ pub use super::assignments::{
     assign, assign_each, effective, granted, held, next_end, remove_ended, state, states, unassign, unassign_each,
 };
 pub use super::credentials::{
-    Credentials, bucket, credentials, credentials_of, fold_names, lock, named, rehash, set_password, unlock,
+    Credentials, bucket, credentials, credentials_of, demand_new_password, fold_names, lock, named, rehash,
+    set_password, unlock, verify_email,
 };
 
 /// Which users to list; an absent field does not filter.
@@ -48,7 +49,8 @@ pub const SORT_KEYS: &[SortKey] = &[
 ];
 
 const COLUMNS: &str = "users.id, users.username, users.email, users.is_active, users.created_at, users.updated_at,
-                       users.deleted_at, users.first_name, users.last_name, users.avatar, users.locked_until";
+                       users.deleted_at, users.first_name, users.last_name, users.avatar,
+                       users.must_change_password, users.locked_until";
 
 impl Filter {
     async fn list(&self, tx: &mut Tx, now: Timestamp) -> Result<List> {
@@ -124,6 +126,7 @@ struct Row {
     locked_until: Option<Timestamp>,
     #[sqlx(flatten)]
     profile: Profile,
+    must_change_password: bool,
 }
 
 /// Stores a user with the assignments; ids of no role are ignored.
@@ -159,7 +162,7 @@ pub async fn get(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<Option<User>
     let row = tx
         .query(
             "SELECT id, username, email, is_active, created_at, updated_at, deleted_at, first_name,
-                    last_name, avatar, locked_until FROM users
+                    last_name, avatar, must_change_password, locked_until FROM users
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -271,17 +274,27 @@ async fn with_roles(tx: &mut Tx, rows: Vec<Row>, now: Timestamp) -> Result<Vec<U
         of_user.entry(user).or_default().extend(roles.get(&role).cloned());
     }
     let user = |row: Row| {
-        let Row { id, username, email, is_active, created_at, updated_at, deleted_at, locked_until, profile } = row;
-        let roles = of_user.remove(&id).unwrap_or_default();
-        let locked_until = locked_until.filter(|until| *until > now);
-        User { id, username, email, is_active, created_at, updated_at, roles, profile, locked_until, deleted_at }
+        let Row { id, username, email, is_active, created_at, updated_at, deleted_at, profile, .. } = row;
+        User {
+            id,
+            username,
+            email,
+            is_active,
+            created_at,
+            updated_at,
+            roles: of_user.remove(&id).unwrap_or_default(),
+            profile,
+            must_change_password: row.must_change_password,
+            locked_until: row.locked_until.filter(|until| *until > now),
+            deleted_at,
+        }
     };
     Ok(rows.into_iter().map(user).collect())
 }
 
 /// Changes an undeleted user; false when there is none.
 ///
-/// A new password voids the user's tokens. New roles replace the old ones; those kept keep their date and expiry.
+/// A new password voids the user's tokens, a new address is unverified. New roles replace the old ones; those kept keep their date and expiry.
 ///
 /// # Errors
 /// [`Error::Conflict`](super::Error::Conflict) when the new user name or mail address is taken.
@@ -289,8 +302,10 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
     let changed = tx
         .query(
             "UPDATE users
-             SET username = COALESCE($2, username), username_key = COALESCE($11, username_key), email = COALESCE($3, email),
-                 email_lower = COALESCE($4, email_lower), password_hash = COALESCE($5, password_hash),
+             SET username = COALESCE($2, username), username_key = COALESCE($12, username_key), email = COALESCE($3, email),
+                 email_lower = COALESCE($4, email_lower),
+                 email_verified = email_verified AND COALESCE($4, email_lower) = email_lower,
+                 must_change_password = COALESCE($11, must_change_password), password_hash = COALESCE($5, password_hash),
                  token_epoch = token_epoch + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END,
                  is_active = COALESCE($6, is_active), updated_at = $7,
                  first_name = NULLIF(COALESCE($8, first_name), ''),
@@ -307,6 +322,7 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
         .bind(patch.profile.first_name.clone())
         .bind(patch.profile.last_name.clone())
         .bind(patch.profile.avatar.clone())
+        .bind(patch.must_change_password)
         .bind(patch.username.as_ref().map(Username::key))
         .execute()
         .await?;

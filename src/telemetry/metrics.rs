@@ -43,6 +43,8 @@ pub struct Metrics {
     policy_errors: IntCounterVec,
     policy_files: IntGauge,
     logins: IntCounterVec,
+    mails: IntCounterVec,
+    mails_waiting: IntGauge,
     lost_lines: IntCounterVec,
     logs: Mutex<Vec<LostLines>>,
     upstreams: UpstreamState,
@@ -119,6 +121,11 @@ impl Metrics {
                 Opts::new("cedargate_logins_total", "Attempts to sign in, by result."),
                 &["result"],
             )?,
+            mails: IntCounterVec::new(
+                Opts::new("cedargate_mails_total", "Mails by kind and by what became of them."),
+                &["kind", "result"],
+            )?,
+            mails_waiting: IntGauge::new("cedargate_mails_waiting", "Mails that wait to be sent.")?,
             lost_lines: IntCounterVec::new(
                 Opts::new("cedargate_log_lines_lost_total", "Log lines that were not written, by log."),
                 &["log"],
@@ -151,6 +158,8 @@ impl Metrics {
         registry.register(Box::new(self.policy_files.clone()))?;
         self.policy_files(true);
         registry.register(Box::new(self.logins.clone()))?;
+        registry.register(Box::new(self.mails.clone()))?;
+        registry.register(Box::new(self.mails_waiting.clone()))?;
         registry.register(Box::new(self.lost_lines.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -220,6 +229,16 @@ impl Metrics {
         self.logins.with_label_values(&[result]).inc();
     }
 
+    /// Counts what became of a mail; both labels are of fixed sets.
+    pub fn mail(&self, kind: &str, result: &str) {
+        self.mails.with_label_values(&[kind, result]).inc();
+    }
+
+    /// Records how many mails wait.
+    pub fn mails_waiting(&self, waiting: i64) {
+        self.mails_waiting.set(waiting);
+    }
+
     /// Counts the lines that logs lose; `lost` says how many each has lost so far.
     pub fn watch(&self, lost: impl Fn() -> Vec<(&'static str, usize)> + Send + Sync + 'static) {
         self.logs.lock().push(LostLines(Box::new(lost)));
@@ -278,6 +297,8 @@ mod tests {
         metrics.policy_error("policy:guard");
         metrics.policy_files(false);
         metrics.login("ok");
+        metrics.mail("reset", "sent");
+        metrics.mails_waiting(3);
         let text = metrics.render();
         for line in [
             "cedargate_requests_total{method=\"GET\",route=\"17\",status=\"200\"} 1",
@@ -293,6 +314,8 @@ mod tests {
             "cedargate_policy_errors_total{policy=\"policy:guard\"} 1",
             "cedargate_policy_files_in_force 0",
             "cedargate_logins_total{result=\"ok\"} 1",
+            "cedargate_mails_total{kind=\"reset\",result=\"sent\"} 1",
+            "cedargate_mails_waiting 3",
             "cedargate_build_info{version=\"1.2.3\"} 1",
             "process_resident_memory_bytes ",
         ] {

@@ -16,7 +16,7 @@ use crate::admin::gate::{Call, Gate};
 use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
-use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, profile, taken};
+use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, profile, scene, suits, taken};
 use crate::control::Write;
 use crate::http::Attempt;
 use crate::model::{
@@ -24,7 +24,7 @@ use crate::model::{
 };
 use crate::password::{self, Policy, Verdict};
 use crate::policy::{Ask, Caller, Facts, Snapshot, Subject};
-use crate::store::{activity::Action, changes::Change, users};
+use crate::store::{Tx, activity::Action, changes::Change, users, users::Credentials};
 use crate::telemetry::logs::SECURITY;
 
 pub(super) async fn me(State(auth): State<Auth>, call: Call) -> Result<Json<User>, Error> {
@@ -61,14 +61,18 @@ pub(super) async fn update(State(auth): State<Auth>, origin: Origin, call: Call)
         return Err(Error::Forbidden("Cannot modify your own roles".into()));
     }
     keeps_himself(&caller, caller.id(), is_active.unwrap_or(true))?;
+    let must_change_password = new.is_some().then_some(false);
     let password_hash = match new {
         Some(password) => {
+            let known = auth.known(&caller).await?;
+            let names = (username.as_ref().unwrap_or(&known.username), email.as_ref().unwrap_or(&known.email));
+            suits(auth.policy, "password", &password, names)?;
             auth.confirm(&caller, current.unwrap_or_else(|| Secret::new(String::new())), &origin).await?;
             Some(auth.hasher.hash(password).await?)
         }
         None => None,
     };
-    let patch = UserPatch { username, email, password_hash, profile, ..UserPatch::default() };
+    let patch = UserPatch { username, email, password_hash, profile, must_change_password, ..UserPatch::default() };
     let mut write = auth.control.write_as(caller.origin()).await?;
     record::before_user(&mut write, caller.id()).await?;
     still_valid(&write, &caller)?;
@@ -77,7 +81,9 @@ pub(super) async fn update(State(auth): State<Auth>, origin: Origin, call: Call)
         let did = origin.did(caller.id(), Action::PasswordChange, true, now);
         auth.control.keep_activity(write.tx(), &did).await?;
     }
+    let before = known(write.tx(), &caller).await?;
     users::update(write.tx(), caller.id(), &patch, now).await.map_err(taken)?;
+    auth.mail.tell(write.tx(), (&before, &patch), scene(&caller.origin(), now)).await?;
     changed(write, caller.id()).await
 }
 
@@ -100,12 +106,17 @@ pub(super) async fn change_password(
 ) -> Result<Written<Message>, Error> {
     let (caller, input) = call.signed_in();
     let (current, new) = input.read(|input| passwords(input, auth.policy))?;
+    let own = auth.known(&caller).await?;
+    suits(auth.policy, "new_password", &new, (&own.username, &own.email))?;
     auth.confirm(&caller, current, &origin).await?;
     let hash = auth.hasher.hash(new).await?;
     let mut write = auth.control.write_as(caller.origin()).await?;
     still_valid(&write, &caller)?;
     let now = write.now();
+    let before = known(write.tx(), &caller).await?;
     users::set_password(write.tx(), caller.id(), &hash, now).await?;
+    let patch = UserPatch { password_hash: Some(hash), ..UserPatch::default() };
+    auth.mail.tell(write.tx(), (&before, &patch), scene(&caller.origin(), now)).await?;
     let did = origin.did(caller.id(), Action::PasswordChange, true, now);
     auth.control.keep_activity(write.tx(), &did).await?;
     write.touch(Change::User(caller.id()));
@@ -125,7 +136,17 @@ fn present(snapshot: &Snapshot, caller: &Caller) -> Result<Caller, Error> {
     found.map_err(|_| Error::invalid_token("Invalid authentication token"))
 }
 
+/// What is known of the caller now.
+async fn known(tx: &mut Tx, caller: &Caller) -> Result<Credentials, Error> {
+    let found = users::credentials_of(tx, caller.id()).await?;
+    found.ok_or_else(|| Error::invalid_token("Invalid authentication token"))
+}
+
 impl Auth {
+    async fn known(&self, caller: &Caller) -> Result<Credentials, Error> {
+        known(&mut self.control.read().await?, caller).await
+    }
+
     /// Asks for the caller's password. Failures count as those of signing in: a stolen token must be no way to guess.
     async fn confirm(&self, caller: &Caller, given: Secret<String>, origin: &Origin) -> Result<(), Error> {
         let mut tx = self.control.read().await?;

@@ -1,8 +1,11 @@
 //! Everybody's own affairs: signing in and out, signing up, one's account and what one may do.
 
 mod account;
+mod address;
 mod origin;
+mod policy;
 mod register;
+mod reset;
 mod session;
 mod sign_in;
 mod sign_out;
@@ -17,7 +20,7 @@ pub use session::Sessions;
 use super::endpoints::Access::{Public, PublicOr, SignedIn};
 use super::endpoints::Endpoints;
 use super::gate::Gate;
-use super::users::Account;
+use super::users::{Account, Mail};
 use crate::control::Control;
 use crate::http::{LoginFailures, RateLimits};
 use crate::jwt::Minter;
@@ -35,6 +38,7 @@ pub(super) struct Auth {
     /// Whether anybody may make an account of their own.
     pub(super) registration: bool,
     pub(super) sessions: Sessions,
+    pub(super) mail: Mail,
     pub(super) failures: LoginFailures,
     pub(super) limits: Option<RateLimits>,
     pub(super) metrics: Arc<Metrics>,
@@ -43,8 +47,8 @@ pub(super) struct Auth {
 pub(super) fn endpoints() -> Endpoints<Auth> {
     Endpoints::new("Account")
         .post("/auth/login", Public, "Sign in", sign_in::login)
-        .reads(sign_in::credentials)
-        .fails(&[401, 423])
+        .reads(|input| sign_in::credentials(input, Policy::default()))
+        .fails(&[401, 403, 423])
         .post("/auth/refresh", Public, "Get a new pair of tokens", session::refresh)
         .reads(session::refresh_token)
         .fails(&[401])
@@ -67,6 +71,15 @@ pub(super) fn endpoints() -> Endpoints<Auth> {
         .reads(|input| account::changes(input, Policy::default()))
         .post("/auth/change-password", SignedIn, "Change one's own password", account::change_password)
         .reads(|input| account::passwords(input, Policy::default()))
+        .get("/auth/password-policy", Public, "Get what a new password must satisfy", policy::show)
+        .post("/auth/forgot-password", Public, "Ask for a link to reset a password", reset::forgot)
+        .reads(address::email)
+        .post("/auth/reset-password", Public, "Reset a password by a link's token", reset::reset)
+        .reads(|input| reset::asked(input, Policy::default()))
+        .post("/auth/verify-email", Public, "Verify a mail address by a link's token", address::verify)
+        .reads(address::token)
+        .post("/auth/resend-verification", Public, "Ask for another link to verify a mail address", address::resend)
+        .reads(address::email)
         .get("/auth/permissions", SignedIn, "Get one's own roles and permissions", account::permissions)
         .post("/auth/verify-token", SignedIn, "Ask whose token it is", account::verify_token)
         .post("/auth/check-permission", SignedIn, "Ask whether one has a permission", account::check_permission)

@@ -48,7 +48,7 @@ pub(super) async fn register(
         Visitor::SignedIn(call) => {
             let (caller, input) = call.permit("user:create")?;
             let account = input.read(|input| Account::read(&mut input.body(), auth.policy))?;
-            account.make((&auth.control, &auth.hasher), Some(caller.origin()), taken).await
+            account.make((&auth.control, &auth.hasher, &auth.mail), Some(caller.origin()), taken).await
         }
     }
 }
@@ -71,7 +71,7 @@ impl Auth {
         if let Some(limits) = &self.limits {
             limits.registration(client).map_err(Error::TooManyRequests)?;
         }
-        let made = account.make((&self.control, &self.hasher), None, taken).await?;
+        let made = account.make((&self.control, &self.hasher, &self.mail), None, taken).await?;
         tracing::info!(target: SECURITY, client = %client, user.id = %made.value.id, "signed up");
         Ok(made)
     }

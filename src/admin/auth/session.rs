@@ -16,15 +16,19 @@ use crate::admin::error::Error;
 use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::control::Write;
+use crate::http::is_same_network;
 use crate::jwt::{self, Kind, NewToken};
+use crate::mail::{Letter, Person};
 use crate::model::{Claims, Reason, Secret, Timestamp, UserId, Username, rules::Revocation};
 use crate::policy::Caller;
 use crate::store::{
-    Page,
+    self, Page, Tx, activity,
     activity::Action,
     changes::Change,
     revocations, sessions,
     sessions::{NewSession, Rotation, Session},
+    users,
+    users::Credentials,
 };
 use crate::telemetry::logs::SECURITY;
 
@@ -66,13 +70,13 @@ struct Renewal<'r> {
 }
 
 impl Auth {
-    /// Makes a session and its first pair of tokens; `signs_in` says whether somebody does.
+    /// Makes a session and its first pair of tokens; `signs_in` is who does, if somebody does.
     pub(super) async fn open_session(
         &self,
         user: (UserId, &Username),
         epoch: i64,
         origin: &Origin,
-        signs_in: bool,
+        signs_in: Option<Person>,
     ) -> Result<Pair, Error> {
         let now = Timestamp::now();
         let session = Uuid::now_v7().to_string();
@@ -93,10 +97,11 @@ impl Auth {
             user_agent: origin.user_agent.clone(),
         };
         let mut tx = self.control.plain_write().await?;
-        sessions::insert(&mut tx, &new, now).await?;
-        if signs_in {
+        if let Some(person) = signs_in {
+            self.tell_of_new_place(&mut tx, (user.0, person), origin, now).await?;
             self.control.keep_activity(&mut tx, &origin.did(user.0, Action::Login, true, now)).await?;
         }
+        sessions::insert(&mut tx, &new, now).await?;
         let is_one_too_many = !self.surplus(&mut tx, user.0, now).await?.is_empty();
         tx.commit().await?;
         if is_one_too_many {
@@ -105,17 +110,28 @@ impl Auth {
         Ok(pair)
     }
 
+    /// Tells who has signed in elsewhere before that somebody signs in here.
+    async fn tell_of_new_place(
+        &self,
+        tx: &mut Tx,
+        (user, to): (UserId, Person),
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let places = activity::places(tx, user).await?;
+        let is_known = places.is_empty() || places.iter().any(|place| is_same_network(place, origin.client));
+        if !is_known {
+            self.mail.outbox.queue(tx, &Letter::NewSignIn { to, scene: origin.scene(now) }, now).await?;
+        }
+        Ok(())
+    }
+
     fn renewed_until(&self, ends_at: Timestamp, now: Timestamp) -> Timestamp {
         now.plus(self.minter.life(Kind::Refresh)).min(ends_at)
     }
 
     /// The sessions beyond what a user may have, one of them more than is looked at being enough to find the next time.
-    async fn surplus(
-        &self,
-        tx: &mut crate::store::Tx,
-        user: UserId,
-        now: Timestamp,
-    ) -> Result<Vec<Session>, crate::store::Error> {
+    async fn surplus(&self, tx: &mut Tx, user: UserId, now: Timestamp) -> Result<Vec<Session>, store::Error> {
         sessions::live(tx, user, now, Page { skip: i64::from(self.sessions.most), limit: 100 }).await
     }
 
@@ -235,16 +251,25 @@ impl Auth {
         );
         let mut write = self.control.write().await?;
         let now = write.now();
-        write.witness(origin.scene());
+        write.witness(origin.witness());
         let on_record = |ended: Option<&str>| json!({ "id": session.id, "user_id": session.user_id, "created_at": session.created_at, "ended": ended });
         write.leaves(record::SESSION, session.id.as_str(), &on_record(None));
         self.revoke_session(&mut write, &session.id).await?;
         write.becomes(record::SESSION, session.id.as_str(), &on_record(Some("a refresh token was used twice")));
         let did = origin.did(session.user_id, Action::Refresh, false, now);
         self.control.keep_activity(write.tx(), &did).await?;
+        if let Some(owner) = users::credentials_of(write.tx(), session.user_id).await? {
+            let letter = Letter::SessionsEnded { to: person(&owner), scene: origin.scene(now) };
+            self.mail.outbox.queue(write.tx(), &letter, now).await?;
+        }
         write.commit(()).await?;
         Ok(())
     }
+}
+
+/// Who is written to.
+pub(super) fn person(known: &Credentials) -> Person {
+    Person { username: known.username.clone(), email: known.email.clone() }
 }
 
 async fn void(write: &mut Write, key: String, until: Timestamp) -> Result<(), Error> {
@@ -280,7 +305,7 @@ pub(super) async fn refresh(State(auth): State<Auth>, origin: Origin, input: Inp
         // The predecessor's refresh tokens belong to no session: exchanged once for a pair that does.
         // It is ended first: of several exchanges at once, one finds it alive.
         auth.end(&claims).await?.commit(()).await?;
-        return auth.open_session(user, epoch, &origin, false).await.map(Json);
+        return auth.open_session(user, epoch, &origin, None).await.map(Json);
     };
     let token_id = claims.token_id.as_deref().unwrap_or_default();
     auth.renew(Holder { user, epoch, session }, token_id, &origin).await.map(Json)

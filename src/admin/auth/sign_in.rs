@@ -7,28 +7,38 @@ use axum::extract::State;
 
 use super::Auth;
 use super::origin::Origin;
-use super::session::Pair;
+use super::session::{Pair, person};
 use crate::admin::error::Error;
 use crate::admin::input::{Input, Valid};
+use crate::admin::users::{new_password, suits};
 use crate::http::{Attempt, is_same_network};
-use crate::model::{Secret, Timestamp, UserId};
-use crate::password::{self, Verdict};
-use crate::store::{Tx, activity, activity::Action, users, users::Credentials};
+use crate::mail::Letter;
+use crate::model::{Secret, Timestamp, UserId, UserPatch};
+use crate::password::{self, Policy, Verdict};
+use crate::store::{Tx, activity, activity::Action, changes::Change, users, users::Credentials};
 use crate::telemetry::logs::SECURITY;
 
-pub(super) fn credentials(input: &mut Input) -> Valid<(String, Secret<String>)> {
+/// Who signs in, with what, and the password that shall be good from now on, if it must be another.
+pub(super) struct Presented {
+    name: String,
+    password: Secret<String>,
+    new: Option<Secret<String>>,
+}
+
+pub(super) fn credentials(input: &mut Input, policy: Policy) -> Valid<Presented> {
     let mut body = input.body_or_form();
     let name = body.required::<String>("username");
     let password = body.required::<Secret<String>>("password");
-    Some((name?, password?))
+    let new = new_password(&mut body, "new_password", policy);
+    Some(Presented { name: name?, password: password?, new: new? })
 }
 
 pub(super) async fn login(State(auth): State<Auth>, origin: Origin, input: Input) -> Result<Json<Pair>, Error> {
-    let (name, password) = input.read(credentials)?;
-    let outcome = auth.sign_in(name.trim(), password, &origin).await;
+    let presented = input.read(|input| credentials(input, auth.policy))?;
+    let outcome = auth.sign_in(presented, &origin).await;
     auth.metrics.login(match &outcome {
         Ok(_) => "success",
-        Err(Error::Unauthorized { .. }) => "failure",
+        Err(Error::Unauthorized { .. } | Error::Forbidden(_)) => "failure",
         Err(Error::TooManyRequests(_)) => "limited",
         Err(Error::Locked(_)) => "locked",
         Err(_) => "error",
@@ -37,7 +47,9 @@ pub(super) async fn login(State(auth): State<Auth>, origin: Origin, input: Input
 }
 
 impl Auth {
-    async fn sign_in(&self, name: &str, password: Secret<String>, origin: &Origin) -> Result<Pair, Error> {
+    async fn sign_in(&self, presented: Presented, origin: &Origin) -> Result<Pair, Error> {
+        let Presented { name, password, new } = presented;
+        let name = name.trim();
         let mut tx = self.control.read().await?;
         let known = users::credentials(&mut tx, name).await?;
         // One account, one limit, however it is spelt: name, address, `Somebody <address>`.
@@ -56,7 +68,34 @@ impl Auth {
         }
         let known = verified?;
         self.failures.forget(&attempt);
-        self.open_session((known.id, &known.username), known.token_epoch, origin, true).await
+        if self.mail.requires && !known.email_verified {
+            return Err(Error::Forbidden("Email address is not verified".into()));
+        }
+        let epoch = match new {
+            Some(new) => self.replace_password(&known, new, origin).await?,
+            None if known.must_change_password => return Err(Error::Forbidden("Password change required".into())),
+            None => known.token_epoch,
+        };
+        self.open_session((known.id, &known.username), epoch, origin, Some(person(&known))).await
+    }
+
+    /// Sets another password for somebody who has shown the one before; returns the token epoch that begins with it.
+    async fn replace_password(&self, known: &Credentials, new: Secret<String>, origin: &Origin) -> Result<i64, Error> {
+        suits(self.policy, "new_password", &new, (&known.username, &known.email))?;
+        let hash = self.hasher.hash(new).await?;
+        let mut write = self.control.write_as(origin.of(known.id)).await?;
+        let now = write.now();
+        // Under the writers' lock: somebody else may have set another since it was shown.
+        let before = users::credentials_of(write.tx(), known.id).await?;
+        let before = before.filter(|before| before.token_epoch == known.token_epoch).ok_or_else(wrong_credentials)?;
+        users::set_password(write.tx(), known.id, &hash, now).await?;
+        let patch = UserPatch { password_hash: Some(hash), ..UserPatch::default() };
+        self.mail.tell(write.tx(), (&before, &patch), origin.scene(now)).await?;
+        let did = origin.did(known.id, Action::PasswordChange, true, now);
+        self.control.keep_activity(write.tx(), &did).await?;
+        write.touch(Change::User(known.id));
+        let after = users::credentials_of(write.tx(), known.id).await?.ok_or_else(wrong_credentials)?;
+        write.commit(after.token_epoch).await.map(|written| written.value).map_err(Error::from)
     }
 
     /// Refuses a try for an account that is closed, unless its owner has signed in from there before. Names that nobody
@@ -95,11 +134,15 @@ impl Auth {
             seconds = wait.as_secs(),
             "account closed to unknown addresses: too many failed sign-ins"
         );
-        let control = self.control.clone();
+        let (control, outbox, now) = (self.control.clone(), self.mail.outbox.clone(), Timestamp::now());
+        let scene = origin.scene(now);
         tokio::spawn(async move {
             let locked = async {
                 let mut tx = control.plain_write().await?;
-                users::lock(&mut tx, user, Timestamp::now().plus(wait)).await?;
+                users::lock(&mut tx, user, now.plus(wait)).await?;
+                if let Some(owner) = users::credentials_of(&mut tx, user).await? {
+                    outbox.queue(&mut tx, &Letter::Lockout { to: person(&owner), scene }, now).await?;
+                }
                 tx.commit().await.map_err(Error::from)
             };
             if let Err(error) = locked.await {

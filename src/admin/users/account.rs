@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::changed;
+use super::{Mail, changed};
 use crate::admin::error::Error;
-use crate::admin::input::{Flaw, Object, Valid};
+use crate::admin::input::{Flaw, Issue, Object, Valid};
 use crate::admin::reply::Written;
 use crate::control::{Control, Origin};
 use crate::model::{
-    DEFAULT_ROLE, Email, NewUser, ProfilePatch, RoleId, Secret, User, UserId, Username, stored_role_name,
+    DEFAULT_ROLE, Email, NewUser, ProfilePatch, RoleId, Secret, Timestamp, User, UserId, Username, stored_role_name,
 };
-use crate::password::{Hasher, Policy};
+use crate::password::{About, Hasher, Policy};
 use crate::store::{self, Tx, roles, users};
 
 /// The longest list of ids or names in a body.
@@ -25,6 +25,7 @@ pub(crate) struct Account {
     is_active: bool,
     role_ids: Vec<RoleId>,
     role_names: Vec<String>,
+    must_change_password: bool,
 }
 
 /// Ids of roles by name.
@@ -37,7 +38,9 @@ impl Account {
         let role_ids = body.field::<Vec<RoleId>>("role_ids").max_items(MOST_IDS).optional();
         let role_names = body.field::<Vec<String>>("role_names").max_items(MOST_IDS).optional();
         let is_active = body.field::<bool>("is_active").optional();
+        let must_change = body.optional::<bool>("must_change_password");
         Some(Self {
+            must_change_password: must_change?.unwrap_or_default(),
             role_ids: role_ids?.unwrap_or_default(),
             role_names: role_names?.unwrap_or_default(),
             is_active: is_active?.unwrap_or(true),
@@ -49,7 +52,17 @@ impl Account {
     pub(crate) fn read_public(body: &mut Object<'_>, policy: Policy) -> Valid<Self> {
         let username = body.required::<Username>("username");
         let email = body.required::<Email>("email");
-        let password = body.field::<Secret<String>>("password").check(|secret| flaw(policy, secret)).required();
+        let password = body.field::<Secret<String>>("password").check(|secret| {
+            flaw(policy, secret)?;
+            match (&username, &email) {
+                (Some(username), Some(email)) => {
+                    policy.suits(secret.expose(), about(username, email)).map_err(Flaw::value)
+                }
+                // Which of them is wrong is told anyway.
+                _ => Ok(()),
+            }
+        });
+        let password = password.required();
         Some(Self {
             username: username?,
             email: email?,
@@ -57,13 +70,14 @@ impl Account {
             is_active: true,
             role_ids: Vec::new(),
             role_names: Vec::new(),
+            must_change_password: false,
         })
     }
 
     /// Makes the user; `taken` says what it means that name or address are.
     pub(crate) async fn make(
         self,
-        (control, hasher): (&Control, &Hasher),
+        (control, hasher, mail): (&Control, &Hasher, &Mail),
         origin: Option<Origin>,
         taken: fn(store::Error) -> Error,
     ) -> Result<Written<User>, Error> {
@@ -80,12 +94,30 @@ impl Account {
             return Err(taken(store::Error::Conflict { column: Some("username".to_owned()) }));
         }
         let now = write.now();
-        let id = users::insert(write.tx(), &self.into_new(hash, &known, granted_by), now).await.map_err(taken)?;
+        let id = self.store(write.tx(), mail, (hash, &known, granted_by), now).await.map_err(taken)?;
         changed(write, id).await
     }
 
+    /// Stores the user, and asks for the address to be verified where that is wanted.
+    pub(super) async fn store(
+        self,
+        tx: &mut Tx,
+        mail: &Mail,
+        (hash, known, granted_by): (Secret<String>, &Known, Option<UserId>),
+        now: Timestamp,
+    ) -> Result<UserId, store::Error> {
+        let must_change = self.must_change_password;
+        let new = self.into_new(hash, known, granted_by);
+        let id = users::insert(tx, &new, now).await?;
+        if must_change {
+            users::demand_new_password(tx, id, true).await?;
+        }
+        mail.ask(tx, &new.email, now).await?;
+        Ok(id)
+    }
+
     /// Ids win over names; without either it is the default role. Names of no role are ignored.
-    pub(super) fn into_new(self, hash: Secret<String>, known: &Known, granted_by: Option<UserId>) -> NewUser {
+    fn into_new(self, hash: Secret<String>, known: &Known, granted_by: Option<UserId>) -> NewUser {
         let named = || self.names().filter_map(|name| known.get(name).copied()).collect();
         let role_ids = if self.role_ids.is_empty() { named() } else { self.role_ids.clone() };
         let Self { username, email, is_active, .. } = self;
@@ -127,4 +159,22 @@ pub(crate) fn flaw(policy: Policy, secret: &Secret<String>) -> Result<(), Flaw> 
         return Err(Flaw::too_short(policy.min_length));
     }
     policy.check(secret.expose()).map_err(Flaw::value)
+}
+
+fn about<'a>(username: &'a Username, email: &'a Email) -> About<'a> {
+    About { username: username.as_str(), email: email.as_str() }
+}
+
+/// Refuses a new password, read from `field`, that `policy` does not want as that of this user.
+pub(crate) fn suits(
+    policy: Policy,
+    field: &'static str,
+    password: &Secret<String>,
+    (username, email): (&Username, &Email),
+) -> Result<(), Error> {
+    let refused = |text: String| {
+        let issue = Issue::new(vec!["body".into(), field.into()], Flaw::value(text), &true.into());
+        Error::Validation(vec![issue])
+    };
+    policy.suits(password.expose(), about(username, email)).map_err(refused)
 }

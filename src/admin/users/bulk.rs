@@ -130,8 +130,8 @@ pub(super) async fn create(State(state): State<Users>, call: Call) -> Result<Wri
     let mut made = Vec::with_capacity(accounts.len());
     for (account, hash) in accounts.into_iter().zip(hashes) {
         let name = account.username.clone();
-        let new = account.into_new(hash, &known, Some(caller.id()));
-        let id = users::insert(write.tx(), &new, now).await.map_err(|error| match error {
+        let stored = account.store(write.tx(), &state.mail, (hash, &known, Some(caller.id())), now).await;
+        let id = stored.map_err(|error| match error {
             store::Error::Conflict { .. } => {
                 Error::BadRequest(format!("Username or email already exists: {name}").into())
             }

@@ -2,6 +2,7 @@
 
 mod account;
 mod bulk;
+mod mail;
 mod roles;
 mod sign_in;
 mod status;
@@ -12,7 +13,9 @@ use axum::extract::{FromRef, State};
 use axum::http::Uri;
 use axum::{Extension, Json};
 
-pub(super) use account::{Account, flaw, new_password, profile};
+pub(super) use account::{Account, flaw, new_password, profile, suits};
+pub use mail::Mail;
+pub(super) use mail::scene;
 
 use super::auth::{Scene, ask};
 use super::client::ClientAddress;
@@ -38,6 +41,7 @@ pub(super) struct Users {
     pub(super) control: Control,
     pub(super) hasher: Hasher,
     pub(super) policy: Policy,
+    pub(super) mail: Mail,
 }
 
 pub(super) fn endpoints() -> Endpoints<Users> {
@@ -177,7 +181,7 @@ async fn one(State(state): State<Users>, call: Call) -> Result<Json<User>, Error
 async fn create(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
     let (caller, input) = call.permit("user:create")?;
     let account = input.read(|input| Account::read(&mut input.body(), state.policy))?;
-    account.make((&state.control, &state.hasher), Some(caller.origin()), taken).await
+    account.make((&state.control, &state.hasher, &state.mail), Some(caller.origin()), taken).await
 }
 
 /// Who shall change, how, and the new password, which is still to be hashed.
@@ -190,8 +194,12 @@ fn changes(input: &mut Input, policy: Policy) -> Valid<(UserId, UserPatch, Optio
     let profile = profile(&mut body);
     let is_active = body.optional::<bool>("is_active");
     let role_ids = body.field::<Vec<RoleId>>("role_ids").max_items(MOST_IDS).optional();
+    let must_change_password = body.optional::<bool>("must_change_password");
     let (username, email, profile, is_active, role_ids) = (username?, email?, profile?, is_active?, role_ids?);
-    Some((id?, UserPatch { username, email, is_active, profile, role_ids, ..UserPatch::default() }, password?))
+    let must_change_password = must_change_password?;
+    let patch =
+        UserPatch { username, email, is_active, profile, must_change_password, role_ids, ..UserPatch::default() };
+    Some((id?, patch, password?))
 }
 
 async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>, Error> {
@@ -200,15 +208,28 @@ async fn update(State(state): State<Users>, call: Call) -> Result<Written<User>,
     keeps_himself(&caller, id, patch.is_active.unwrap_or(true))?;
     patch.granted_by = Some(caller.id());
     if let Some(password) = password {
+        suited(&state, id, &patch, &password).await?;
         patch.password_hash = Some(state.hasher.hash(password).await?);
     }
     let mut write = state.control.write_as(caller.origin()).await?;
     record::before_user(&mut write, id).await?;
     let now = write.now();
+    let before = users::credentials_of(write.tx(), id).await?.ok_or_else(not_found)?;
     if !users::update(write.tx(), id, &patch, now).await.map_err(taken)? {
         return Err(not_found());
     }
+    state.mail.tell(write.tx(), (&before, &patch), scene(&caller.origin(), now)).await?;
     changed(write, id).await
+}
+
+/// Refuses a new password that is not one for this user, by the name and address that the user will have.
+async fn suited(state: &Users, id: UserId, patch: &UserPatch, password: &Secret<String>) -> Result<(), Error> {
+    let mut tx = state.control.read().await?;
+    // Who is not there is told so by the write.
+    let Some(known) = users::credentials_of(&mut tx, id).await? else { return Ok(()) };
+    let username = patch.username.as_ref().unwrap_or(&known.username);
+    let email = patch.email.as_ref().unwrap_or(&known.email);
+    suits(state.policy, "password", password, (username, email))
 }
 
 async fn delete(State(state): State<Users>, call: Call) -> Result<Written<Message>, Error> {

@@ -86,17 +86,22 @@ fn every_operation_is_listed_here() {
     /audit-logs/{record_id} GET: audit:read
     /auth/change-password POST: any user
     /auth/check-permission POST: any user
+    /auth/forgot-password POST: anybody
     /auth/login POST: anybody
     /auth/logout POST: any user
     /auth/logout-all POST: any user
     /auth/me GET: any user
     /auth/me PUT: any user
+    /auth/password-policy GET: anybody
     /auth/permissions GET: any user
     /auth/public-register POST: anybody
     /auth/refresh POST: anybody
     /auth/register POST: anybody, or user:create
+    /auth/resend-verification POST: anybody
+    /auth/reset-password POST: anybody
     /auth/sessions GET: any user
     /auth/sessions/{session_id} DELETE: any user
+    /auth/verify-email POST: anybody
     /auth/verify-token POST: any user
     /config GET: system:read
     /explain GET: any user

@@ -5,6 +5,7 @@ mod changes;
 mod database;
 mod hierarchy;
 mod lists;
+mod mail;
 mod migrations;
 mod modules;
 mod navigation;
