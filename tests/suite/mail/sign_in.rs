@@ -41,12 +41,12 @@ on_both!(the_owner_is_told_of_a_stolen_refresh_token_and_of_a_lock, |backend| as
     app.admin("POST", "/auth/refresh").json(refresh.clone()).await.expect(200);
     app.admin("POST", "/auth/refresh").json(refresh).await.expect(401);
     let told = mails.wait("annabel@example.com", 1).await;
-    assert_eq!(told[0].header("Subject"), Some("Your sessions were ended - Cedargate"));
+    assert_eq!(told[0].header("Subject"), Some("You were signed out for your safety - Cedargate"));
     for address in ["127.0.0.2", "127.0.0.3"] {
         login_at(&app, address, credentials("annabel", "wrong")).await.expect(401);
     }
     let told = mails.wait("annabel@example.com", 2).await;
-    assert!(told[1].header("Subject").unwrap().contains("sign-in"), "{:?}", told[1].header("Subject"));
+    assert!(told[1].header("Subject").unwrap().contains("held up"), "{:?}", told[1].header("Subject"));
     assert_eq!(login_at(&app, "127.0.0.4", credentials("annabel", PASSWORD)).await.status, 423);
 });
 
