@@ -215,7 +215,6 @@ impl Postman {
     }
 
     async fn finish(&self, mail: &Claimed, ending: Ending, error: Option<&str>) {
-        self.outbox.metrics.mail(&mail.kind, ending.as_str());
         match ending {
             Ending::Sent => tracing::debug!(mail.id = mail.id, mail.kind, mail.attempts, "mail sent"),
             Ending::Failed => tracing::error!(mail.id = mail.id, mail.kind, mail.attempts, error, "mail given up"),
@@ -223,13 +222,16 @@ impl Postman {
         }
         for attempt in 1..=NOTES {
             match self.note(mail, ending, error).await {
-                Ok(()) => return,
-                Err(fault) if attempt == NOTES => {
-                    tracing::error!(error = %fault, mail.id = mail.id, "it could not be noted that a mail is done with; it may be sent again");
-                }
+                Ok(()) => break,
+                Err(fault) if attempt == NOTES => tracing::error!(
+                    error = %fault,
+                    mail.id = mail.id,
+                    "it could not be noted that a mail is done with; it may be sent again"
+                ),
                 Err(_) => sleep(POLL).await,
             }
         }
+        self.outbox.metrics.mail(&mail.kind, ending.as_str());
     }
 
     async fn note(&self, mail: &Claimed, ending: Ending, error: Option<&str>) -> Result<(), store::Error> {
@@ -239,7 +241,6 @@ impl Postman {
     }
 
     async fn postpone(&self, mail: &Claimed, error: &str) {
-        self.outbox.metrics.mail(&mail.kind, "retried");
         let seconds = wait(mail.attempts);
         tracing::warn!(mail.id = mail.id, mail.kind, mail.attempts, error, "mail not sent; tried again in {seconds} s");
         let outcome = async {
@@ -251,6 +252,7 @@ impl Postman {
         if let Err(fault) = outcome.await {
             tracing::warn!(error = %fault, mail.id = mail.id, "it could not be noted why a mail was not sent");
         }
+        self.outbox.metrics.mail(&mail.kind, "retried");
     }
 
     async fn count(&self) -> Result<(), store::Error> {
