@@ -29,6 +29,8 @@ const FIRST_WAIT: i64 = 2;
 const LONGEST_WAIT: i64 = 3_600;
 /// From then on a letter is given up.
 const GIVEN_UP_AFTER: i64 = 24 * 3_600;
+/// The same for links to reset a password, which nobody waits for by the next day.
+const RESET_GIVEN_UP_AFTER: i64 = 3_600;
 /// How long is kept which mails were sent: what counts for the bound of an hour, and a while to look at.
 const KEPT: i64 = 24 * 3_600;
 /// How often what is old is removed, and letters are counted.
@@ -276,9 +278,8 @@ impl Postman {
     }
 }
 
-/// Nobody waits for a link to reset a password by the next day.
 fn is_overdue(mail: &Claimed) -> bool {
-    let longest = if mail.kind == super::letter::RESET { LONGEST_WAIT } else { GIVEN_UP_AFTER };
+    let longest = if mail.kind == super::letter::RESET { RESET_GIVEN_UP_AFTER } else { GIVEN_UP_AFTER };
     Timestamp::now() >= mail.created_at.plus_seconds(longest)
 }
 

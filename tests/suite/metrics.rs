@@ -17,7 +17,7 @@ use crate::support::exposition::Scrape;
 use crate::support::raw::{exchange, status};
 
 /// Name, type and labels, as interfaces promise them.
-const PROMISED: [(&str, &str, &[&str]); 13] = [
+const PROMISED: [(&str, &str, &[&str]); 14] = [
     ("cedargate_requests_total", "counter", &["method", "route", "status"]),
     ("cedargate_request_seconds", "histogram", &["route"]),
     ("cedargate_decisions_total", "counter", &["decision", "reason"]),
