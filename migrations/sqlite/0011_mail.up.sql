@@ -3,7 +3,7 @@ ALTER TABLE users ADD COLUMN must_change_password INTEGER NOT NULL DEFAULT FALSE
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     -- Part of the mail's Message-ID, the same in every attempt.
-    message_id TEXT NOT NULL UNIQUE,
+    message_id TEXT NOT NULL,
     kind TEXT NOT NULL,
     -- In lower case.
     recipient TEXT NOT NULL,

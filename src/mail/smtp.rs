@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Body, Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::{self, AsyncSmtpTransport};
@@ -131,9 +131,21 @@ impl Smtp {
             .message_id(Some(format!("<{message_id}@{}>", self.from.email.domain())))
             // No out-of-office answers, please (RFC 3834).
             .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))
-            .multipart(MultiPart::alternative_plain_html(words.text, words.html))
+            .multipart(MultiPart::alternative().singlepart(plain(&words.text)).singlepart(SinglePart::html(words.html)))
             .map_err(|error| error.to_string())
     }
+}
+
+/// As it is, where it can be: quoted-printable would break a link in two, which not everybody reads by a program.
+fn plain(text: &str) -> SinglePart {
+    /// RFC 5322 2.1.1, without the end of the line.
+    const LONGEST_LINE: usize = 998;
+    if !text.is_ascii() || text.contains('\r') || text.lines().any(|line| line.len() > LONGEST_LINE) {
+        return SinglePart::plain(text.to_owned());
+    }
+    let lines = text.replace('\n', "\r\n").into_bytes();
+    let body = Body::dangerous_pre_encoded(lines, ContentTransferEncoding::SevenBit);
+    SinglePart::builder().content_type(ContentType::TEXT_PLAIN).body(body)
 }
 
 /// Domains travel as ASCII, whatever they are shown as.
@@ -217,6 +229,17 @@ mod tests {
         }
         assert!(!head.lines().any(|line| line.to_lowercase().starts_with("bcc")), "{head}");
         assert_eq!(mail.envelope().to().len(), 1);
+    }
+
+    #[test]
+    fn links_are_not_broken_in_two() {
+        let link = format!("https://app.example.com/{}?token=abc", "x".repeat(200));
+        let text = String::from_utf8(plain(&format!("Hello,\n\n{link}\n")).formatted()).unwrap();
+        assert!(text.contains("Content-Transfer-Encoding: 7bit\r\n"), "{text}");
+        assert!(text.contains(&format!("\r\n\r\nHello,\r\n\r\n{link}\r\n")), "{text}");
+        for other in ["ä".to_owned(), "x".repeat(999), "a\rb".to_owned()] {
+            assert!(!String::from_utf8(plain(&other).formatted()).unwrap().contains("7bit"), "{other}");
+        }
     }
 
     #[test]

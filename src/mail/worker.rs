@@ -29,6 +29,8 @@ const FIRST_WAIT: i64 = 2;
 const LONGEST_WAIT: i64 = 3_600;
 /// From then on a letter is given up.
 const GIVEN_UP_AFTER: i64 = 24 * 3_600;
+/// The same for links to reset a password, which nobody waits for by the next day.
+const RESET_GIVEN_UP_AFTER: i64 = 3_600;
 /// How long is kept which mails were sent: what counts for the bound of an hour, and a while to look at.
 const KEPT: i64 = 24 * 3_600;
 /// How often what is old is removed, and letters are counted.
@@ -215,7 +217,6 @@ impl Postman {
     }
 
     async fn finish(&self, mail: &Claimed, ending: Ending, error: Option<&str>) {
-        self.outbox.metrics.mail(&mail.kind, ending.as_str());
         match ending {
             Ending::Sent => tracing::debug!(mail.id = mail.id, mail.kind, mail.attempts, "mail sent"),
             Ending::Failed => tracing::error!(mail.id = mail.id, mail.kind, mail.attempts, error, "mail given up"),
@@ -223,13 +224,16 @@ impl Postman {
         }
         for attempt in 1..=NOTES {
             match self.note(mail, ending, error).await {
-                Ok(()) => return,
-                Err(fault) if attempt == NOTES => {
-                    tracing::error!(error = %fault, mail.id = mail.id, "it could not be noted that a mail is done with; it may be sent again");
-                }
+                Ok(()) => break,
+                Err(fault) if attempt == NOTES => tracing::error!(
+                    error = %fault,
+                    mail.id = mail.id,
+                    "it could not be noted that a mail is done with; it may be sent again"
+                ),
                 Err(_) => sleep(POLL).await,
             }
         }
+        self.outbox.metrics.mail(&mail.kind, ending.as_str());
     }
 
     async fn note(&self, mail: &Claimed, ending: Ending, error: Option<&str>) -> Result<(), store::Error> {
@@ -239,7 +243,6 @@ impl Postman {
     }
 
     async fn postpone(&self, mail: &Claimed, error: &str) {
-        self.outbox.metrics.mail(&mail.kind, "retried");
         let seconds = wait(mail.attempts);
         tracing::warn!(mail.id = mail.id, mail.kind, mail.attempts, error, "mail not sent; tried again in {seconds} s");
         let outcome = async {
@@ -251,6 +254,7 @@ impl Postman {
         if let Err(fault) = outcome.await {
             tracing::warn!(error = %fault, mail.id = mail.id, "it could not be noted why a mail was not sent");
         }
+        self.outbox.metrics.mail(&mail.kind, "retried");
     }
 
     async fn count(&self) -> Result<(), store::Error> {
@@ -274,9 +278,8 @@ impl Postman {
     }
 }
 
-/// Nobody waits for a link to reset a password by the next day.
 fn is_overdue(mail: &Claimed) -> bool {
-    let longest = if mail.kind == super::letter::RESET { LONGEST_WAIT } else { GIVEN_UP_AFTER };
+    let longest = if mail.kind == super::letter::RESET { RESET_GIVEN_UP_AFTER } else { GIVEN_UP_AFTER };
     Timestamp::now() >= mail.created_at.plus_seconds(longest)
 }
 

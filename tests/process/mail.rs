@@ -76,7 +76,7 @@ fn a_mail_is_sent_once_though_the_process_was_killed_before() {
 
     let mails = Mails::start(port);
     let server = Server::start(data.path(), &environment);
-    let mail = mails.taken.recv_timeout(Duration::from_secs(60)).unwrap();
+    let mail = mails.taken.recv_timeout(Duration::from_mins(1)).unwrap();
     assert_eq!(mail["to"], json!(["annabel@example.com"]));
     let text = mail["data"].as_str().unwrap().replace("=\r\n", "").replace("=3D", "=");
     let token = text.split("https://app.example.com/verify-email?token=").nth(1).unwrap();

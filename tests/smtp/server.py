@@ -9,6 +9,7 @@ import json
 import logging
 import ssl
 import sys
+import warnings
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
@@ -74,7 +75,8 @@ async def main():
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
-# Which of its own parts the package will do without.
-logging.getLogger("mail.log").setLevel(logging.ERROR)
+# The package speaks of what it will do without, and of each client that does not trust it.
+logging.disable(logging.CRITICAL)
+warnings.simplefilter("ignore")
 mode = sys.argv[1]
 asyncio.run(main())

@@ -17,7 +17,7 @@ use crate::support::exposition::Scrape;
 use crate::support::raw::{exchange, status};
 
 /// Name, type and labels, as interfaces promise them.
-const PROMISED: [(&str, &str, &[&str]); 13] = [
+const PROMISED: [(&str, &str, &[&str]); 14] = [
     ("cedargate_requests_total", "counter", &["method", "route", "status"]),
     ("cedargate_request_seconds", "histogram", &["route"]),
     ("cedargate_decisions_total", "counter", &["decision", "reason"]),
@@ -30,6 +30,7 @@ const PROMISED: [(&str, &str, &[&str]); 13] = [
     ("cedargate_policy_errors_total", "counter", &["policy"]),
     ("cedargate_policy_files_in_force", "gauge", &[]),
     ("cedargate_logins_total", "counter", &["result"]),
+    ("cedargate_mails_waiting", "gauge", &[]),
     ("cedargate_build_info", "gauge", &["version"]),
 ];
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "OTHER"];

@@ -61,15 +61,18 @@ pub(super) async fn update(State(auth): State<Auth>, origin: Origin, call: Call)
         return Err(Error::Forbidden("Cannot modify your own roles".into()));
     }
     keeps_himself(&caller, caller.id(), is_active.unwrap_or(true))?;
+    let own = auth.known(&caller).await?;
+    if let Some(password) = &new {
+        let names = (username.as_ref().unwrap_or(&own.username), email.as_ref().unwrap_or(&own.email));
+        suits(auth.policy, "password", password, names)?;
+    }
+    // An address is as good as a password: links to set one are sent there.
+    if new.is_some() || email.as_ref().is_some_and(|email| !email.is_same(&own.email)) {
+        auth.confirm(&caller, current.unwrap_or_else(|| Secret::new(String::new())), &origin).await?;
+    }
     let must_change_password = new.is_some().then_some(false);
     let password_hash = match new {
-        Some(password) => {
-            let known = auth.known(&caller).await?;
-            let names = (username.as_ref().unwrap_or(&known.username), email.as_ref().unwrap_or(&known.email));
-            suits(auth.policy, "password", &password, names)?;
-            auth.confirm(&caller, current.unwrap_or_else(|| Secret::new(String::new())), &origin).await?;
-            Some(auth.hasher.hash(password).await?)
-        }
+        Some(password) => Some(auth.hasher.hash(password).await?),
         None => None,
     };
     let patch = UserPatch { username, email, password_hash, profile, must_change_password, ..UserPatch::default() };

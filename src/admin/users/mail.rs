@@ -37,7 +37,7 @@ impl Mail {
         (before, patch): (&Credentials, &UserPatch),
         scene: Scene,
     ) -> Result<(), store::Error> {
-        let moved = patch.email.as_ref().filter(|email| !is_same(email, &before.email));
+        let moved = patch.email.as_ref().filter(|email| !email.is_same(&before.email));
         if moved.is_none() && patch.password_hash.is_none() {
             return Ok(());
         }
@@ -57,10 +57,6 @@ impl Mail {
         }
         Ok(())
     }
-}
-
-fn is_same(one: &Email, other: &Email) -> bool {
-    one.as_str().to_lowercase() == other.as_str().to_lowercase()
 }
 
 /// Where a write comes from.

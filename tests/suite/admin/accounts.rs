@@ -147,8 +147,10 @@ on_both!(one_changes_ones_own_account, |backend| async move {
     let ann = admin.user("ann", &[4]).await;
     let own = Caller { app: &app, token: app.token_with("ann", PASSWORD).await };
     for (path, name) in [("/users/me", "anna"), ("/auth/me", "annabel")] {
-        let body =
-            json!({ "username": name.to_uppercase(), "email": format!("{name}@example.org"), "is_active": true });
+        let body = json!({
+            "username": name.to_uppercase(), "email": format!("{name}@example.org"), "is_active": true,
+            "current_password": PASSWORD,
+        });
         let changed = own.put(path, body).await.expect(200);
         assert!(revision(&changed) > 0);
         let changed = changed.json();

@@ -71,7 +71,11 @@ on_both!(links_end_with_the_password_and_the_address, |backend| async move {
     app.forgot("bertram@example.com").await.expect(200);
     let token = mails.wait("bertram@example.com", 3).await[2].token(RESET);
     let own = app.token_with("bertram", NEW).await;
-    let moved = json!({ "email": "elsewhere@example.com" });
+    // Whoever has stolen a token cannot have links sent elsewhere.
+    let stolen = json!({ "email": "thief@example.com" });
+    let refused = app.admin("PUT", "/auth/me").bearer(&own).json(stolen).await.expect(400);
+    assert_eq!(detail(&refused), "Current password is incorrect");
+    let moved = json!({ "email": "elsewhere@example.com", "current_password": NEW });
     app.admin("PUT", "/auth/me").bearer(&own).json(moved).await.expect(200);
     app.reset(&token, "Third-one-2026").await.expect(400);
 });

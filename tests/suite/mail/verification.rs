@@ -53,7 +53,7 @@ on_both!(another_address_is_verified_anew, |backend| async move {
     app.sign_up("bertram").await.expect(200);
     let first = mails.wait("bertram@example.com", 1).await[0].token(VERIFY);
     let token = app.token_with("bertram", crate::mail::PASSWORD).await;
-    let moved = json!({ "email": "moved@example.com" });
+    let moved = json!({ "email": "moved@example.com", "current_password": crate::mail::PASSWORD });
     app.admin("PUT", "/users/me").bearer(&token).header("User-Agent", "curl/8").json(moved).await.expect(200);
     // The old address hears of it; its link is void.
     let told = &mails.wait("bertram@example.com", 2).await[1];
