@@ -30,7 +30,7 @@ use crate::config::{Mode, Settings};
 use crate::control::{Control, Retention};
 use crate::gateway;
 use crate::http::Lifecycle;
-use crate::jwt::Verifier;
+use crate::jwt::{Own, Verifier};
 use crate::model::Secret;
 use crate::password::random_password;
 use crate::telemetry::{AccessLog, Logs, Metrics, Recent};
@@ -115,7 +115,8 @@ async fn prepare<'s>(settings: &'s Settings, logs: &Logs, metrics: Arc<Metrics>)
     let for_hasher = settings.clone();
     let hasher = tokio::task::spawn_blocking(move || hasher(&for_hasher));
     let control = open(settings, Arc::clone(&metrics)).await?;
-    let verifier = Verifier::new(&settings.auth.secret_key, settings.auth.leeway, settings.gateway.token_cache_entries);
+    let own = Own::secret(&settings.auth.secret_key);
+    let verifier = Verifier::new(own, settings.auth.leeway, settings.gateway.token_cache_entries);
     Ok(Core {
         settings,
         control,
