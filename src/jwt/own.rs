@@ -36,6 +36,7 @@ pub struct Own {
     keys: HashMap<Box<str>, (Algorithm, DecodingKey)>,
     /// By the moment from which they sign.
     signers: Vec<Signer>,
+    published: Arc<str>,
 }
 
 impl std::fmt::Debug for Own {
@@ -55,6 +56,7 @@ impl Own {
             secret: DecodingKey::from_secret(bytes),
             keys: HashMap::new(),
             signers: vec![Signer { algorithm: Algorithm::HS256, kid: None, key, since: Timestamp::FIRST }],
+            published: r#"{"keys":[]}"#.into(),
         }
     }
 
@@ -103,6 +105,16 @@ impl Own {
         let place = self.signers.partition_point(|signer| signer.since <= since);
         self.signers.insert(place, Signer { algorithm, kid: Some(kid.into()), key, since });
         Ok(())
+    }
+
+    /// Says what is published of these keys: public keys as JWKS.
+    pub fn publish(&mut self, jwks: String) {
+        self.published = jwks.into();
+    }
+
+    /// What is published of these keys.
+    pub fn published(&self) -> &Arc<str> {
+        &self.published
     }
 
     /// Our name.

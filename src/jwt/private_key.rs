@@ -1,7 +1,5 @@
 //! Private keys: made here or read from a file, and named by what is public of them.
 
-use std::str::FromStr;
-
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
     rsa::{KeyPair as RsaKeyPair, KeySize},
@@ -13,59 +11,23 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse, ThumbprintHash},
 };
 
-use crate::model::Secret;
+use crate::model::{Secret, SigningAlgorithm};
 
 /// Base64url characters of a modulus of 2048 bits.
 const MIN_MODULUS: usize = 342;
 
-/// What we sign with, beside the shared secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SigningAlgorithm {
-    /// Ed25519.
-    EdDsa,
-    /// ECDSA on P-256.
-    Es256,
-    /// RSA with PKCS#1 v1.5, for those who know nothing else.
-    Rs256,
-}
-
-impl SigningAlgorithm {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::EdDsa, Self::Es256, Self::Rs256];
-
-    /// As `alg` says it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
-            Self::Rs256 => "RS256",
-        }
-    }
-
-    /// As the crypto library calls it.
-    pub fn of_jwt(self) -> Algorithm {
-        match self {
-            Self::EdDsa => Algorithm::EdDSA,
-            Self::Es256 => Algorithm::ES256,
-            Self::Rs256 => Algorithm::RS256,
-        }
-    }
-}
-
-impl FromStr for SigningAlgorithm {
-    type Err = KeyError;
-
-    fn from_str(name: &str) -> Result<Self, KeyError> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name).ok_or(KeyError::Algorithm)
+/// As the crypto library calls it.
+pub(super) fn of_jwt(algorithm: SigningAlgorithm) -> Algorithm {
+    match algorithm {
+        SigningAlgorithm::EdDsa => Algorithm::EdDSA,
+        SigningAlgorithm::Es256 => Algorithm::ES256,
+        SigningAlgorithm::Rs256 => Algorithm::RS256,
     }
 }
 
 /// What is wrong with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// None of [`SigningAlgorithm`].
-    #[error("the algorithm is none of EdDSA, ES256, RS256")]
-    Algorithm,
     /// Not what it should be, or not usable.
     #[error("not a usable private key for EdDSA (Ed25519), ES256 (P-256) or RS256 (2048 bits and more) in PKCS#8 PEM")]
     Private,
@@ -75,6 +37,12 @@ pub enum KeyError {
     /// The crypto library failed.
     #[error("the key cannot be made")]
     Generation,
+    /// Encrypted with another key, for another name, or not what it was.
+    #[error("it cannot be decrypted with auth.key_encryption_key")]
+    Sealed,
+    /// Encrypted, and nothing says with what.
+    #[error("it is encrypted, and auth.key_encryption_key is not set")]
+    NoSealer,
 }
 
 /// A private key, and what is public of it.
@@ -128,11 +96,11 @@ impl PrivateKey {
             .into_iter()
             .find_map(|algorithm| {
                 let key = signing(algorithm, pem)?;
-                let jwk = Jwk::from_encoding_key(&key, algorithm.of_jwt()).ok()?;
+                let jwk = Jwk::from_encoding_key(&key, of_jwt(algorithm)).ok()?;
                 let public = PublicKey::new(algorithm, jwk).ok()?;
                 // It can do what it is for: some are well-formed and too short.
-                let signature = jsonwebtoken::crypto::sign(b"", &key, algorithm.of_jwt()).ok()?;
-                let verified = jsonwebtoken::crypto::verify(&signature, b"", &public.key().ok()?, algorithm.of_jwt());
+                let signature = jsonwebtoken::crypto::sign(b"", &key, of_jwt(algorithm)).ok()?;
+                let verified = jsonwebtoken::crypto::verify(&signature, b"", &public.key().ok()?, of_jwt(algorithm));
                 verified.is_ok_and(|genuine| genuine).then(|| Self { algorithm, pem: pem.clone(), public })
             })
             .ok_or(KeyError::Private)
@@ -232,7 +200,7 @@ impl PublicKey {
                 SigningAlgorithm::Es256 => DecodingKey::from_ec_pem(bytes),
                 SigningAlgorithm::Rs256 => DecodingKey::from_rsa_pem(bytes),
             };
-            let jwk = Jwk::from_decoding_key(&key.ok()?, Some(algorithm.of_jwt())).ok()?;
+            let jwk = Jwk::from_decoding_key(&key.ok()?, Some(of_jwt(algorithm))).ok()?;
             Self::new(algorithm, jwk).ok()
         };
         SigningAlgorithm::ALL.into_iter().find_map(read).ok_or(KeyError::Public)

@@ -35,6 +35,7 @@ pub mod route_permissions;
 pub mod routes;
 pub mod rules;
 pub mod sessions;
+pub mod signing_keys;
 mod sql;
 mod statement;
 pub mod takeover;
