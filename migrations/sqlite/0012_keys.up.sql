@@ -2,7 +2,7 @@
 -- key of the settings, and taken away when the key is retired.
 CREATE TABLE signing_keys (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    kid TEXT NOT NULL UNIQUE,
+    kid TEXT NOT NULL,
     algorithm TEXT NOT NULL,
     jwk TEXT NOT NULL,
     sealed TEXT,
@@ -10,3 +10,4 @@ CREATE TABLE signing_keys (
     activated_at TEXT NOT NULL,
     retired_at TEXT
 ) STRICT;
+CREATE UNIQUE INDEX signing_keys_kid ON signing_keys (kid);

@@ -152,7 +152,8 @@ fn of_rsa(bits: i64) -> Result<(), Flaw> {
 
 fn wanted(input: &mut Input) -> Valid<Wanted> {
     let mut body = input.optional_body();
-    let algorithm = body.field::<String>("algorithm").one_of(&SigningAlgorithm::NAMES).optional();
+    let known = |name: &String| name.parse::<SigningAlgorithm>().map(drop).map_err(Flaw::value);
+    let algorithm = body.field::<String>("algorithm").one_of(&SigningAlgorithm::NAMES).check(known).optional();
     let bits = body.field::<i64>("bits").check(|bits| of_rsa(*bits)).or(2048);
     let delay_seconds = body.field::<i64>("delay_seconds").at_least(0).at_most(MOST_DELAY_SECONDS).or(DELAY_SECONDS);
     body.refuse_unknown();

@@ -155,7 +155,7 @@ fn files(settings: &Settings, values: &Values) -> Result<(), Error> {
         readable("gateway.tls_certificate", &tls.certificate)?;
         readable("gateway.tls_key", &tls.key)?;
     }
-    for path in &settings.auth.signing_key_file {
+    if let Some(path) = &settings.auth.signing_key_file {
         readable("auth.signing_key_file", path)?;
     }
     for path in &settings.auth.verifying_key_files {

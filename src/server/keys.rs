@@ -24,7 +24,7 @@ pub(super) fn verifier(settings: &Settings) -> Verifier {
 ///
 /// # Errors
 /// A key file that cannot be read, or is of another algorithm.
-pub fn keyring(settings: &Settings, verifier: &Verifier) -> anyhow::Result<Keyring> {
+pub(super) fn keyring(settings: &Settings, verifier: &Verifier) -> anyhow::Result<Keyring> {
     let auth = &settings.auth;
     let file = auth.signing_key_file.as_deref().map(|path| {
         let key = PrivateKey::from_pem(&read(path)?)?;

@@ -15,3 +15,4 @@ mod policy_files;
 mod shows;
 mod store;
 mod threats;
+mod tokens;

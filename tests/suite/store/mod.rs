@@ -16,6 +16,7 @@ mod routes;
 mod rules;
 mod search;
 mod sessions;
+mod signing_keys;
 mod upstreams;
 mod users;
 
