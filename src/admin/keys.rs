@@ -16,8 +16,9 @@ use super::gate::{Call, Gate};
 use super::input::{Flaw, Input, Valid};
 use super::page::{Limits, Page, page};
 use super::reply::{Listed, Written};
+use super::turns::Turns;
 use crate::control::{Control, keys, keys::KeyRefusal};
-use crate::jwt::Keyring;
+use crate::jwt::{Keyring, make_key};
 use crate::model::{Etag, Etags, KeyState, SigningAlgorithm, SigningKey, SigningKeyId, Timestamp};
 use crate::store::{Total, signing_keys};
 
@@ -26,6 +27,8 @@ use crate::store::{Total, signing_keys};
 pub(super) struct Keys {
     pub(super) gate: Gate,
     pub(super) control: Control,
+    /// Making a key takes a core for a moment.
+    pub(super) turns: Turns,
 }
 
 pub(super) fn endpoints() -> Endpoints<Keys> {
@@ -168,10 +171,12 @@ async fn rotate(State(state): State<Keys>, call: Call) -> Result<Written<View>, 
     let algorithm: SigningAlgorithm = asked.or(keyring.settings().signs).ok_or_else(|| {
         Error::BadRequest("Tokens are signed with the shared secret (HS256): name an algorithm for the key".into())
     })?;
-    if keyring.settings().sealer.is_none() {
+    let Some(sealer) = keyring.settings().sealer.clone() else {
         return Err(Error::BadRequest("auth.key_encryption_key is not set, so no key can be kept".into()));
-    }
-    let new = keys::make(keyring, algorithm, u32::try_from(bits).ok()).await?;
+    };
+    let bits = u32::try_from(bits).ok();
+    let made = state.turns.work(move || make_key(Some(&sealer), algorithm, bits)).await?;
+    let new = made.map_err(Error::internal)?;
     let mut write = state.control.write_as(caller.origin()).await?;
     let activated_at = write.now().plus_seconds(delay_seconds);
     let id = keys::rotate(&mut write, keyring, &new, activated_at).await?.map_err(refused)?;
@@ -187,6 +192,10 @@ async fn retire(State(state): State<Keys>, call: Call) -> Result<Written<View>, 
     let id = input.finish(|| id)?;
     let keyring = state.control.keyring().ok_or_else(not_found)?;
     let mut write = state.control.write_as(caller.origin()).await?;
+    let live = signing_keys::live(write.tx()).await?;
+    if let Some(key) = live.iter().find(|key| key.id == id) {
+        write.expects(&View::of(key, &live, Some(keyring)))?;
+    }
     let key = keys::retire(&mut write, keyring, id).await?.map_err(refused)?;
     let live = signing_keys::live(write.tx()).await?;
     let view = View::of(&key, &live, Some(keyring));

@@ -179,7 +179,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
     let explain =
         explain::Explain { gate: gate.clone(), control: parts.control.clone(), turns: Turns::new(explain::AT_ONCE) };
-    let keys = keys::Keys { gate: gate.clone(), control: parts.control.clone() };
+    let keys = keys::Keys { gate: gate.clone(), control: parts.control.clone(), turns: Turns::new(1) };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());

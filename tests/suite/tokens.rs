@@ -45,6 +45,9 @@ fn mutation(token: &str, random: &mut SmallRng) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \t%";
     let mut bytes = token.as_bytes().to_vec();
     for _ in 0..random.random_range(1..4) {
+        if bytes.is_empty() {
+            break;
+        }
         let at = random.random_range(0..bytes.len());
         let letter = LETTERS[random.random_range(0..LETTERS.len())];
         match random.random_range(0..6) {

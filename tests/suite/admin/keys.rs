@@ -114,6 +114,7 @@ async fn bad_requests_about_keys_are_told() {
         app.admin("POST", "/keys/").bearer(&admin).json(body).await.expect(422);
     }
     app.admin("POST", "/keys/?dry_run=true").bearer(&admin).json(json!({})).await.expect(422);
+    app.admin("DELETE", "/keys/1").bearer(&admin).header("if-match", "\"other\"").await.expect(412);
     app.admin("DELETE", "/keys/999").bearer(&admin).await.expect(404);
     app.admin("DELETE", "/keys/x").bearer(&admin).await.expect(422);
     app.admin("PUT", "/keys/1").bearer(&admin).json(json!({})).await.expect(405);
