@@ -1,6 +1,5 @@
 //! Verifying tokens: remembered, seen for the first time, and the crypto library's part of that alone.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
-#![expect(missing_docs, reason = "criterion's macros make functions without")]
 
 use std::{hint::black_box, time::Duration};
 

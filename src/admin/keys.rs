@@ -53,7 +53,7 @@ pub(super) fn router(control: Control) -> Router {
 const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 async fn jwks(State(control): State<Control>, headers: HeaderMap) -> Response {
-    let body = control.keyring().map(Keyring::published).unwrap_or_else(|| r#"{"keys":[]}"#.into());
+    let body = control.keyring().map_or_else(|| r#"{"keys":[]}"#.into(), Keyring::published);
     let tag = Etag::of(body.as_bytes());
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(Etags::parse);
     let headers = [

@@ -29,8 +29,7 @@ enum Command {
     },
     /// Make a key that signs from now on, or soon; those before it go on verifying
     Rotate {
-        /// EdDSA, ES256 or RS256 [default: auth.signing_algorithm]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", help = "EdDSA, ES256 or RS256 [default: auth.signing_algorithm]")]
         algorithm: Option<SigningAlgorithm>,
         /// Of RSA: 2048 or 3072
         #[arg(long, value_parser = bits, default_value = "2048")]
