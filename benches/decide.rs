@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
 
 use cedargate::{
-    jwt::{Kind, Minter, NewToken, Verifier},
+    jwt::{Kind, Minter, NewToken, Own, Verifier},
     model::{
         Claims, Label, ModuleId, PermissionId, PolicyId, RoleId, Route, RouteId, Secret, Timestamp, UserId,
         rules::{
@@ -151,7 +151,11 @@ fn finds(criterion: &mut Criterion) {
 fn verifies(criterion: &mut Criterion) {
     let secret = Secret::new("benchmark-benchmark-benchmark-benchmark".to_owned());
     let now = Timestamp::now();
-    let minter = Minter::new(&secret, Duration::from_mins(15), Duration::from_hours(24));
+    let minter = Minter::new(
+        &Verifier::new(Own::secret(&secret), Duration::ZERO, 1),
+        Duration::from_mins(15),
+        Duration::from_hours(24),
+    );
     let name = "alice".try_into().unwrap();
     let token = NewToken {
         kind: Kind::Access,
@@ -165,7 +169,7 @@ fn verifies(criterion: &mut Criterion) {
     let token = minter.mint(&token).unwrap();
     let mut group = criterion.benchmark_group("verify");
     for (name, entries) in [("cached", 1_000), ("uncached", 0)] {
-        let verifier = Verifier::new(&secret, Duration::ZERO, entries);
+        let verifier = Verifier::new(Own::secret(&secret), Duration::ZERO, entries);
         verifier.verify(token.expose(), now).unwrap();
         group.bench_function(name, |bencher| bencher.iter(|| verifier.verify(black_box(token.expose()), now).is_ok()));
     }

@@ -157,6 +157,7 @@ impl From<control::Error> for Error {
             control::Error::SuperRole => Self::BadRequest("The super role cannot be reduced".into()),
             control::Error::Stale => Self::PreconditionFailed,
             control::Error::Behind(_) | control::Error::Interrupted => Self::Unavailable(Box::new(error)),
+            control::Error::Keys(error) => Self::Internal(Box::new(error)),
             control::Error::Unrehearsed => Self::BadRequest("It cannot be previewed".into()),
         }
     }

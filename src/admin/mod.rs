@@ -17,6 +17,7 @@ mod forest;
 mod gate;
 mod health;
 pub(crate) mod input;
+mod keys;
 mod limit;
 mod matrix;
 mod modules;
@@ -147,6 +148,7 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
         metrics: parts.metrics,
     };
     let router = router
+        .merge(keys::router(parts.control.clone()))
         .merge(health::router(health))
         // An explicit one stays within the layers below when another router is merged into this.
         .fallback(async || StatusCode::NOT_FOUND)
@@ -188,6 +190,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let activities = activity::Activities { gate: gate.clone(), control: parts.control.clone() };
     let explain =
         explain::Explain { gate: gate.clone(), control: parts.control.clone(), turns: Turns::new(explain::AT_ONCE) };
+    let keys = keys::Keys { gate: gate.clone(), control: parts.control.clone(), turns: Turns::new(1) };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
@@ -198,6 +201,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = explain::endpoints().mount(prefix, &explain, mounted);
     let mounted = activity::endpoints().mount(prefix, &activities, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
+    let mounted = keys::endpoints().mount(prefix, &keys, mounted);
     let mounted = system::endpoints().mount(prefix, &system, mounted);
     // Where clients of the predecessor look for it.
     let mounted = mounted.route("/config", get(system::config).with_state(system));
@@ -219,6 +223,7 @@ fn operations() -> impl Iterator<Item = Operation> {
         .chain(explain::endpoints().operations())
         .chain(activity::endpoints().operations())
         .chain(audit::endpoints().operations())
+        .chain(keys::endpoints().operations())
         .chain(system::endpoints().operations())
 }
 
@@ -227,13 +232,13 @@ pub fn operation_list() -> Vec<(Method, &'static str, Access)> {
     operations().map(|operation| (operation.method, operation.path, operation.access)).collect()
 }
 
-/// The paths that the gateway serves too: every endpoint below `prefix`, `/health`, and if there are `docs`, these.
+/// The paths that the gateway serves too: every endpoint below `prefix`, `/health`, the public keys, and if there are `docs`, these.
 ///
 /// # Panics
 /// When an endpoint's path is no template, which the tests rule out.
 pub fn mounted_paths(prefix: &str, docs: bool) -> Vec<Arc<MountedPath>> {
     let public = || MountedOperation { method: Method::GET.to_string(), access: MountedAccess::Public };
-    let mut paths = BTreeMap::from([("/health".to_owned(), vec![public()])]);
+    let mut paths = BTreeMap::from(["/health", keys::JWKS].map(|path| (path.to_owned(), vec![public()])));
     for operation in operations() {
         for path in endpoints::spellings(prefix, operation.path) {
             paths.entry(path).or_default().push(operation.mounted());

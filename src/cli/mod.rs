@@ -9,6 +9,7 @@ mod dev;
 mod explain;
 mod healthcheck;
 mod import;
+mod keys;
 mod migrate;
 mod output;
 mod policy;
@@ -65,6 +66,8 @@ enum Command {
     Explain(explain::Args),
     /// Inspect policies
     Policy(policy::Args),
+    /// Manage the keys that tokens are signed with
+    Keys(keys::Args),
     /// Manage users
     User(user::Args),
     /// Ask a running server whether it is ready
@@ -124,6 +127,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(&args, &offline()?),
         Command::Explain(args) => block_on(1, explain::run(args, offline()?)),
         Command::Policy(args) => block_on(1, policy::run(args, offline()?)),
+        Command::Keys(args) => block_on(1, keys::run(args, offline()?)),
         Command::User(args) => block_on(1, user::run(args, offline()?)),
         Command::Healthcheck(args) => {
             let url = healthcheck::url(&args, offline)?;

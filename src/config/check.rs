@@ -39,6 +39,7 @@ pub(super) fn all(settings: &Settings, values: &Values) -> Result<(), Error> {
         secret(settings, values)?;
         bootstrap(settings, values)?;
         mail::check(settings, values)?;
+        signing(settings, values)?;
         files(settings, values)?;
     }
     Ok(())
@@ -95,6 +96,35 @@ fn secret(settings: &Settings, values: &Values) -> Result<(), Error> {
     Ok(())
 }
 
+/// What signs must be there, and what encrypts it must be a secret of its own.
+fn signing(settings: &Settings, values: &Values) -> Result<(), Error> {
+    let auth = &settings.auth;
+    let secret = auth.key_encryption_key.expose();
+    let refuse = |reason: &str| Err(values.refused("auth.key_encryption_key", reason));
+    if auth.signing_algorithm.is_none() && auth.signing_key_file.is_some() {
+        return Err(values.refused("auth.signing_key_file", "is set, but auth.signing_algorithm is HS256"));
+    }
+    if secret.is_empty() {
+        return match auth.signing_algorithm {
+            Some(_) if auth.signing_key_file.is_none() => refuse(
+                "is not set, but auth.signing_algorithm wants a key of the database: give 32 random bytes or more \
+                 (openssl rand -base64 48), or auth.signing_key_file",
+            ),
+            _ => Ok(()),
+        };
+    }
+    if secret.len() < MIN_SECRET_BYTES {
+        return refuse(&format!("has {} bytes; at least {MIN_SECRET_BYTES} are needed", secret.len()));
+    }
+    if secret == auth.secret_key.expose() {
+        return refuse("is auth.secret_key: each needs a secret of its own");
+    }
+    if settings.mode == Mode::Serve && is_published(secret) {
+        return refuse("is a published or made-up example; make one with: openssl rand -base64 48");
+    }
+    Ok(())
+}
+
 fn is_published(secret: &str) -> bool {
     let plain = secret.to_ascii_lowercase().replace(['_', ' '], "-");
     let mut distinct = secret.as_bytes().to_vec();
@@ -128,6 +158,12 @@ fn files(settings: &Settings, values: &Values) -> Result<(), Error> {
     }
     if let Some((key, file)) = mail::file(settings) {
         readable(key, file)?;
+    }
+    if let Some(path) = &settings.auth.signing_key_file {
+        readable("auth.signing_key_file", path)?;
+    }
+    for path in &settings.auth.verifying_key_files {
+        readable("auth.verifying_key_files", path)?;
     }
     if let Some(dir) = &settings.policy.dir
         && let Err(error) = std::fs::read_dir(dir)

@@ -84,8 +84,10 @@ impl Settings {
         env::Variables::of_process(&sources.environment).apply(&mut values)?;
         apply_flags(&sources.flags, &mut values)?;
         apply_preset(&mut values)?;
-        if sources.mode == Mode::Dev {
-            secret_key::keep(&sources.data_dir, &mut values)?;
+        match sources.mode {
+            Mode::Dev => secret_key::keep(&sources.data_dir, &mut values)?,
+            Mode::Offline => secret_key::find(&sources.data_dir, &mut values)?,
+            Mode::Serve => {}
         }
         resolve::database_url(&sources.data_dir, &mut values)?;
         let settings = resolve::settings(sources, &values)?;

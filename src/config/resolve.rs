@@ -18,6 +18,9 @@ use crate::model::Secret;
 /// What ends the path of a `sqlite:` address, and the escape itself.
 const IN_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
+/// Of what tokens call us, in bytes.
+const LONGEST_NAME: usize = 256;
+
 /// Fills in the database of the data directory, and takes off a driver as `SQLAlchemy` writes it
 /// (`postgresql+psycopg2://`).
 pub(super) fn database_url(data_dir: &Path, values: &mut Values) -> Result<(), Error> {
@@ -204,6 +207,13 @@ fn auth(values: &Values) -> Result<Auth, Error> {
     let bootstrap = values.text("auth.bootstrap_password");
     Ok(Auth {
         secret_key: values.secret("auth.secret_key"),
+        // HS256 is none of them.
+        signing_algorithm: values.text("auth.signing_algorithm").parse().ok(),
+        signing_key_file: path(values, "auth.signing_key_file"),
+        verifying_key_files: values.list("auth.verifying_key_files").into_iter().map(PathBuf::from).collect(),
+        key_encryption_key: values.secret("auth.key_encryption_key"),
+        issuer: own_name(values, "auth.issuer")?,
+        audience: own_name(values, "auth.audience")?,
         access_token: Duration::from_secs(minutes * 60),
         bootstrap_password: (!bootstrap.is_empty()).then(|| Secret::new(bootstrap.to_owned())),
         leeway: seconds(values, "auth.leeway_seconds")?,
@@ -238,6 +248,14 @@ fn sessions(values: &Values) -> Result<Sessions, Error> {
         longest,
         refresh_grace: seconds(values, "sessions.refresh_grace_seconds")?,
     })
+}
+
+/// What tokens call us: a claim that is compared byte by byte.
+fn own_name(values: &Values, key: &str) -> Result<String, Error> {
+    let text = values.text(key);
+    let is_fine = !text.is_empty() && text.len() <= LONGEST_NAME && text.chars().all(|c| !c.is_control() && c != ' ');
+    let expected = "a name or an address, without spaces, of at most 256 bytes";
+    is_fine.then(|| text.to_owned()).ok_or_else(|| values.invalid(key, expected, text))
 }
 
 fn cors(values: &Values) -> Result<Cors, Error> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Entry, Mode};
-use crate::model::Secret;
+use crate::model::{Secret, SigningAlgorithm};
 
 /// All settings, resolved and checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +145,18 @@ pub struct Database {
 pub struct Auth {
     /// Signs tokens (HS256); at least 32 bytes, except in [`Mode::Offline`], where it may be empty.
     pub secret_key: Secret<String>,
+    /// What signs tokens; `None` is the secret.
+    pub signing_algorithm: Option<SigningAlgorithm>,
+    /// Signs tokens, instead of a key of the database.
+    pub signing_key_file: Option<PathBuf>,
+    /// Further keys that verify tokens.
+    pub verifying_key_files: Vec<PathBuf>,
+    /// Encrypts the private keys of the database; may be empty where none is made or used.
+    pub key_encryption_key: Secret<String>,
+    /// `iss` of tokens that the secret does not sign.
+    pub issuer: String,
+    /// `aud` of tokens that the secret does not sign.
+    pub audience: String,
     /// Life of an access token.
     pub access_token: Duration,
     /// Password of the first administrator; `None` lets the seed make a random one.

@@ -1,6 +1,10 @@
 //! Following what other nodes, and the command line, write; ending what has a term, and forgetting what has expired.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
@@ -93,7 +97,12 @@ impl Control {
                     bell = None;
                     sleep_until(next_poll).await;
                 },
-                _ = cleaning.tick() => self.clean_and_log(retention).await,
+                _ = cleaning.tick() => {
+                    self.clean_and_log(retention).await;
+                    if let Err(error) = self.retire_keys().await {
+                        warn!(error = %describe(&error), "keys whose tokens have all expired could not be retired");
+                    }
+                }
             }
             match self.apply_feed().await {
                 Ok(_) if failing => {
@@ -121,7 +130,8 @@ impl Control {
     pub async fn apply_feed(&self) -> Result<bool, Error> {
         let inner = &self.0;
         let mut tx = inner.db.read().await?;
-        if changes::current(&mut tx).await? <= inner.snapshots.load().revisions() {
+        let keys_due = inner.keys_due.load(Ordering::Acquire);
+        if !keys_due && changes::current(&mut tx).await? <= inner.snapshots.load().revisions() {
             return Ok(false);
         }
         drop(tx);
@@ -129,13 +139,18 @@ impl Control {
         let mut tx = inner.db.read().await?;
         let revisions = changes::current(&mut tx).await?;
         let base = inner.snapshots.load();
+        let now = Timestamp::now();
         if revisions <= base.revisions() {
+            inner.follow_keys(&mut tx, now).await?;
             return Ok(false);
         }
         let started = std::time::Instant::now();
-        let (next, fault) = load::catch_up(&mut tx, &base, &inner.fixed.load(), revisions, Timestamp::now()).await?;
-        inner.advance(next, started.elapsed());
-        match fault {
+        let caught = load::catch_up(&mut tx, &base, &inner.fixed.load(), revisions, now).await?;
+        inner.keys_due.fetch_or(caught.keys, Ordering::AcqRel);
+        let keys = inner.follow_keys(&mut tx, now).await;
+        inner.advance(caught.next, started.elapsed());
+        keys?;
+        match caught.fault {
             Some(fault) => Err(fault.into()),
             None => Ok(true),
         }

@@ -46,7 +46,9 @@ impl Step<'_> {
             Change::Permission(_) => vec![Concern::Permissions],
             Change::Module(_) | Change::Route(_) => vec![Concern::Routes],
             Change::User(id) => vec![Concern::User(*id)],
-            Change::Files | Change::Upstream(_) | Change::Policy(_) | Change::Revocation(_) => Vec::new(),
+            Change::Files | Change::Upstream(_) | Change::Policy(_) | Change::Revocation(_) | Change::Key(_) => {
+                Vec::new()
+            }
         };
         self.changes.iter().flat_map(concern).collect()
     }

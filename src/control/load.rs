@@ -77,6 +77,15 @@ async fn put_everybody(tx: &mut Tx, next: &mut Snapshot, now: Timestamp) -> Resu
     Ok(())
 }
 
+/// What a node has caught up with.
+pub(super) struct Caught {
+    pub(super) next: Snapshot,
+    /// Why the rules are those from before.
+    pub(super) fault: Option<CompileError>,
+    /// Whether somebody did, or may have done, something to keys.
+    pub(super) keys: bool,
+}
+
 /// The snapshot of the newest committed revision, built upon `base`.
 ///
 /// Rules that do not compile here (another node has other policy files, or is of another release) must not keep
@@ -87,7 +96,7 @@ pub(super) async fn catch_up(
     fixed: &Fixed,
     revisions: Revisions,
     now: Timestamp,
-) -> Result<(Snapshot, Option<CompileError>), Error> {
+) -> Result<Caught, Error> {
     let mut next = base.advanced(revisions, now);
     let mut fault = None;
     let missed = changes::since(tx, base.revision()).await?;
@@ -108,13 +117,15 @@ pub(super) async fn catch_up(
         }
     }
     let up_to_date = revisions.revision == base.revision();
-    if up_to_date || missed.first().is_some_and(|(first, _)| *first == base.revision() + 1) {
+    let is_whole = up_to_date || missed.first().is_some_and(|(first, _)| *first == base.revision() + 1);
+    let keys = !is_whole || missed.iter().any(|(_, change)| matches!(change, Change::Key(_)));
+    if is_whole {
         put(tx, &mut next, missed.iter().map(|(_, change)| change).collect(), now).await?;
     } else {
         // The feed no longer reaches back to where we are.
         put_everybody(tx, &mut next, now).await?;
     }
-    Ok((next, fault))
+    Ok(Caught { next, fault, keys })
 }
 
 /// What the feed says of rules, if it tells of every revision of them since `base`: it may have been cut, and what did

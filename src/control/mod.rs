@@ -10,13 +10,17 @@ mod demo;
 mod feed;
 mod guard;
 pub mod import;
+pub mod keys;
 mod load;
 mod origin;
 mod rehearsal;
 mod seed;
 mod write;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Instant,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Mutex;
@@ -32,6 +36,7 @@ pub use write::{EntityId, Scene, Write, Written};
 use rehearsal::Stage;
 
 use crate::{
+    jwt::{Keyring, KeyringError},
     model::{Timestamp, rules::PolicyText},
     policy::{CompileError, Fixed, SnapshotHandle},
     store::{self, Db, Tx},
@@ -68,6 +73,9 @@ pub enum Error {
     /// The write was interrupted; whether it took place shows in the feed.
     #[error("the write was interrupted")]
     Interrupted,
+    /// A key for tokens cannot be made or opened; nothing was written.
+    #[error(transparent)]
+    Keys(#[from] KeyringError),
     /// It cannot be rehearsed, and nothing was written.
     #[error("the write cannot be rehearsed")]
     Unrehearsed,
@@ -88,6 +96,10 @@ struct Inner {
     turn: Arc<Mutex<()>>,
     notes: activity::Notes,
     metrics: Arc<Metrics>,
+    /// Our own keys, where there is a server.
+    keyring: OnceLock<Keyring>,
+    /// Whether others did something to keys that is not in force here.
+    keys_due: AtomicBool,
     /// There when its writes are not to happen.
     stage: Option<Stage>,
 }
@@ -112,6 +124,8 @@ impl Control {
             turn: Arc::default(),
             notes: activity::Notes::default(),
             metrics,
+            keyring: OnceLock::new(),
+            keys_due: AtomicBool::new(false),
             stage: None,
         })))
     }

@@ -6,7 +6,7 @@
 //! snapshot of the rehearsal alone. Writers wait meanwhile, as they do for any other write; who never comes to write
 //! makes nobody wait.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -84,6 +84,9 @@ impl Control {
             turn: Arc::default(),
             notes: activity::Notes::default(),
             metrics: Arc::clone(&inner.metrics),
+            // What is rehearsed puts no key into force.
+            keyring: OnceLock::new(),
+            keys_due: AtomicBool::new(false),
             stage: Some(Stage { real: self.clone(), scene: Mutex::default() }),
         })))
     }

@@ -10,6 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use super::{Control, Error, Inner, Origin, guard::Step, load};
 use crate::{
+    jwt::Own,
     model::{
         Etag, Timestamp,
         rules::{PolicyText, Revisions},
@@ -136,15 +137,16 @@ impl Control {
         let committed = Revisions { revision: revisions.revision - 1, ..revisions };
         if committed > base.revisions() {
             let started = Instant::now();
-            let (mut next, mut fault) = load::catch_up(&mut tx, &base, &before, committed, now).await?;
-            if fault.is_some() && !Arc::ptr_eq(&before, &fixed) {
-                (next, fault) = load::catch_up(&mut tx, &base, &fixed, committed, now).await?;
-                if fault.is_none() {
+            let mut caught = load::catch_up(&mut tx, &base, &before, committed, now).await?;
+            if caught.fault.is_some() && !Arc::ptr_eq(&before, &fixed) {
+                caught = load::catch_up(&mut tx, &base, &fixed, committed, now).await?;
+                if caught.fault.is_none() {
                     inner.fixed.store(Arc::clone(&fixed));
                 }
             }
-            inner.advance(next, started.elapsed());
-            if let Some(fault) = fault {
+            inner.catch_up_keys(&mut tx, caught.keys, now).await;
+            inner.advance(caught.next, started.elapsed());
+            if let Some(fault) = caught.fault {
                 return Err(Error::Behind(fault));
             }
             base = inner.snapshots.load();
@@ -319,9 +321,10 @@ impl Write {
     pub async fn commit<T>(mut self, value: T) -> Result<Written<T>, Error> {
         let started = Instant::now();
         let next = self.prepare().await?;
+        let own = self.prepare_keys().await?;
         let policy_revision = self.revisions.policy_revision;
         // A client that goes away drops this future; between commit and swap that must not happen.
-        let finish = tokio::spawn(self.finish(next, started.elapsed()));
+        let finish = tokio::spawn(self.finish(next, own, started.elapsed()));
         finish.await.map_err(|_| Error::Interrupted)??;
         Ok(Written { value, policy_revision })
     }
@@ -351,13 +354,22 @@ impl Write {
         Ok(Some(next))
     }
 
-    async fn finish(self, next: Option<Snapshot>, rebuild: Duration) -> Result<(), Error> {
+    /// Our keys as the transaction has made them, if it has touched any.
+    async fn prepare_keys(&mut self) -> Result<Option<Own>, Error> {
+        match self.changes.iter().any(|change| matches!(change, Change::Key(_))) {
+            true => self.inner.own_keys(&mut self.tx, self.now).await,
+            false => Ok(None),
+        }
+    }
+
+    async fn finish(self, next: Option<Snapshot>, own: Option<Own>, rebuild: Duration) -> Result<(), Error> {
         let Self { inner, turn, tx, fixed, .. } = self;
         match &inner.stage {
             Some(stage) => stage.leave(tx).await,
             None => tx.commit().await?,
         }
         inner.fixed.store(fixed);
+        inner.put_keys(own);
         if let Some(next) = next {
             inner.advance(next, rebuild);
         }

@@ -99,7 +99,7 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
     ctx.operation = Some(operation.clone());
     // Presented credentials are verified on public routes too: malformed is never anonymous.
     if let Some(token) = credentials::bearer(&request.headers)? {
-        let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(ctx.request_id, error))?;
+        let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(ctx.request_id, &error))?;
         let claims = ctx.claims.insert(claims);
         ctx.caller = Some(snapshot.caller(claims, facts.now)?);
     } else if !operation.is_public() {
@@ -134,10 +134,10 @@ fn own_rate(route: &GatewayRoute) -> Option<Allowance> {
     route.rate_limit.map(allowance)
 }
 
-fn refused_token(id: RequestId, error: jwt::Error) -> Reason {
+fn refused_token(id: RequestId, error: &jwt::Error) -> Reason {
     tracing::debug!(request.id = %id, %error, "token refused");
     match error {
-        jwt::Error::Invalid(_) | jwt::Error::Kind => Reason::InvalidToken,
+        jwt::Error::Invalid(_) | jwt::Error::Kind | jwt::Error::UnknownKey { .. } => Reason::InvalidToken,
         jwt::Error::Expired => Reason::ExpiredToken,
     }
 }

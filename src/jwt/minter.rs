@@ -1,17 +1,18 @@
 use std::{sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::Header;
 use serde_json::json;
 
-use super::Kind;
+use super::{Kind, Verifier};
 use crate::model::{Secret, Timestamp, UserId, Username};
 
-/// Makes tokens signed with the shared secret, in the shape of the contract's section 6.
+/// Makes tokens signed with what its verifier's key set signs with: with the shared secret in the shape of the contract's
+/// section 6, with any other key addressed (`iss`, `aud`) and typed (`typ`) too.
 #[derive(Clone)]
 pub struct Minter(Arc<Inner>);
 
 struct Inner {
-    key: EncodingKey,
+    verifier: Verifier,
     access_life: Duration,
     refresh_life: Duration,
 }
@@ -35,6 +36,17 @@ pub struct NewToken<'t> {
     pub expires_at: Timestamp,
 }
 
+/// Why no token was made.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// No key signs, or none yet.
+    #[error("no key signs")]
+    NoKey,
+    /// The crypto library failed.
+    #[error("cannot sign")]
+    Crypto(#[from] jsonwebtoken::errors::Error),
+}
+
 impl std::fmt::Debug for Minter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Minter").field("access_life", &self.0.access_life).finish_non_exhaustive()
@@ -42,10 +54,9 @@ impl std::fmt::Debug for Minter {
 }
 
 impl Minter {
-    /// A minter of tokens with these lifetimes.
-    pub fn new(secret: &Secret<String>, access_life: Duration, refresh_life: Duration) -> Self {
-        let key = EncodingKey::from_secret(secret.expose().as_bytes());
-        Self(Arc::new(Inner { key, access_life, refresh_life }))
+    /// A minter of tokens with these lifetimes, which `verifier` accepts.
+    pub fn new(verifier: &Verifier, access_life: Duration, refresh_life: Duration) -> Self {
+        Self(Arc::new(Inner { verifier: verifier.clone(), access_life, refresh_life }))
     }
 
     /// How long a token of `kind` lives.
@@ -59,9 +70,12 @@ impl Minter {
     /// Makes a token.
     ///
     /// # Errors
-    /// Only when the crypto library fails.
-    pub fn mint(&self, new: &NewToken<'_>) -> Result<Secret<String>, jsonwebtoken::errors::Error> {
-        let claims = json!({
+    /// Nothing signs, or the crypto library fails.
+    pub fn mint(&self, new: &NewToken<'_>) -> Result<Secret<String>, MintError> {
+        let keys = self.0.verifier.keys();
+        let own = keys.own();
+        let signer = own.signer(Timestamp::now()).ok_or(MintError::NoKey)?;
+        let mut claims = json!({
             "sub": new.user.1,
             "uid": new.user.0,
             "ver": new.epoch,
@@ -71,6 +85,13 @@ impl Minter {
             "exp": new.expires_at.unix_seconds(),
             "type": new.kind.name(),
         });
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0.key).map(Secret::new)
+        let mut header = Header::new(signer.algorithm);
+        if let Some(kid) = &signer.kid {
+            claims["iss"] = own.issuer().into();
+            claims["aud"] = own.audience().first().map_or("", String::as_str).into();
+            header.kid = Some(kid.to_string());
+            header.typ = Some(new.kind.typ().to_owned());
+        }
+        Ok(Secret::new(jsonwebtoken::encode(&header, &claims, &signer.key)?))
     }
 }

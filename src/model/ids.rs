@@ -33,4 +33,6 @@ ids! {
     UpstreamId;
     /// A hand-written policy.
     PolicyId;
+    /// A key that tokens are signed with.
+    SigningKeyId;
 }

@@ -18,6 +18,7 @@ mod role;
 mod route;
 pub mod rules;
 mod secret;
+mod signing_key;
 pub mod takeover;
 mod time;
 mod upstream;
@@ -26,7 +27,7 @@ mod user;
 pub use claims::Claims;
 pub use email::Email;
 pub use etag::{Etag, Etags};
-pub use ids::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
+pub use ids::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, SigningKeyId, UpstreamId, UserId};
 pub use module::{Module, ModulePatch, NewModule};
 pub use name::{
     Avatar, Category, Host, Icon, Label, ModuleName, NameError, PermissionName, PermissionParts, PersonName,
@@ -40,6 +41,7 @@ pub use reason::Reason;
 pub use role::{MAX_INHERITANCE, NewRole, Role, RoleHead, RoleInfo, RolePatch};
 pub use route::{Access, AmbiguousOwner, Methods, NewRoute, Operation, Owner, Route, RoutePatch, RouteRate};
 pub use secret::Secret;
+pub use signing_key::{KeyState, NewSigningKey, SigningAlgorithm, SigningKey, UnknownAlgorithm};
 pub use time::Timestamp;
 pub use upstream::{Balance, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamPatch};
 pub use user::{AssignedRole, Expiry, NewUser, Profile, ProfilePatch, User, UserPatch};

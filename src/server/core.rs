@@ -45,7 +45,7 @@ impl Core<'_> {
                 forbid_anonymous: settings.admin.missing_credentials_status == ::http::StatusCode::FORBIDDEN,
             },
             control: self.control.clone(),
-            minter: Minter::new(&auth.secret_key, auth.access_token, settings.sessions.idle),
+            minter: Minter::new(&self.verifier, auth.access_token, settings.sessions.idle),
             hasher: self.hasher.clone(),
             password_policy: password_policy(settings),
             user_registration: auth.user_registration,

@@ -5,6 +5,7 @@
 mod accounts;
 mod core;
 mod demo;
+mod keys;
 mod listen;
 mod mail;
 mod open;
@@ -24,6 +25,7 @@ use self::core::Core;
 use self::listen::{bind, serve};
 
 pub use demo::{DEMO_ADDRESS, DemoBackend};
+pub use keys::offline_keyring;
 pub use open::{hasher, mounts, open, open_database, password_policy};
 
 use crate::admin;
@@ -31,7 +33,6 @@ use crate::config::{Mode, Settings};
 use crate::control::{Control, Retention};
 use crate::gateway;
 use crate::http::Lifecycle;
-use crate::jwt::Verifier;
 use crate::mail::Postman;
 use crate::model::Secret;
 use crate::password::random_password;
@@ -120,7 +121,8 @@ async fn prepare<'s>(settings: &'s Settings, logs: &Logs, metrics: Arc<Metrics>)
     let for_hasher = settings.clone();
     let hasher = tokio::task::spawn_blocking(move || hasher(&for_hasher));
     let control = open(settings, Arc::clone(&metrics)).await?;
-    let verifier = Verifier::new(&settings.auth.secret_key, settings.auth.leeway, settings.gateway.token_cache_entries);
+    let verifier = keys::verifier(settings);
+    control.keep_keys(keys::keyring(settings, &verifier)?).await.context("keys for tokens")?;
     Ok(Core {
         settings,
         control,

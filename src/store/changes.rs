@@ -6,7 +6,7 @@ use super::{
     sql::Ids,
 };
 use crate::model::{
-    ModuleId, PermissionId, PolicyId, RoleId, RouteId, Timestamp, UpstreamId, UserId, rules::Revisions,
+    ModuleId, PermissionId, PolicyId, RoleId, RouteId, SigningKeyId, Timestamp, UpstreamId, UserId, rules::Revisions,
 };
 
 /// What a revision changed.
@@ -32,12 +32,14 @@ pub enum Change {
     User(UserId),
     /// A token or session became void; its key.
     Revocation(String),
+    /// A key that tokens are signed with.
+    Key(SigningKeyId),
 }
 
 impl Change {
     /// Whether it moves `policy_revision`.
     pub fn is_of_rules(&self) -> bool {
-        !matches!(self, Self::User(_) | Self::Revocation(_))
+        !matches!(self, Self::User(_) | Self::Revocation(_) | Self::Key(_))
     }
 
     /// Kind, entity and key in the feed. Parts of the rules are told by the key, so that a release that knows no parts
@@ -53,6 +55,9 @@ impl Change {
             Self::Route(id) => part("route", id.0),
             Self::Upstream(id) => part("upstream", id.0),
             Self::Policy(id) => part("policy", id.0),
+            // No part of them, but told as one: a release that knows no keys then has nothing to do, since no rules
+            // have moved, and goes on following.
+            Self::Key(id) => part("key", id.0),
             Self::User(id) => ("user", Some(id.0), None),
             Self::Revocation(key) => ("revocation", None, Some(key.clone())),
         }
@@ -171,6 +176,7 @@ fn change(row: Row) -> Result<Change> {
             "route" => Change::Route(RouteId(id)),
             "upstream" => Change::Upstream(UpstreamId(id)),
             "policy" => Change::Policy(PolicyId(id)),
+            "key" => Change::Key(SigningKeyId(id)),
             _ => Change::Rules,
         }),
         ("rules", None, Some(key)) if key == "files" => Ok(Change::Files),

@@ -37,6 +37,7 @@ pub mod route_permissions;
 pub mod routes;
 pub mod rules;
 pub mod sessions;
+pub mod signing_keys;
 mod sql;
 mod statement;
 pub mod takeover;

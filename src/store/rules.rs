@@ -127,7 +127,7 @@ pub async fn part(tx: &mut Tx, change: &Change) -> Result<Option<Part>> {
                 .fetch_optional()
                 .await?,
         )),
-        Change::Rules | Change::Files | Change::User(_) | Change::Revocation(_) => None,
+        Change::Rules | Change::Files | Change::User(_) | Change::Revocation(_) | Change::Key(_) => None,
     })
 }
 

@@ -16,3 +16,4 @@ mod policy_files;
 mod shows;
 mod store;
 mod threats;
+mod tokens;

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::http::{Cors, SecurityHeaders};
-use crate::jwt::{Kind, Minter, NewToken, Verifier};
+use crate::jwt::{Kind, Minter, NewToken, Own, Verifier};
 use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState};
 use crate::model::{
     Balance, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId, Secret, Target, Timeouts, Timestamp,
@@ -198,7 +198,8 @@ async fn world(tls: Option<TlsFiles>) -> World {
         roles: vec![Assignment { role_id: RoleId(1), expires_at: None }],
     };
     let secret = Secret::new("s".repeat(32));
-    let minter = Minter::new(&secret, Duration::from_mins(1), Duration::from_mins(1));
+    let verifier = Verifier::new(Own::secret(&secret), Duration::ZERO, 16);
+    let minter = Minter::new(&verifier, Duration::from_mins(1), Duration::from_mins(1));
     let token = NewToken {
         kind: Kind::Access,
         user: (user.id, &user.username),
@@ -216,7 +217,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
     let (access_log, guard) = AccessLog::to(log.clone());
     let parts = Parts {
         snapshots: SnapshotHandle::new(Snapshot::new(revisions, compiled, [user], [], now)),
-        verifier: Verifier::new(&secret, Duration::ZERO, 16),
+        verifier,
         metrics: Arc::clone(&metrics),
         access_log,
         recent: Recent::new(0),

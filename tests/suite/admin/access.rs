@@ -106,6 +106,10 @@ fn every_operation_is_listed_here() {
     /config GET: system:read
     /explain GET: any user
     /explain POST: any user
+    /keys GET: key:read
+    /keys POST: key:create
+    /keys/{key_id} DELETE: key:delete
+    /keys/{key_id} GET: key:read
     /matrix GET: policy:read
     /modules GET: module:read
     /modules POST: module:create

@@ -12,6 +12,7 @@ mod explain;
 mod following;
 mod gateway_routes;
 mod hierarchy;
+mod keys;
 mod limits;
 mod lists;
 mod modules;

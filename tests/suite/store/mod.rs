@@ -17,6 +17,7 @@ mod routes;
 mod rules;
 mod search;
 mod sessions;
+mod signing_keys;
 mod upstreams;
 mod users;
 
