@@ -25,7 +25,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use letter::{Letter, Person, Scene};
@@ -75,8 +74,6 @@ struct Inner {
     settings: Settings,
     key: token::Key,
     metrics: Arc<Metrics>,
-    /// Rung when a letter was queued. Its transaction may not be committed yet: then the next look finds it.
-    bell: Notify,
     state: Mutex<State>,
 }
 
@@ -95,7 +92,7 @@ impl Outbox {
     /// One that letters are sent from.
     pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let key = token::Key::derive(&settings.secret);
-        Self(Some(Arc::new(Inner { settings, key, metrics, bell: Notify::new(), state: Mutex::default() })))
+        Self(Some(Arc::new(Inner { settings, key, metrics, state: Mutex::default() })))
     }
 
     /// One that takes nothing: no mail is sent.
@@ -131,9 +128,8 @@ impl Outbox {
             since: now.plus_seconds(-HOUR),
             waiting: inner.settings.waiting.into(),
         };
-        if outbox::insert(tx, &new, bounds, now).await? {
-            inner.bell.notify_one();
-        } else {
+        // Nobody is rung for: work that began at once would be felt by the next request, and tell of an address.
+        if !outbox::insert(tx, &new, bounds, now).await? {
             inner.metrics.mail(new.kind, "refused");
             tracing::warn!(mail.kind = new.kind, "a mail was left out: too many of its kind, or too many altogether");
         }

@@ -17,7 +17,7 @@ use crate::store::mail_tokens::{NewToken, Purpose};
 use crate::store::outbox::{Claimed, Ending};
 use crate::store::{self, Db, mail_tokens, outbox, users};
 
-/// How often is looked for letters that nobody rang for: other nodes' and those whose time has come.
+/// How often is looked for letters.
 const POLL: Duration = Duration::from_secs(1);
 /// Letters sent at the same time.
 const AT_ONCE: u32 = 8;
@@ -99,7 +99,6 @@ impl Postman {
             }
             tokio::select! {
                 () = sleep(POLL) => {}
-                () = self.outbox.bell.notified(), if !failing => {}
                 _ = stopping.wait_for(|stop| *stop) => {}
             }
         }

@@ -106,7 +106,9 @@ on_both!(a_profile_is_answered_as_far_as_it_is_set, |backend| async move {
         assert_eq!(listed, &changed, "{path}");
     }
     // Null and absence change nothing, blanks clear; whoever may change users may change this too.
-    own.put("/auth/me", json!({ "first_name": null, "email": "ann@example.org" })).await.expect(200);
+    own.put("/auth/me", json!({ "first_name": null, "email": "ann@example.org", "current_password": PASSWORD }))
+        .await
+        .expect(200);
     let path = format!("/users/{ann}");
     let changed = admin.put(&path, json!({ "last_name": "", "avatar": "  " })).await.expect(200).json();
     assert_eq!(keys(&changed), [&known[..], &["first_name"]].concat());

@@ -5,9 +5,9 @@ use cedargate::mail::{Letter, Person, Scene};
 use cedargate::model::Timestamp;
 
 use super::{app, started, started_by};
-use crate::support::Backend;
 use crate::support::app::App;
 use crate::support::mailbox::{MailServer, Papers, Way, settings, silent_port};
+use crate::support::{Backend, fresh_database};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_certificate_we_know_gets_nothing() {
@@ -202,4 +202,24 @@ async fn a_slow_server_holds_nobody_up() {
     }
     mails.wait("quick@example.com", 1).await;
     app.metric_becomes("cedargate_mails_total{kind=\"reset\",result=\"retried\"}", 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_send_each_mail_once() {
+    const MAILS: usize = 12;
+    let (one, mails) = started(Backend::Postgres, &[]).await;
+    let settings = mails.settings();
+    let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let (_, guard) = fresh_database(Backend::Postgres).await;
+    let two = App::start_on(one.database.clone(), guard, &settings).await;
+    for number in 0..MAILS {
+        let node = if number % 2 == 0 { &one } else { &two };
+        one.sign_up(&format!("user{number}")).await.expect(200);
+        node.forgot(&format!("user{number}@example.com")).await.expect(200);
+    }
+    for number in 0..MAILS {
+        mails.wait(&format!("user{number}@example.com"), 1).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(mails.taken().len(), MAILS);
 }
