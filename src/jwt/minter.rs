@@ -1,10 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
-use jsonwebtoken::Header;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Kind, Verifier};
+use super::{Kind, Verifier, own::header};
 use crate::model::{Secret, Timestamp, UserId, Username};
 
 /// Makes tokens signed with what its verifier's key set signs with: with the shared secret in the shape of the contract's
@@ -88,12 +87,10 @@ impl Minter {
             "exp": expires_at.unix_seconds(),
             "type": kind.name(),
         });
-        let mut header = Header::new(signer.algorithm);
-        if let Some(kid) = &signer.kid {
+        let header = header(signer.algorithm, signer.kid.as_deref(), kind);
+        if signer.kid.is_some() {
             claims["iss"] = own.issuer().into();
             claims["aud"] = own.audience().first().map_or("", String::as_str).into();
-            header.kid = Some(kid.to_string());
-            header.typ = Some(kind.typ().to_owned());
         }
         let token = jsonwebtoken::encode(&header, &claims, &signer.key)?;
         Ok(Minted { token: Secret::new(token), id, expires_at })
