@@ -33,32 +33,51 @@ impl Kind {
 /// The claims of a token, of which no key stands twice.
 pub(super) struct Payload(pub(super) Map<String, Value>);
 
-impl Payload {
-    fn text(&self, name: &'static str) -> Result<Option<&str>, Error> {
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Error::Invalid("a claim is not text")),
-        }
-    }
+/// The claims that mean something to us, of the types that they must be of.
+#[derive(Default)]
+struct Known<'c> {
+    subject: Option<&'c str>,
+    kind: Option<&'c str>,
+    token_id: Option<&'c str>,
+    session_id: Option<&'c str>,
+    user_id: Option<i64>,
+    epoch: Option<i64>,
+    expires_at: Option<i64>,
+    not_before: Option<i64>,
+    issuer: Option<&'c str>,
+    audience: Option<&'c Value>,
+}
 
-    fn number(&self, name: &'static str) -> Result<Option<i64>, Error> {
-        // `as_i64` is `None` for floats, so 1e400, 1.5 and null are all refused.
-        let whole = |value: &Value| value.as_i64().filter(|number| *number >= 0);
-        match self.0.get(name) {
-            None => Ok(None),
-            Some(value) => whole(value).map(Some).ok_or(Error::Invalid("a claim is not a number")),
+impl<'c> Known<'c> {
+    /// One pass: looking each of them up would take longer than reading them all.
+    fn of(claims: &'c Map<String, Value>) -> Result<Self, Error> {
+        let mut known = Self::default();
+        for (name, value) in claims {
+            match name.as_str() {
+                "sub" => known.subject = Some(text(value)?),
+                "type" => known.kind = Some(text(value)?),
+                "jti" => known.token_id = Some(text(value)?),
+                "sid" => known.session_id = Some(text(value)?),
+                "iss" => known.issuer = Some(text(value)?),
+                "uid" => known.user_id = Some(number(value)?),
+                "ver" => known.epoch = Some(number(value)?),
+                "exp" => known.expires_at = Some(number(value)?),
+                "nbf" => known.not_before = Some(number(value)?),
+                "iat" => drop(number(value)?),
+                "aud" => known.audience = Some(value),
+                _ => {}
+            }
         }
+        Ok(known)
     }
 
     fn subject(&self) -> Result<String, Error> {
-        let subject = self.text("sub")?.filter(|subject| !subject.is_empty());
+        let subject = self.subject.filter(|subject| !subject.is_empty());
         subject.map(str::to_owned).ok_or(Error::Invalid("no sub"))
     }
 
-    /// `iss`, which is believed once the signature is checked.
-    pub(super) fn issuer(&self) -> Result<Option<&str>, Error> {
-        self.text("iss")
+    fn expires_at(&self) -> Result<i64, Error> {
+        self.expires_at.ok_or(Error::Invalid("no exp"))
     }
 
     /// Who the token is for is one of `audiences` (RFC 7519 4.1.3).
@@ -67,7 +86,7 @@ impl Payload {
     /// `Invalid` if it is not, or is not text or a list of texts; `None` is who says nothing of it.
     fn audience(&self, audiences: &[String]) -> Result<Option<()>, Error> {
         let is_ours = |value: &Value| value.as_str().map(|text| audiences.iter().any(|known| known == text));
-        let ours = match self.0.get("aud") {
+        let ours = match self.audience {
             None => return Ok(None),
             Some(Value::Array(values)) => {
                 let each: Option<Vec<bool>> = values.iter().map(is_ours).collect();
@@ -81,19 +100,37 @@ impl Payload {
             None => Err(Error::Invalid("aud is not text")),
         }
     }
+}
 
-    /// `nbf` of the token.
-    pub(super) fn not_before(&self) -> Result<Option<i64>, Error> {
-        self.number("nbf")
+fn text(value: &Value) -> Result<&str, Error> {
+    value.as_str().ok_or(Error::Invalid("a claim is not text"))
+}
+
+/// `as_i64` is `None` for floats, so 1e400, 1.5 and null are all refused.
+fn number(value: &Value) -> Result<i64, Error> {
+    value.as_i64().filter(|number| *number >= 0).ok_or(Error::Invalid("a claim is not a number"))
+}
+
+impl Payload {
+    /// `iss`, which is believed once the signature is checked.
+    pub(super) fn issuer(&self) -> Result<Option<&str>, Error> {
+        self.0.get("iss").map(text).transpose()
     }
 
-    /// The claims of a token of `kind` that we have made ourselves; with `addressed`, it must say for whom and by whom.
+    /// The claims of a token of `kind` that we have made ourselves, and its `nbf`; if `addressed`, it must say for whom and
+    /// by whom.
     ///
     /// # Errors
     /// `Invalid` for a claim that is missing or of the wrong type, `Kind` for a token of another kind. A token without
     /// `type` is one of the predecessor's access tokens.
-    pub(super) fn of_ours(self, kind: Kind, audience: &[String], addressed: bool) -> Result<Claims, Error> {
-        let of_kind = match (self.text("type")?, kind) {
+    pub(super) fn of_ours(
+        self,
+        kind: Kind,
+        audience: &[String],
+        addressed: bool,
+    ) -> Result<(Claims, Option<i64>), Error> {
+        let known = Known::of(&self.0)?;
+        let of_kind = match (known.kind, kind) {
             (None, Kind::Access) => !addressed,
             (Some(name), kind) => name == kind.name(),
             (None, Kind::Refresh) => false,
@@ -101,39 +138,42 @@ impl Payload {
         if !of_kind {
             return Err(Error::Kind);
         }
-        self.number("iat")?;
-        let audience = self.audience(audience)?;
-        if addressed && (audience.is_none() || self.issuer()?.is_none()) {
+        let audience = known.audience(audience)?;
+        if addressed && (audience.is_none() || known.issuer.is_none()) {
             return Err(Error::Invalid("no iss or no aud"));
         }
-        Ok(Claims {
-            subject: self.subject()?,
+        let not_before = known.not_before;
+        let claims = Claims {
+            subject: known.subject()?,
             issuer: None,
-            user_id: self.number("uid")?.map(UserId),
-            token_id: self.text("jti")?.map(str::to_owned),
-            session_id: self.text("sid")?.map(str::to_owned),
-            epoch: self.number("ver")?.unwrap_or(0),
-            expires_at: self.number("exp")?.ok_or(Error::Invalid("no exp"))?,
-            all: self.0,
-        })
+            user_id: known.user_id.map(UserId),
+            token_id: known.token_id.map(str::to_owned),
+            session_id: known.session_id.map(str::to_owned),
+            epoch: known.epoch.unwrap_or(0),
+            expires_at: known.expires_at()?,
+            all: Map::new(),
+        };
+        Ok((Claims { all: self.0, ..claims }, not_before))
     }
 
-    /// The claims of a token of another issuer: none of its ids is one of ours. `id` identifies the token.
+    /// The claims of a token of another issuer, and its `nbf`: none of its ids is one of ours. `id` identifies the token.
     ///
     /// # Errors
     /// `Invalid` for a claim that is missing or of the wrong type, and for a token that is not meant for us.
-    pub(super) fn of_another(self, issuer: &Issuer, id: String) -> Result<Claims, Error> {
-        self.number("iat")?;
-        self.audience(&issuer.audiences)?.ok_or(Error::Invalid("no aud"))?;
-        Ok(Claims {
-            subject: self.subject()?,
+    pub(super) fn of_another(self, issuer: &Issuer, id: String) -> Result<(Claims, Option<i64>), Error> {
+        let known = Known::of(&self.0)?;
+        known.audience(&issuer.audiences)?.ok_or(Error::Invalid("no aud"))?;
+        let not_before = known.not_before;
+        let claims = Claims {
+            subject: known.subject()?,
             issuer: Some(issuer.name.clone()),
             user_id: None,
             token_id: Some(id),
             session_id: None,
             epoch: 0,
-            expires_at: self.number("exp")?.ok_or(Error::Invalid("no exp"))?,
-            all: self.0,
-        })
+            expires_at: known.expires_at()?,
+            all: Map::new(),
+        };
+        Ok((Claims { all: self.0, ..claims }, not_before))
     }
 }

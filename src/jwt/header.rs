@@ -11,7 +11,7 @@ use super::{Error, strict};
 const MAX_KID: usize = 256;
 
 /// What a header says.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Header {
     /// What the token claims; it is compared with what our record of the key says, and never followed.
     pub(super) algorithm: Algorithm,

@@ -1,9 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use jsonwebtoken::Header;
 use serde_json::json;
 
-use super::{Kind, Verifier};
+use super::{Kind, Verifier, own::header};
 use crate::model::{Secret, Timestamp, UserId, Username};
 
 /// Makes tokens signed with what its verifier's key set signs with: with the shared secret in the shape of the contract's
@@ -85,12 +84,10 @@ impl Minter {
             "exp": new.expires_at.unix_seconds(),
             "type": new.kind.name(),
         });
-        let mut header = Header::new(signer.algorithm);
-        if let Some(kid) = &signer.kid {
+        let header = header(signer.algorithm, signer.kid.as_deref(), new.kind);
+        if signer.kid.is_some() {
             claims["iss"] = own.issuer().into();
             claims["aud"] = own.audience().first().map_or("", String::as_str).into();
-            header.kid = Some(kid.to_string());
-            header.typ = Some(new.kind.typ().to_owned());
         }
         Ok(Secret::new(jsonwebtoken::encode(&header, &claims, &signer.key)?))
     }

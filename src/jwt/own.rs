@@ -3,18 +3,48 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
 
-use super::{Error, Kind, UnusableKey, header::Header};
+use super::{Error, Kind, UnusableKey, header::Header, verifier::genuine};
 use crate::model::{Secret, Timestamp};
 
-/// What verifies one of our tokens, and what is demanded of it.
+/// What verifies one of our tokens, and with it what is demanded of the token.
 #[derive(Clone, Copy)]
-pub(super) struct OwnKey<'k> {
-    pub(super) algorithm: Algorithm,
-    pub(super) key: &'k DecodingKey,
-    /// `iss` and `aud` must stand in it.
-    pub(super) addressed: bool,
+pub(super) enum OwnKey<'k> {
+    /// The shared secret.
+    Secret(&'k hmac::Key),
+    /// A key with a name: `iss` and `aud` must stand in the token.
+    Named(Algorithm, &'k DecodingKey),
+}
+
+impl OwnKey<'_> {
+    fn algorithm(self) -> Algorithm {
+        match self {
+            Self::Secret(_) => Algorithm::HS256,
+            Self::Named(algorithm, _) => algorithm,
+        }
+    }
+
+    /// Whether the token must say by whom and for whom it is.
+    pub(super) fn is_addressed(self) -> bool {
+        matches!(self, Self::Named(..))
+    }
+
+    /// # Errors
+    /// `Invalid` unless the message was signed with this key.
+    pub(super) fn check(self, message: &str, signature: &str) -> Result<(), Error> {
+        match self {
+            Self::Secret(key) => {
+                // Set up once, which takes as long as to verify.
+                let wrong = || Error::Invalid("wrong signature");
+                let tag = URL_SAFE_NO_PAD.decode(signature).map_err(|_| wrong())?;
+                hmac::verify(key, message.as_bytes(), &tag).map_err(|_| wrong())
+            }
+            Self::Named(algorithm, key) => genuine(message, signature, key, algorithm),
+        }
+    }
 }
 
 /// What signs.
@@ -32,10 +62,12 @@ pub(super) struct Signer {
 pub struct Own {
     issuer: Arc<str>,
     audience: Vec<String>,
-    secret: DecodingKey,
+    secret: hmac::Key,
     keys: HashMap<Box<str>, (Algorithm, DecodingKey)>,
     /// By the moment from which they sign.
     signers: Vec<Signer>,
+    /// Headers as we write them, with what they say: most tokens have one of these.
+    headers: HashMap<String, Header>,
     published: Arc<str>,
 }
 
@@ -50,14 +82,34 @@ impl Own {
     pub fn secret(secret: &Secret<String>) -> Self {
         let bytes = secret.expose().as_bytes();
         let key = EncodingKey::from_secret(bytes);
-        Self {
+        let mut own = Self {
             issuer: "cedargate".into(),
             audience: vec!["cedargate".to_owned()],
-            secret: DecodingKey::from_secret(bytes),
+            secret: hmac::Key::new(hmac::HMAC_SHA256, bytes),
             keys: HashMap::new(),
             signers: vec![Signer { algorithm: Algorithm::HS256, kid: None, key, since: Timestamp::FIRST }],
+            headers: HashMap::new(),
             published: r#"{"keys":[]}"#.into(),
+        };
+        own.know_headers(Algorithm::HS256, None);
+        own
+    }
+
+    /// Notes what tokens of this key begin with.
+    fn know_headers(&mut self, algorithm: Algorithm, kid: Option<&str>) {
+        for kind in [Kind::Access, Kind::Refresh] {
+            let text = serde_json::to_vec(&header(algorithm, kid, kind)).map(|json| URL_SAFE_NO_PAD.encode(json));
+            if let Ok(text) = text
+                && let Ok(read) = Header::read(&text)
+            {
+                self.headers.insert(text, read);
+            }
         }
+    }
+
+    /// What the header of a token says, if it is written as we do.
+    pub(super) fn header(&self, text: &str) -> Option<&Header> {
+        self.headers.get(text)
     }
 
     /// The `iss` and `aud` that tokens of keys with a name carry, and that are compared wherever they stand.
@@ -80,6 +132,7 @@ impl Own {
             return Err(UnusableKey::Mismatch);
         }
         self.keys.insert(kid.into(), (algorithm, key));
+        self.know_headers(algorithm, Some(kid));
         Ok(())
     }
 
@@ -144,18 +197,15 @@ impl Own {
     /// `Invalid` for a key that is not ours, or that is not for tokens of this header.
     pub(super) fn key(&self, header: &Header, kind: Kind) -> Result<OwnKey<'_>, Error> {
         let (found, typ) = match header.kid.as_deref() {
-            None => {
-                let secret = OwnKey { algorithm: Algorithm::HS256, key: &self.secret, addressed: false };
-                (secret, header.is_of_type(&["jwt", kind.typ()], true))
-            }
+            None => (OwnKey::Secret(&self.secret), header.is_of_type(&["jwt", kind.typ()], true)),
             Some(kid) => {
                 let (algorithm, key) = self.keys.get(kid).ok_or(Error::Invalid("kid is no key of ours"))?;
                 // Said in words of its own, so that no other kind of token is mistaken for it (RFC 8725 3.11).
                 let is_access_or_refresh = header.is_of_type(&[kind.typ()], false);
-                (OwnKey { algorithm: *algorithm, key, addressed: true }, is_access_or_refresh)
+                (OwnKey::Named(*algorithm, key), is_access_or_refresh)
             }
         };
-        if header.algorithm != found.algorithm {
+        if header.algorithm != found.algorithm() {
             return Err(Error::Invalid("alg is not that of the key"));
         }
         if !typ {
@@ -164,4 +214,14 @@ impl Own {
         }
         Ok(found)
     }
+}
+
+/// The header of a token that this key signs.
+pub(super) fn header(algorithm: Algorithm, kid: Option<&str>, kind: Kind) -> jsonwebtoken::Header {
+    let mut header = jsonwebtoken::Header::new(algorithm);
+    if let Some(kid) = kid {
+        header.kid = Some(kid.to_owned());
+        header.typ = Some(kind.typ().to_owned());
+    }
+    header
 }

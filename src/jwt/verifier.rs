@@ -115,26 +115,31 @@ impl Verifier {
         if payload.contains('.') {
             return Err(Error::Invalid("not three parts"));
         }
-        let header = Header::read(header)?;
-        let payload = Payload(strict::part::<strict::Object>(payload)?.0);
-        let (claims, not_before, leeway) = match keys.issuer(payload.issuer()?)? {
+        let parsed;
+        let header = match keys.own.header(header) {
+            Some(known) => known,
             None => {
-                let own = keys.own.key(&header, kind)?;
-                genuine(message, signature, own.key, header.algorithm)?;
-                let not_before = payload.not_before()?;
-                let mut claims = payload.of_ours(kind, keys.own.audience(), own.addressed)?;
+                parsed = Header::read(header)?;
+                &parsed
+            }
+        };
+        let payload = Payload(strict::part::<strict::Object>(payload)?.0);
+        let ((claims, not_before), leeway) = match keys.issuer(payload.issuer()?)? {
+            None => {
+                let own = keys.own.key(header, kind)?;
+                own.check(message, signature)?;
+                let (mut claims, not_before) = payload.of_ours(kind, keys.own.audience(), own.is_addressed())?;
                 if claims.token_id.is_none() && claims.session_id.is_none() {
                     // The predecessor's tokens have no id, and must still be revocable one by one.
                     claims.token_id = Some(digest(token));
                 }
-                (claims, not_before, self.0.leeway)
+                ((claims, not_before), self.0.leeway)
             }
             Some(_) if kind == Kind::Refresh => return Err(Error::Kind),
             Some(issuer) => {
-                genuine(message, signature, issuer.key(&header)?, header.algorithm)?;
-                let not_before = payload.not_before()?;
+                genuine(message, signature, issuer.key(header)?, header.algorithm)?;
                 // Of what is signed alone: some signatures have a second form that is as good.
-                (payload.of_another(issuer, digest(message))?, not_before, seconds(issuer.leeway))
+                (payload.of_another(issuer, digest(message))?, seconds(issuer.leeway))
             }
         };
         Ok(Verified { claims: Arc::new(claims), not_before, leeway, version: keys.version })
@@ -160,7 +165,7 @@ impl Verified {
 }
 
 /// `algorithm` is what both the header and our record of the key say.
-fn genuine(
+pub(super) fn genuine(
     message: &str,
     signature: &str,
     key: &jsonwebtoken::DecodingKey,

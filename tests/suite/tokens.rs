@@ -1,4 +1,4 @@
-//! Tokens between us and libraries of others: `tests/tokens` has PyJWT and jose sign and verify with each algorithm. And no
+//! Tokens between us and libraries of others: `tests/tokens` has two of them sign and verify with each algorithm. And no
 //! mutation of a valid token is one.
 
 use std::process::Command;

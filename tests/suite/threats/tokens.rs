@@ -17,7 +17,7 @@ use crate::support::app::SECRET;
 /// A world that accepts what these keys have signed, beside the shared secret.
 struct Keys {
     world: World,
-    keys: Vec<PrivateKey>,
+    private: Vec<PrivateKey>,
     _files: TempDir,
 }
 
@@ -33,14 +33,14 @@ impl Keys {
         }
         let list = serde_json::to_string(&paths).unwrap();
         let world = World::start_with(&[("CEDARGATE_AUTH__VERIFYING_KEY_FILES", &list)]).await;
-        Self { world, keys: keys.into(), _files: files }
+        Self { world, private: keys.into(), _files: files }
     }
 
     /// Signers of each kind, the shared secret among them: algorithm, header and key.
     fn signers(&self) -> Vec<(Algorithm, Value, EncodingKey)> {
         let secret = EncodingKey::from_secret(SECRET.as_bytes());
         let mut signers = vec![(Algorithm::HS256, json!({ "alg": "HS256", "typ": "JWT" }), secret)];
-        for key in &self.keys {
+        for key in &self.private {
             let header = json!({ "alg": key.algorithm().name(), "kid": key.kid(), "typ": "at+jwt" });
             signers.push((algorithm(key.algorithm()), header, key.signing().unwrap()));
         }
@@ -116,7 +116,7 @@ async fn row_42_none_is_no_algorithm() {
 async fn row_43_a_public_key_is_no_shared_secret() {
     let keys = Keys::start().await;
     let payload = claims().to_string();
-    for key in &keys.keys {
+    for key in &keys.private {
         let jwk = key.public_key().jwk();
         let pem = String::from_utf8(public_pem(key)).unwrap();
         let der = key.public().unwrap();
