@@ -33,4 +33,6 @@ ids! {
     UpstreamId;
     /// A hand-written policy.
     PolicyId;
+    /// An identity provider whose tokens are believed.
+    IssuerId;
 }
