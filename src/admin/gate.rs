@@ -13,7 +13,7 @@ use super::input::Input;
 use crate::control::Origin;
 use crate::http;
 use crate::jwt::Verifier;
-use crate::model::{Claims, Etags, Reason, Timestamp};
+use crate::model::{Claims, Etags, Reason, Timestamp, UserId, Username, rules::UserState};
 use crate::policy::{Ask, Caller, Decided, Decision, Determining, Facts, Snapshot, SnapshotHandle, Subject};
 use crate::telemetry::Recent;
 use crate::telemetry::logs::SECURITY;
@@ -42,6 +42,7 @@ pub struct Gate {
 pub(crate) struct Call {
     snapshot: Arc<Snapshot>,
     caller: Caller,
+    account: Arc<UserState>,
     origin: Origin,
     input: Input,
     recent: Recent<http::RequestId, Decided>,
@@ -51,6 +52,7 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) struct Authorized {
     caller: Caller,
+    account: Arc<UserState>,
     origin: Origin,
 }
 
@@ -58,6 +60,18 @@ impl Authorized {
     /// For [`Control::write_as`](crate::control::Control::write_as).
     pub(crate) fn origin(&self) -> Origin {
         self.origin.clone()
+    }
+}
+
+impl Authorized {
+    /// The caller's account: an endpoint that is not public needs one.
+    pub(crate) fn id(&self) -> UserId {
+        self.account.id
+    }
+
+    /// The account's sign-in name.
+    pub(crate) fn username(&self) -> &Username {
+        &self.account.username
     }
 }
 
@@ -76,13 +90,13 @@ impl Call {
         match decision.outcome {
             Ok(_permit) => {
                 let origin = Origin { permission: Some(permission), ..self.origin };
-                Ok((Authorized { caller: self.caller, origin }, self.input))
+                Ok((Authorized { caller: self.caller, account: self.account, origin }, self.input))
             }
             Err(reason) => {
                 tracing::info!(
                     target: SECURITY,
                     permission,
-                    user.id = %self.caller.id(),
+                    user.id = %self.account.id,
                     reason = reason.code(),
                     policies = ?decision.policies,
                     "admin request refused"
@@ -100,7 +114,7 @@ impl Call {
 
     /// Lets any caller with a valid token through.
     pub(crate) fn signed_in(self) -> (Authorized, Input) {
-        (Authorized { caller: self.caller, origin: self.origin }, self.input)
+        (Authorized { caller: self.caller, account: self.account, origin: self.origin }, self.input)
     }
 
     /// Keeps the refusal, to be explained.
@@ -149,10 +163,11 @@ where
         let input = Input::from_request(request, state).await?;
         let snapshot = gate.snapshots.load();
         let caller = gate.caller(&snapshot, &headers)?;
-        Actor::note(&extensions, caller.id());
+        let account = Arc::clone(caller.account().ok_or_else(no_account)?);
+        Actor::note(&extensions, account.id);
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let origin = Origin {
-            actor: caller.id(),
+            actor: account.id,
             permission: None,
             method,
             path,
@@ -162,7 +177,7 @@ where
             if_match: headers.get(header::IF_MATCH).map(|value| Etags::parse(value.to_str().unwrap_or_default())),
             if_policy_revision: policy_revision(&headers)?,
         };
-        Ok(Self { snapshot, caller, origin, input, recent: gate.recent })
+        Ok(Self { snapshot, caller, account, origin, input, recent: gate.recent })
     }
 }
 
@@ -203,6 +218,11 @@ impl Gate {
             })
         })
     }
+}
+
+/// What is recorded needs somebody whom it is recorded of.
+fn no_account() -> Error {
+    Error::Forbidden("The token's issuer gives no account here, which the admin API needs".into())
 }
 
 /// The rules that the client has seen, if it says so.

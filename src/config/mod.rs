@@ -12,6 +12,7 @@ mod check;
 mod env;
 mod error;
 mod file;
+mod issuers;
 mod key;
 mod legacy;
 mod origin;
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 pub use error::Error;
 pub use origin::Origin;
 pub use settings::{
-    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Environment, Gateway, Log,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Environment, Gateway, IssuerKeys, Log,
     LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
 };
 pub use show::Entry;

@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
     AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Docs, Environment, Explain,
-    Gateway, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings,
+    Gateway, IssuerKeys, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings,
     TlsFiles,
 };
 use super::values::Values;
@@ -202,6 +202,12 @@ fn auth(values: &Values) -> Result<Auth, Error> {
         user_registration: values.switch("auth.user_registration"),
         login_failures: values.number("auth.login_failures")?,
         login_window: seconds(values, "auth.login_window_seconds")?,
+        issuers: values.issuers("auth.issuers"),
+        issuer_keys: IssuerKeys {
+            refresh: seconds(values, "auth.issuer_refresh_seconds")?,
+            refetch: seconds(values, "auth.issuer_refetch_seconds")?,
+            outage: seconds(values, "auth.issuer_outage_seconds")?,
+        },
     })
 }
 

@@ -1,6 +1,6 @@
 use super::key::{Key, Kind};
 use crate::model::nearest_by;
-use Kind::{Address, Choice, List, Number, OptionalAddress, Secret, Switch, Text, Url};
+use Kind::{Address, Choice, Issuers, List, Number, OptionalAddress, Secret, Switch, Text, Url};
 
 const DAY_S: u64 = 86_400;
 const YEAR_S: u64 = 365 * DAY_S;
@@ -58,6 +58,10 @@ pub(super) static KEYS: &[Key] = &[
     key("auth.user_registration", Switch, "true"),
     key("auth.login_failures", Number(1, 1_000_000), "5"),
     key("auth.login_window_seconds", Number(1, 30 * DAY_S), "900"),
+    key("auth.issuers", Issuers, ""),
+    key("auth.issuer_refresh_seconds", Number(1, DAY_S), "300"),
+    key("auth.issuer_refetch_seconds", Number(1, 3_600), "10"),
+    key("auth.issuer_outage_seconds", Number(1, 30 * DAY_S), "86400"),
     key("password_policy.preset", Choice(&["", "lenient"]), ""),
     key("password_policy.min_length", Number(1, 128), "8"),
     key("password_policy.require_uppercase", Switch, "true"),

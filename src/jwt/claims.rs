@@ -50,6 +50,7 @@ pub(super) fn read(all: Map<String, Value>, kind: Kind) -> Result<(Claims, Optio
     }
     number("iat")?;
     let claims = Claims {
+        issuer: None,
         subject: text("sub")?.filter(|subject| !subject.is_empty()).ok_or(Error::Invalid("no sub"))?,
         user_id: number("uid")?.map(UserId),
         token_id: text("jti")?,

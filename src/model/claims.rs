@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::UserId;
 
 /// What a verified access token says.
@@ -8,6 +10,8 @@ use super::UserId;
 pub struct Claims {
     /// `sub`: the sign-in name.
     pub subject: String,
+    /// `iss` of another issuer, whose subjects are none of our users by themselves; `None` is ourselves.
+    pub issuer: Option<Arc<str>>,
     /// `uid`; absent in tokens of the predecessor.
     pub user_id: Option<UserId>,
     /// `jti`; absent in tokens of the predecessor.
@@ -27,6 +31,7 @@ impl Claims {
     pub fn none(username: &super::Username) -> Self {
         Self {
             subject: username.to_string(),
+            issuer: None,
             user_id: None,
             token_id: None,
             session_id: None,

@@ -285,6 +285,10 @@ fn check_stored(spec: &IssuerSpec) -> Result<(), IssuerFault> {
 fn check(spec: &IssuerSpec) -> Result<(), IssuerFault> {
     check_name(&spec.name)?;
     check_text("issuer", &spec.issuer)?;
+    // It is followed by one in the names of its people.
+    if spec.issuer.contains('|') {
+        return Err(fault("issuer", "must not have a | in it"));
+    }
     check_keys(spec)?;
     check_trust(spec)?;
     check_mapping(spec)

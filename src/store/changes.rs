@@ -6,7 +6,7 @@ use super::{
     sql::Ids,
 };
 use crate::model::{
-    ModuleId, PermissionId, PolicyId, RoleId, RouteId, Timestamp, UpstreamId, UserId, rules::Revisions,
+    IssuerId, ModuleId, PermissionId, PolicyId, RoleId, RouteId, Timestamp, UpstreamId, UserId, rules::Revisions,
 };
 
 /// What a revision changed.
@@ -30,6 +30,8 @@ pub enum Change {
     Policy(PolicyId),
     /// One user, or the roles assigned to it.
     User(UserId),
+    /// An issuer whose tokens are believed.
+    Issuer(IssuerId),
     /// A token or session became void; its key.
     Revocation(String),
 }
@@ -37,7 +39,7 @@ pub enum Change {
 impl Change {
     /// Whether it moves `policy_revision`.
     pub fn is_of_rules(&self) -> bool {
-        !matches!(self, Self::User(_) | Self::Revocation(_))
+        !matches!(self, Self::User(_) | Self::Issuer(_) | Self::Revocation(_))
     }
 
     /// Kind, entity and key in the feed. Parts of the rules are told by the key, so that a release that knows no parts
@@ -54,6 +56,7 @@ impl Change {
             Self::Upstream(id) => part("upstream", id.0),
             Self::Policy(id) => part("policy", id.0),
             Self::User(id) => ("user", Some(id.0), None),
+            Self::Issuer(id) => ("issuer", Some(id.0), None),
             Self::Revocation(key) => ("revocation", None, Some(key.clone())),
         }
     }
@@ -176,6 +179,7 @@ fn change(row: Row) -> Result<Change> {
         ("rules", None, Some(key)) if key == "files" => Ok(Change::Files),
         ("rules", _, _) => Ok(Change::Rules),
         ("user", Some(id), _) => Ok(Change::User(UserId(id))),
+        ("issuer", Some(id), _) => Ok(Change::Issuer(IssuerId(id))),
         ("revocation", _, Some(key)) => Ok(Change::Revocation(key)),
         (kind, _, _) => Err(Error::Database(sqlx::Error::Decode(
             format!("unknown change '{kind}' in revision {}", row.revision).into(),

@@ -12,7 +12,7 @@ use super::Auth;
 use super::sign_in::Origin;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
-use crate::admin::gate::{Call, Gate};
+use crate::admin::gate::{Authorized, Call, Gate};
 use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
@@ -126,7 +126,7 @@ fn present(snapshot: &Snapshot, caller: &Caller) -> Result<Caller, Error> {
 
 impl Auth {
     /// Asks for the caller's password. Failures count as those of signing in: a stolen token must be no way to guess.
-    async fn confirm(&self, caller: &Caller, given: Secret<String>, origin: &Origin) -> Result<(), Error> {
+    async fn confirm(&self, caller: &Authorized, given: Secret<String>, origin: &Origin) -> Result<(), Error> {
         let client = origin.client;
         let account = caller.username().as_str();
         self.failures.check(account, client).map_err(Error::TooManyRequests)?;

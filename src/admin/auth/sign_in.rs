@@ -13,14 +13,13 @@ use uuid::Uuid;
 use super::Auth;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
-use crate::admin::gate::Call;
+use crate::admin::gate::{Authorized, Call};
 use crate::admin::input::{Input, Valid};
 use crate::admin::reply::{Message, Written};
 use crate::control::Write;
 use crate::jwt::{self, Kind};
 use crate::model::{Claims, Reason, Secret, Timestamp, UserId, Username, rules::Revocation};
 use crate::password::{self, Verdict};
-use crate::policy::Caller;
 use crate::store::{
     activity::{Action, NewActivity},
     changes::Change,
@@ -216,13 +215,13 @@ impl Auth {
     }
 
     /// What `token` says, if it is a refresh token of the caller that is worth ending.
-    fn other_session(&self, caller: &Caller, token: &Secret<String>) -> Option<Claims> {
+    fn other_session(&self, caller: &Authorized, token: &Secret<String>) -> Option<Claims> {
         let now = Timestamp::now();
         let claims = self.gate.verifier.verify_refresh(token.expose(), now).ok()?;
         let is_other = claims.session_id.is_none() || claims.session_id != caller.claims.session_id;
         // A stranger's is none of the caller's business, however it was come by.
         let owner = self.gate.snapshots.load().caller(&Arc::new(claims.clone()), now).ok()?;
-        (is_other && owner.id() == caller.id()).then_some(claims)
+        (is_other && owner.user_id() == Some(caller.id())).then_some(claims)
     }
 }
 
@@ -248,8 +247,8 @@ pub(super) async fn refresh(State(auth): State<Auth>, origin: Origin, input: Inp
         Reason::UserInactive | Reason::InvalidToken => refused("User account not found or inactive"),
         _ => refused("Invalid or expired token"),
     })?;
-    let epoch = snapshot.user(caller.id()).map_or(claims.epoch, |user| user.token_epoch);
-    let user = (caller.id(), caller.username());
+    let account = caller.account().ok_or_else(|| refused("User account not found or inactive"))?;
+    let (epoch, user) = (account.token_epoch, (account.id, &account.username));
     let Some(session) = &claims.session_id else {
         // The predecessor's refresh tokens belong to no session: exchanged once for a pair that does.
         // It is ended first: of several exchanges at once, one finds it alive.
