@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::Error;
 use crate::{
-    model::{Issuer, IssuerFault, IssuerSpec, Timestamp, UserId, rules::Revisions},
-    policy::{CompileError, Compiled, Fixed, Identity, Issuers, Snapshot},
+    model::{Issuer, IssuerFault, IssuerSpec, Issuers, Timestamp, UserId, rules::Revisions},
+    policy::{CompileError, Compiled, Fixed, Identity, Snapshot},
     store::{Tx, changes, changes::Change, issuers, revocations, rules, users},
 };
 

@@ -1,8 +1,9 @@
 //! Identity providers whose tokens are believed, and what becomes of what those say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,9 @@ pub struct Issuer {
     id: Option<IssuerId>,
     spec: IssuerSpec,
 }
+
+/// All that are trusted, by `iss`.
+pub type Issuers = HashMap<Arc<str>, Arc<Issuer>>;
 
 impl Issuer {
     /// An issuer of the database.

@@ -9,7 +9,7 @@ use super::{
     roles::Roles,
     snapshot::Snapshot,
 };
-use crate::model::{Claims, DEFAULT_ROLE, Issuer, IssuerPrincipal, Reason, RoleId, Timestamp, UserId};
+use crate::model::{Claims, DEFAULT_ROLE, Issuer, IssuerPrincipal, Issuers, Reason, RoleId, Timestamp, UserId};
 
 /// Whom an issuer calls `subject`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,9 +19,6 @@ pub struct Identity {
     /// Its `sub`.
     pub subject: Arc<str>,
 }
-
-/// All trusted issuers by `iss`.
-pub type Issuers = std::collections::HashMap<Arc<str>, Arc<Issuer>>;
 
 /// What the snapshot knows of other issuers.
 #[derive(Clone, Debug, Default)]

@@ -51,7 +51,7 @@ pub use explain::{
     Suggestion, explain, recorded, refused,
 };
 pub use export::{Export, export};
-pub use foreign::{Identity, Issuers};
+pub use foreign::Identity;
 pub use holdings::{Holdings, Marks};
 pub use mounted::{MountedAccess, MountedOperation, MountedPath};
 pub use named::Concern;

@@ -10,14 +10,14 @@ use super::{
     caller::{Caller, RoleIds},
     compile::Compiled,
     engine::{self, Ask, Decision},
-    foreign::{Foreign, Identity, Issuers},
+    foreign::{Foreign, Identity},
     names,
     revoked::Revoked,
     roles::RoleSet,
     table::RouteTable,
 };
 use crate::model::{
-    Claims, Reason, RoleId, Timestamp, Upstream, UpstreamName, UserId, Username,
+    Claims, Issuers, Reason, RoleId, Timestamp, Upstream, UpstreamName, UserId, Username,
     rules::{Revisions, Revocation, UserState},
 };
 

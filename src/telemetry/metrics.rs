@@ -9,7 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::UpstreamState;
+use super::{IssuerState, UpstreamState};
 
 /// Asks some logs how many lines each has lost.
 struct LostLines(Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>);
@@ -46,6 +46,7 @@ pub struct Metrics {
     lost_lines: IntCounterVec,
     logs: Mutex<Vec<LostLines>>,
     upstreams: UpstreamState,
+    issuers: IssuerState,
     activated: Mutex<Option<Instant>>,
 }
 
@@ -125,6 +126,7 @@ impl Metrics {
             )?,
             logs: Mutex::default(),
             upstreams: UpstreamState::default(),
+            issuers: IssuerState::new(&registry)?,
             activated: Mutex::new(None),
             registry,
         };
@@ -193,6 +195,11 @@ impl Metrics {
         &self.upstreams
     }
 
+    /// How it stands with the keys of other issuers.
+    pub fn issuers(&self) -> &IssuerState {
+        &self.issuers
+    }
+
     /// Records that a snapshot became active.
     pub fn snapshot_activated(&self, revision: i64, rebuild: Duration) {
         self.snapshot_revision.set(revision);
@@ -239,6 +246,7 @@ impl Metrics {
     /// All metrics as text.
     pub fn render(&self) -> String {
         self.count_lost_lines();
+        self.issuers.measure();
         if let Some(activated) = *self.activated.lock() {
             self.snapshot_age.set(activated.elapsed().as_secs_f64());
         }
@@ -278,6 +286,10 @@ mod tests {
         metrics.policy_error("policy:guard");
         metrics.policy_files(false);
         metrics.login("ok");
+        metrics.issuers().fetched("corp", "ok");
+        metrics.issuers().note("corp", 2, Some(Instant::now()), None);
+        metrics.issuers().note("gone", 0, None, None);
+        metrics.issuers().forget("gone");
         let text = metrics.render();
         for line in [
             "cedargate_requests_total{method=\"GET\",route=\"17\",status=\"200\"} 1",
@@ -294,9 +306,13 @@ mod tests {
             "cedargate_policy_files_in_force 0",
             "cedargate_logins_total{result=\"ok\"} 1",
             "cedargate_build_info{version=\"1.2.3\"} 1",
+            "cedargate_issuer_fetches_total{issuer=\"corp\",outcome=\"ok\"} 1",
+            "cedargate_issuer_keys{issuer=\"corp\"} 2",
+            "cedargate_issuer_keys_age_seconds{issuer=\"corp\"} ",
             "process_resident_memory_bytes ",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+        assert!(!text.contains("\"gone\""));
     }
 }
