@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
 
 use cedargate::{
-    jwt::{Kind, Minter, Verifier},
+    jwt::{Kind, Minter, Own, Verifier},
     model::{
         Claims, Label, ModuleId, PermissionId, PolicyId, RoleId, Route, RouteId, Secret, Timestamp, UserId,
         rules::{
@@ -30,6 +30,7 @@ fn world(roles: i64, routes: i64, policies: Vec<PolicyRule>) -> Snapshot {
     let rules = Rules {
         roles: (1..=roles)
             .map(|id| RoleRule {
+                is_system_role: false,
                 id: RoleId(id),
                 name: format!("role{id}").as_str().try_into().unwrap(),
                 is_active: true,
@@ -150,12 +151,16 @@ fn finds(criterion: &mut Criterion) {
 fn verifies(criterion: &mut Criterion) {
     let secret = Secret::new("benchmark-benchmark-benchmark-benchmark".to_owned());
     let now = Timestamp::now();
-    let minter = Minter::new(&secret, Duration::from_mins(15), Duration::from_hours(24));
+    let minter = Minter::new(
+        &Verifier::new(Own::secret(&secret), Duration::ZERO, 1),
+        Duration::from_mins(15),
+        Duration::from_hours(24),
+    );
     let name = "alice".try_into().unwrap();
     let token = minter.mint(Kind::Access, (UserId(1), &name), 0, "session", now).unwrap().token;
     let mut group = criterion.benchmark_group("verify");
     for (name, entries) in [("cached", 1_000), ("uncached", 0)] {
-        let verifier = Verifier::new(&secret, Duration::ZERO, entries);
+        let verifier = Verifier::new(Own::secret(&secret), Duration::ZERO, entries);
         verifier.verify(token.expose(), now).unwrap();
         group.bench_function(name, |bencher| bencher.iter(|| verifier.verify(black_box(token.expose()), now).is_ok()));
     }

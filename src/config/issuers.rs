@@ -103,10 +103,7 @@ mod tests {
             ("[1]", "[0] must be a table"),
             (r#"[{"audience":[]}]"#, "[0]: audience is not a key of an issuer, did you mean audiences?"),
             (&format!("[{ONE},{ONE}]"), "[1]: name 'corp' stands twice"),
-            (
-                &format!("[{ONE},{}]", ONE.replace("corp", "other")),
-                "[1]: issuer 'https://id.example.com' stands twice",
-            ),
+            (&format!("[{ONE},{}]", ONE.replace("corp", "other")), "[1]: issuer 'https://id.example.com' stands twice"),
         ] {
             assert_eq!(told(text), format!("{prefix}{reason}"));
         }

@@ -29,8 +29,8 @@ use std::path::{Path, PathBuf};
 pub use error::Error;
 pub use origin::Origin;
 pub use settings::{
-    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Environment, Gateway, IssuerKeys, Log,
-    LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
+    AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Environment, Gateway, IssuerKeys,
+    Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings, TlsFiles,
 };
 pub use show::Entry;
 use show::redact;

@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
     AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Docs, Environment, Explain,
-    Gateway, IssuerKeys, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog, Settings,
-    TlsFiles,
+    Gateway, IssuerKeys, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog,
+    Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources};

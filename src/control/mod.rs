@@ -11,12 +11,16 @@ mod feed;
 mod guard;
 pub mod import;
 mod load;
+mod newcomers;
 mod origin;
 mod rehearsal;
 mod seed;
 mod write;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::Mutex;
@@ -32,7 +36,7 @@ pub use write::{Write, Written};
 use rehearsal::Stage;
 
 use crate::{
-    model::{Timestamp, rules::PolicyText},
+    model::{Issuers, Timestamp, rules::PolicyText},
     policy::{CompileError, Fixed, SnapshotHandle},
     store::{self, Db, Tx},
     telemetry::Metrics,
@@ -87,9 +91,20 @@ struct Inner {
     /// Held by whoever makes the next snapshot.
     turn: Arc<Mutex<()>>,
     notes: activity::Notes,
+    on_issuers: OnIssuers,
     metrics: Arc<Metrics>,
     /// There when its writes are not to happen.
     stage: Option<Stage>,
+}
+
+/// Whom to tell which issuers are trusted, before a change of them is acknowledged.
+#[derive(Default)]
+struct OnIssuers(OnceLock<Box<dyn Fn(&Issuers) + Send + Sync>>);
+
+impl std::fmt::Debug for OnIssuers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnIssuers")
+    }
 }
 
 impl Control {
@@ -111,9 +126,17 @@ impl Control {
             snapshots,
             turn: Arc::default(),
             notes: activity::Notes::default(),
+            on_issuers: OnIssuers::default(),
             metrics,
             stage: None,
         })))
+    }
+
+    /// Tells `follow` which issuers are trusted, now and whenever that changes. There is one who follows.
+    pub fn on_issuers(&self, follow: impl Fn(&Issuers) + Send + Sync + 'static) {
+        if self.0.on_issuers.0.set(Box::new(follow)).is_ok() {
+            self.0.tell_issuers(&self.0.snapshots.load());
+        }
     }
 
     /// Where the current snapshot is found.

@@ -7,7 +7,7 @@ use pingora::http::RequestHeader;
 
 use crate::http::cors::is_preflight;
 use crate::http::{RequestId, Target, is_method};
-use crate::jwt;
+use crate::jwt::{self, Errand};
 use crate::model::{Reason, Timestamp};
 use crate::policy::{Ask, Decision, Entry, Facts, Snapshot, Subject};
 
@@ -22,6 +22,8 @@ pub(super) enum Stop {
     Refuse(Reason),
     /// It is refused, and told which methods there are.
     NotAllowed(HeaderValue),
+    /// Something has to be found out before it can be judged, by asking once more.
+    Wait(Errand),
     /// It is a preflight, answered with these headers.
     Preflight(Vec<(HeaderName, HeaderValue)>),
 }
@@ -99,7 +101,10 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
     if let Some(token) = credentials::bearer(&request.headers)? {
         let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(ctx.request_id, error))?;
         let claims = ctx.claims.insert(claims);
-        ctx.caller = Some(snapshot.caller(claims, facts.now)?);
+        ctx.caller = Some(snapshot.caller(claims, facts.now).map_err(|reason| match snapshot.is_newcomer(claims) {
+            true => Stop::Wait(Errand::Account(Arc::clone(claims))),
+            false => Stop::Refuse(reason),
+        })?);
     } else if !operation.is_public() {
         return Err(Reason::NoCredentials.into());
     }
@@ -109,11 +114,12 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
     Ok(snapshot.decide(&Ask { caller: ctx.caller.as_ref(), subject: Subject::Operation(operation), facts }))
 }
 
-fn refused_token(id: RequestId, error: jwt::Error) -> Reason {
+fn refused_token(id: RequestId, error: jwt::Error) -> Stop {
     tracing::debug!(request.id = %id, %error, "token refused");
     match error {
-        jwt::Error::Invalid(_) | jwt::Error::Kind => Reason::InvalidToken,
-        jwt::Error::Expired => Reason::ExpiredToken,
+        jwt::Error::Invalid(_) | jwt::Error::Kind => Reason::InvalidToken.into(),
+        jwt::Error::Expired => Reason::ExpiredToken.into(),
+        jwt::Error::UnknownKey { issuer } => Stop::Wait(Errand::Keys(issuer)),
     }
 }
 

@@ -127,7 +127,8 @@ async fn get(issuer: &Issuer, address: &str) -> Result<Vec<u8>, Error> {
         .user_agent(concat!("cedargate/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| failed(&error))?;
-    let mut answer = client.get(url).header("accept", "application/json").send().await.map_err(|error| failed(&error))?;
+    let mut answer =
+        client.get(url).header("accept", "application/json").send().await.map_err(|error| failed(&error))?;
     if answer.status() != StatusCode::OK {
         return Err(Error::Status(answer.status()));
     }

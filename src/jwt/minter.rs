@@ -1,18 +1,19 @@
 use std::{sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::Header;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::Kind;
+use super::{Kind, Verifier};
 use crate::model::{Secret, Timestamp, UserId, Username};
 
-/// Makes tokens signed with the shared secret, in the shape of the contract's section 6.
+/// Makes tokens signed with what its verifier's key set signs with: with the shared secret in the shape of the contract's
+/// section 6, with any other key addressed (`iss`, `aud`) and typed (`typ`) too.
 #[derive(Clone)]
 pub struct Minter(Arc<Inner>);
 
 struct Inner {
-    key: EncodingKey,
+    verifier: Verifier,
     access_life: Duration,
     refresh_life: Duration,
 }
@@ -28,6 +29,17 @@ pub struct Minted {
     pub expires_at: Timestamp,
 }
 
+/// Why no token was made.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    /// No key signs, or none yet.
+    #[error("no key signs")]
+    NoKey,
+    /// The crypto library failed.
+    #[error("cannot sign")]
+    Crypto(#[from] jsonwebtoken::errors::Error),
+}
+
 impl std::fmt::Debug for Minter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Minter").field("access_life", &self.0.access_life).finish_non_exhaustive()
@@ -35,10 +47,9 @@ impl std::fmt::Debug for Minter {
 }
 
 impl Minter {
-    /// A minter of tokens with these lifetimes.
-    pub fn new(secret: &Secret<String>, access_life: Duration, refresh_life: Duration) -> Self {
-        let key = EncodingKey::from_secret(secret.expose().as_bytes());
-        Self(Arc::new(Inner { key, access_life, refresh_life }))
+    /// A minter of tokens with these lifetimes, which `verifier` accepts.
+    pub fn new(verifier: &Verifier, access_life: Duration, refresh_life: Duration) -> Self {
+        Self(Arc::new(Inner { verifier: verifier.clone(), access_life, refresh_life }))
     }
 
     /// How long a token of `kind` lives.
@@ -52,7 +63,7 @@ impl Minter {
     /// Makes a token for a user's session; `epoch` is the user's token epoch.
     ///
     /// # Errors
-    /// Only when the crypto library fails.
+    /// Nothing signs, or the crypto library fails.
     pub fn mint(
         &self,
         kind: Kind,
@@ -60,11 +71,14 @@ impl Minter {
         epoch: i64,
         session: &str,
         now: Timestamp,
-    ) -> Result<Minted, jsonwebtoken::errors::Error> {
+    ) -> Result<Minted, MintError> {
         let life = i64::try_from(self.life(kind).as_secs()).unwrap_or(i64::MAX);
         let expires_at = now.plus_seconds(life);
         let id = Uuid::now_v7().to_string();
-        let claims = json!({
+        let keys = self.0.verifier.keys();
+        let own = keys.own();
+        let signer = own.signer(now).ok_or(MintError::NoKey)?;
+        let mut claims = json!({
             "sub": user.1,
             "uid": user.0,
             "ver": epoch,
@@ -74,7 +88,14 @@ impl Minter {
             "exp": expires_at.unix_seconds(),
             "type": kind.name(),
         });
-        let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.0.key)?;
+        let mut header = Header::new(signer.algorithm);
+        if let Some(kid) = &signer.kid {
+            claims["iss"] = own.issuer().into();
+            claims["aud"] = own.audience().first().map_or("", String::as_str).into();
+            header.kid = Some(kid.to_string());
+            header.typ = Some(kind.typ().to_owned());
+        }
+        let token = jsonwebtoken::encode(&header, &claims, &signer.key)?;
         Ok(Minted { token: Secret::new(token), id, expires_at })
     }
 }

@@ -3,12 +3,33 @@
 //! ## Why
 //! `jsonwebtoken` does the cryptography only. It accepts a float `exp`, ignores `crit` and lets the last of two
 //! equal keys win, so header and claims are read here, strictly (RFC 8725).
+//!
+//! Everything that is trusted stands in one [`KeySet`], which is exchanged as a whole. What was verified is remembered
+//! with the version of the set it was verified by, so a key that is withdrawn takes its tokens with it.
 
 mod claims;
+mod errands;
+mod error;
+mod header;
+mod key_set;
 mod minter;
+mod own;
+mod private_key;
+mod remembered;
 mod strict;
+#[cfg(test)]
+mod tests;
+mod trust;
 mod verifier;
 
+pub use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+
 pub use claims::Kind;
-pub use minter::{Minted, Minter};
-pub use verifier::{Cached, Error, Verifier};
+pub use errands::{Arrivals, Errand, Errands, Waiting};
+pub use error::Error;
+pub use key_set::KeySet;
+pub use minter::{MintError, Minted, Minter};
+pub use own::Own;
+pub use private_key::{KeyError, PrivateKey, PublicKey, SigningAlgorithm};
+pub use trust::{Issuer, Issuers, TrustedKey, UnusableKey};
+pub use verifier::Verifier;

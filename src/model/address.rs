@@ -75,7 +75,8 @@ mod tests {
         ] {
             assert!(!is_public_address(reserved.parse().unwrap()), "{reserved}");
         }
-        for public in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"] {
+        for public in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+        {
             assert!(is_public_address(public.parse().unwrap()), "{public}");
         }
     }

@@ -14,7 +14,7 @@ pub struct Claims {
     pub issuer: Option<Arc<str>>,
     /// `uid`; absent in tokens of the predecessor.
     pub user_id: Option<UserId>,
-    /// `jti`; absent in tokens of the predecessor.
+    /// `jti`; for tokens that belong to no session of ours, what identifies the token instead.
     pub token_id: Option<String>,
     /// `sid`: the session the token belongs to.
     pub session_id: Option<String>,

@@ -384,7 +384,8 @@ fn check_mapping(spec: &IssuerSpec) -> Result<(), IssuerFault> {
     }
     for (value, role) in table {
         check_text("roles", value)?;
-        RoleName::try_from(role.as_str()).map_err(|_| fault("roles", format!("names '{role}', which no role can be")))?;
+        RoleName::try_from(role.as_str())
+            .map_err(|_| fault("roles", format!("names '{role}', which no role can be")))?;
     }
     Ok(())
 }

@@ -31,7 +31,8 @@ pub use email::Email;
 pub use etag::{Etag, Etags};
 pub use ids::{IssuerId, ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
 pub use issuer::{
-    Issuer, IssuerAlgorithm, IssuerFault, IssuerPrincipal, IssuerSpec, Issuers, KeySource, MOST_ISSUERS, MOST_ROLES, TooMany,
+    Issuer, IssuerAlgorithm, IssuerFault, IssuerPrincipal, IssuerSpec, Issuers, KeySource, MOST_ISSUERS, MOST_ROLES,
+    TooMany,
 };
 pub use module::{Module, ModulePatch, NewModule};
 pub use name::{

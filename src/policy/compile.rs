@@ -218,7 +218,13 @@ impl Compiled {
 fn role_rule((id, role): (RoleId, &CompiledRole)) -> Option<RoleRule> {
     // It came as a name of a role.
     let name = RoleName::try_from(&*role.name).ok()?;
-    Some(RoleRule { id, name, is_active: role.is_active, is_system_role: role.is_system, parents: role.parents.to_vec() })
+    Some(RoleRule {
+        id,
+        name,
+        is_active: role.is_active,
+        is_system_role: role.is_system,
+        parents: role.parents.to_vec(),
+    })
 }
 
 /// All rules, part by part.

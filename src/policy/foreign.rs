@@ -83,12 +83,7 @@ impl Snapshot {
     }
 
     /// The caller with a token of `issuer`.
-    pub(super) fn foreign_caller(
-        &self,
-        issuer: &str,
-        claims: &Arc<Claims>,
-        now: Timestamp,
-    ) -> Result<Caller, Reason> {
+    pub(super) fn foreign_caller(&self, issuer: &str, claims: &Arc<Claims>, now: Timestamp) -> Result<Caller, Reason> {
         let trusted = self.issuers().get(issuer).ok_or(Reason::InvalidToken)?;
         if !is_subject(&claims.subject) {
             return Err(Reason::InvalidToken);

@@ -183,6 +183,10 @@ impl Snapshot {
 
     /// The state of the user that a token was made for.
     pub(super) fn user_of(&self, claims: &Claims) -> Option<&Arc<UserState>> {
+        // Another issuer's subject is none of our users because it has the same name.
+        if claims.issuer.is_some() {
+            return None;
+        }
         match claims.user_id {
             Some(id) => self.users.get(&id),
             None => self.user_by_name(&Username::try_from(claims.subject.as_str()).ok()?),

@@ -9,7 +9,7 @@ use crate::config::{self, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
 use crate::http::{self, Cors, Lifecycle, LoginFailures, RateLimits, SecurityHeaders};
-use crate::jwt::{Minter, Verifier};
+use crate::jwt::{Errands, Minter, Verifier};
 use crate::model::Secret;
 use crate::password::Hasher;
 use crate::policy::Decided;
@@ -22,6 +22,7 @@ pub(super) struct Core<'s> {
     pub(super) control: Control,
     pub(super) hasher: Hasher,
     pub(super) verifier: Verifier,
+    pub(super) errands: Errands,
     pub(super) metrics: Arc<Metrics>,
     pub(super) lifecycle: Lifecycle,
     pub(super) logs: Logs,
@@ -39,11 +40,12 @@ impl Core<'_> {
             gate: Gate {
                 snapshots: self.control.snapshots().clone(),
                 verifier: self.verifier.clone(),
+                errands: self.errands.clone(),
                 recent: self.recent.clone(),
                 forbid_anonymous: settings.admin.missing_credentials_status == ::http::StatusCode::FORBIDDEN,
             },
             control: self.control.clone(),
-            minter: Minter::new(&auth.secret_key, auth.access_token, auth.refresh_token),
+            minter: Minter::new(&self.verifier, auth.access_token, auth.refresh_token),
             hasher: self.hasher.clone(),
             password_policy: password_policy(settings),
             user_registration: auth.user_registration,
@@ -124,6 +126,7 @@ impl Core<'_> {
         gateway::Parts {
             snapshots: self.control.snapshots().clone(),
             verifier: self.verifier.clone(),
+            errands: self.errands.clone(),
             metrics: Arc::clone(&self.metrics),
             access_log,
             recent: self.recent.clone(),

@@ -10,6 +10,7 @@ mod open;
 pub mod policy_files;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ use crate::config::{Mode, Settings};
 use crate::control::{Control, Retention};
 use crate::gateway;
 use crate::http::Lifecycle;
-use crate::jwt::Verifier;
+use crate::issuers::{Keeper, Terms};
+use crate::jwt::{Arrivals, Errands, Own, Verifier};
 use crate::model::Secret;
 use crate::password::random_password;
 use crate::telemetry::{AccessLog, Logs, Metrics, Recent};
@@ -63,7 +65,8 @@ pub struct Running {
 /// Whatever makes it impossible to serve: database, policies, certificate, a port in use.
 pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics")?);
-    let core = prepare(settings, logs, Arc::clone(&metrics)).await?;
+    let (errands, arrivals) = Errands::new();
+    let core = prepare(settings, logs, errands, Arc::clone(&metrics)).await?;
     let first_password = accounts::seed(settings, &core.control, &core.hasher).await?;
     let (stop, stopping) = watch::channel(false);
     let mut tasks = Vec::new();
@@ -72,6 +75,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
         Mode::Serve | Mode::Offline => None,
     };
     tasks.push(follow(core.control.clone(), settings, stopping.clone()));
+    tasks.extend(find_out(settings, &core, arrivals, &stopping));
     tasks.extend(watch_files(settings, &core, stopping.clone()));
 
     let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
@@ -108,19 +112,26 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
 }
 
 /// The database with its first snapshot, and whatever else needs no listener.
-async fn prepare<'s>(settings: &'s Settings, logs: &Logs, metrics: Arc<Metrics>) -> anyhow::Result<Core<'s>> {
+async fn prepare<'s>(
+    settings: &'s Settings,
+    logs: &Logs,
+    errands: Errands,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Core<'s>> {
     let all_logs = logs.clone();
     metrics.watch(move || all_logs.lost());
     // The hasher hashes once to begin with, which takes about as long as the database.
     let for_hasher = settings.clone();
     let hasher = tokio::task::spawn_blocking(move || hasher(&for_hasher));
     let control = open(settings, Arc::clone(&metrics)).await?;
-    let verifier = Verifier::new(&settings.auth.secret_key, settings.auth.leeway, settings.gateway.token_cache_entries);
+    let own = Own::secret(&settings.auth.secret_key);
+    let verifier = Verifier::new(own, settings.auth.leeway, settings.gateway.token_cache_entries);
     Ok(Core {
         settings,
         control,
         hasher: hasher.await??,
         verifier,
+        errands,
         metrics,
         lifecycle: Lifecycle::default(),
         logs: logs.clone(),
@@ -137,6 +148,33 @@ fn follow(control: Control, settings: &Settings, mut stopping: watch::Receiver<b
             _ = stopping.wait_for(|stop| *stop) => {}
         }
     })
+}
+
+/// Finds out what tokens of other issuers need: keys, and whose account it is.
+fn find_out(
+    settings: &Settings,
+    core: &Core<'_>,
+    arrivals: Arrivals,
+    stopping: &watch::Receiver<bool>,
+) -> [JoinHandle<()>; 2] {
+    let terms = settings.auth.issuer_keys;
+    let terms = Terms { refresh: terms.refresh, refetch: terms.refetch, outage: terms.outage };
+    let keeper = Keeper::new(terms, core.verifier.clone(), Arc::clone(&core.metrics));
+    let follower = keeper.clone();
+    core.control.on_issuers(move |issuers| follower.follow(issuers));
+    let control = core.control.clone();
+    let until_stopped = |mut stopping: watch::Receiver<bool>, work: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tokio::spawn(async move {
+            tokio::select! {
+                () = work => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+        })
+    };
+    [
+        until_stopped(stopping.clone(), Box::pin(keeper.run(arrivals.keys))),
+        until_stopped(stopping.clone(), Box::pin(async move { control.welcome(arrivals.accounts).await })),
+    ]
 }
 
 /// Watches the operator's policy files, if there are any.

@@ -30,16 +30,14 @@ pub struct IssuerRow {
 /// # Errors
 /// [`Error::Conflict`](super::Error::Conflict) when the name or the `iss` is taken.
 pub async fn insert(tx: &mut Tx, spec: &IssuerSpec, is_active: bool, now: Timestamp) -> Result<IssuerId> {
-    tx.query(
-        "INSERT INTO issuers (name, issuer, spec, is_active, created_at) VALUES ($1, $2, $3, $4, $5) RETURNING id",
-    )
-    .bind(spec.name.clone())
-    .bind(spec.issuer.clone())
-    .bind(Json(spec.clone()))
-    .bind(is_active)
-    .bind(now)
-    .fetch_value()
-    .await
+    tx.query("INSERT INTO issuers (name, issuer, spec, is_active, created_at) VALUES ($1, $2, $3, $4, $5) RETURNING id")
+        .bind(spec.name.clone())
+        .bind(spec.issuer.clone())
+        .bind(Json(spec.clone()))
+        .bind(is_active)
+        .bind(now)
+        .fetch_value()
+        .await
 }
 
 /// Returns an undeleted issuer.
@@ -47,12 +45,10 @@ pub async fn insert(tx: &mut Tx, spec: &IssuerSpec, is_active: bool, now: Timest
 /// # Errors
 /// What the database refuses.
 pub async fn get(tx: &mut Tx, id: IssuerId) -> Result<Option<IssuerRow>> {
-    tx.query(
-        "SELECT id, spec, is_active, created_at, updated_at FROM issuers WHERE id = $1 AND deleted_at IS NULL",
-    )
-    .bind(id)
-    .fetch_optional()
-    .await
+    tx.query("SELECT id, spec, is_active, created_at, updated_at FROM issuers WHERE id = $1 AND deleted_at IS NULL")
+        .bind(id)
+        .fetch_optional()
+        .await
 }
 
 /// Returns all undeleted issuers, by id; there are few.
@@ -148,7 +144,7 @@ pub async fn all_identities(tx: &mut Tx) -> Result<Vec<(UserId, String, String)>
     .await
 }
 
-/// The active, undeleted user of this name, or with this verified mail address in lower case.
+/// The undeleted user of this name, or with this verified mail address in lower case, active or not.
 ///
 /// # Errors
 /// What the database refuses.
@@ -156,7 +152,7 @@ pub async fn account(tx: &mut Tx, name: Option<&str>, mail: Option<&str>) -> Res
     let found = tx
         .query(
             "SELECT id FROM users
-             WHERE deleted_at IS NULL AND is_active
+             WHERE deleted_at IS NULL
                AND (username = $1 OR (email_lower = $2 AND email_verified)) ORDER BY id LIMIT 2",
         )
         .bind(name.map(text))
@@ -168,4 +164,21 @@ pub async fn account(tx: &mut Tx, name: Option<&str>, mail: Option<&str>) -> Res
         [one] => Some(*one),
         _ => None,
     })
+}
+
+/// Whether no undeleted user has this mail address, in lower case, verified or not.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn is_mail_free(tx: &mut Tx, mail: &str) -> Result<bool> {
+    let query = tx.query("SELECT id FROM users WHERE email_lower = $1 AND deleted_at IS NULL").bind(text(mail));
+    Ok(query.fetch_optional::<(UserId,)>().await?.is_none())
+}
+
+/// Notes that a user's mail address is known to be the user's.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn verify_mail(tx: &mut Tx, id: UserId) -> Result<()> {
+    tx.query("UPDATE users SET email_verified = TRUE WHERE id = $1").bind(id).execute().await.map(drop)
 }

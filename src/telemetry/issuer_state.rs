@@ -45,7 +45,10 @@ impl IssuerState {
                 Opts::new("cedargate_issuer_fetches_total", "Attempts to get the keys of another issuer, by outcome."),
                 &["issuer", "outcome"],
             )?,
-            keys: IntGaugeVec::new(Opts::new("cedargate_issuer_keys", "Keys of another issuer that are in use."), issuer)?,
+            keys: IntGaugeVec::new(
+                Opts::new("cedargate_issuer_keys", "Keys of another issuer that are in use."),
+                issuer,
+            )?,
             age: GaugeVec::new(
                 Opts::new("cedargate_issuer_keys_age_seconds", "Time since the keys of another issuer were last got."),
                 issuer,

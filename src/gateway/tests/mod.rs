@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::http::{Cors, SecurityHeaders};
-use crate::jwt::{Kind, Minter, Verifier};
+use crate::jwt::{Errands, Kind, Minter, Own, Verifier};
 use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState};
 use crate::model::{
     Balance, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId, Secret, Target, Timeouts, Timestamp,
@@ -152,7 +152,11 @@ async fn world(tls: Option<TlsFiles>) -> World {
         |id: i64, name: &str| PermissionRule { id: PermissionId(id), name: name.try_into().unwrap(), is_active: true };
     let rules = Rules {
         roles: vec![RoleRule {
-            id: RoleId(1), name: "reader é".try_into().unwrap(), is_active: true, parents: vec![]
+            is_system_role: false,
+            id: RoleId(1),
+            name: "reader é".try_into().unwrap(),
+            is_active: true,
+            parents: vec![],
         }],
         permissions: vec![
             permission(1, "article:read"),
@@ -197,7 +201,8 @@ async fn world(tls: Option<TlsFiles>) -> World {
         roles: vec![Assignment { role_id: RoleId(1), expires_at: None }],
     };
     let secret = Secret::new("s".repeat(32));
-    let minter = Minter::new(&secret, Duration::from_mins(1), Duration::from_mins(1));
+    let verifier = Verifier::new(Own::secret(&secret), Duration::ZERO, 16);
+    let minter = Minter::new(&verifier, Duration::from_mins(1), Duration::from_mins(1));
     let token = minter.mint(Kind::Access, (user.id, &user.username), 0, "s1", now).unwrap().token.expose().clone();
     let compiled = Compiled::new(rules, &fixed, None).unwrap();
     let revisions = Revisions { revision: 9, policy_revision: 7 };
@@ -206,7 +211,8 @@ async fn world(tls: Option<TlsFiles>) -> World {
     let (access_log, guard) = AccessLog::to(log.clone());
     let parts = Parts {
         snapshots: SnapshotHandle::new(Snapshot::new(revisions, compiled, [user], [], now)),
-        verifier: Verifier::new(&secret, Duration::ZERO, 16),
+        verifier,
+        errands: Errands::new().0,
         metrics: Arc::clone(&metrics),
         access_log,
         recent: Recent::new(0),

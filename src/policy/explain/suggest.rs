@@ -12,12 +12,7 @@ use crate::{
         Access, PermissionId, PermissionName, RoleId,
         rules::{Part, PermissionRule},
     },
-    policy::{
-        caller::Caller,
-        compile::Compiled,
-        operation::Opening,
-        snapshot::Snapshot,
-    },
+    policy::{caller::Caller, compile::Compiled, operation::Opening, snapshot::Snapshot},
 };
 
 /// More are not told.

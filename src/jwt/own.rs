@@ -1,0 +1,155 @@
+//! Our own keys: what signs, and what verifies.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
+
+use super::{Error, Kind, UnusableKey, header::Header};
+use crate::model::{Secret, Timestamp};
+
+/// What verifies one of our tokens, and what is demanded of it.
+#[derive(Clone, Copy)]
+pub(super) struct OwnKey<'k> {
+    pub(super) algorithm: Algorithm,
+    pub(super) key: &'k DecodingKey,
+    /// `iss` and `aud` must stand in it.
+    pub(super) addressed: bool,
+}
+
+/// What signs.
+#[derive(Clone)]
+pub(super) struct Signer {
+    pub(super) algorithm: Algorithm,
+    pub(super) kid: Option<Arc<str>>,
+    pub(super) key: EncodingKey,
+    /// It signs from this moment on.
+    since: Timestamp,
+}
+
+/// Our own keys: the shared secret, which has no name, and any number of others by name, each with one algorithm.
+#[derive(Clone)]
+pub struct Own {
+    issuer: Arc<str>,
+    audience: Vec<String>,
+    secret: DecodingKey,
+    keys: HashMap<Box<str>, (Algorithm, DecodingKey)>,
+    /// By the moment from which they sign.
+    signers: Vec<Signer>,
+}
+
+impl std::fmt::Debug for Own {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Own").field("issuer", &self.issuer).field("keys", &self.keys.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Own {
+    /// The shared secret alone, which verifies and signs (HS256), in the shape of the contract's section 6.
+    pub fn secret(secret: &Secret<String>) -> Self {
+        let bytes = secret.expose().as_bytes();
+        let key = EncodingKey::from_secret(bytes);
+        Self {
+            issuer: "cedargate".into(),
+            audience: vec!["cedargate".to_owned()],
+            secret: DecodingKey::from_secret(bytes),
+            keys: HashMap::new(),
+            signers: vec![Signer { algorithm: Algorithm::HS256, kid: None, key, since: Timestamp::FIRST }],
+        }
+    }
+
+    /// The `iss` and `aud` that tokens of keys with a name carry, and that are compared wherever they stand.
+    #[must_use]
+    pub fn named(mut self, issuer: &str, audience: &str) -> Self {
+        self.issuer = issuer.into();
+        self.audience = vec![audience.to_owned()];
+        self
+    }
+
+    /// Adds a key that verifies tokens of `algorithm` and no other.
+    ///
+    /// # Errors
+    /// A shared secret, or an algorithm of another kind than the key.
+    pub fn put_key(&mut self, kid: &str, algorithm: Algorithm, key: DecodingKey) -> Result<(), UnusableKey> {
+        if key.family() == AlgorithmFamily::Hmac {
+            return Err(UnusableKey::Secret);
+        }
+        if key.family() != algorithm.family() {
+            return Err(UnusableKey::Mismatch);
+        }
+        self.keys.insert(kid.into(), (algorithm, key));
+        Ok(())
+    }
+
+    /// From now on nothing signs but what is added by [`Own::put_signer`].
+    pub fn clear_signers(&mut self) {
+        self.signers.clear();
+    }
+
+    /// Adds a key that signs from `since` on, until a later one does.
+    ///
+    /// # Errors
+    /// An algorithm of another kind than the key.
+    pub fn put_signer(
+        &mut self,
+        kid: &str,
+        algorithm: Algorithm,
+        key: EncodingKey,
+        since: Timestamp,
+    ) -> Result<(), UnusableKey> {
+        if key.family() != algorithm.family() {
+            return Err(UnusableKey::Mismatch);
+        }
+        let place = self.signers.partition_point(|signer| signer.since <= since);
+        self.signers.insert(place, Signer { algorithm, kid: Some(kid.into()), key, since });
+        Ok(())
+    }
+
+    /// Our name.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Whom our tokens are for.
+    pub fn audience(&self) -> &[String] {
+        &self.audience
+    }
+
+    /// What signs at `now`.
+    pub(super) fn signer(&self, now: Timestamp) -> Option<&Signer> {
+        self.signers.iter().rev().find(|signer| signer.since <= now)
+    }
+
+    /// The name of the key that signs at `now`; `None` is the shared secret, or nothing.
+    pub fn signing_kid(&self, now: Timestamp) -> Option<&str> {
+        self.signer(now)?.kid.as_deref()
+    }
+
+    /// The key that a token with this header must be signed with: by its `kid`, and with the algorithm that our record of
+    /// the key says (CVE-2022-29217).
+    ///
+    /// # Errors
+    /// `Invalid` for a key that is not ours, or that is not for tokens of this header.
+    pub(super) fn key(&self, header: &Header, kind: Kind) -> Result<OwnKey<'_>, Error> {
+        let (found, typ) = match header.kid.as_deref() {
+            None => {
+                let secret = OwnKey { algorithm: Algorithm::HS256, key: &self.secret, addressed: false };
+                (secret, header.is_of_type(&["jwt", kind.typ()], true))
+            }
+            Some(kid) => {
+                let (algorithm, key) = self.keys.get(kid).ok_or(Error::Invalid("kid is no key of ours"))?;
+                // Said in words of its own, so that no other kind of token is mistaken for it (RFC 8725 3.11).
+                let is_access_or_refresh = header.is_of_type(&[kind.typ()], false);
+                (OwnKey { algorithm: *algorithm, key, addressed: true }, is_access_or_refresh)
+            }
+        };
+        if header.algorithm != found.algorithm {
+            return Err(Error::Invalid("alg is not that of the key"));
+        }
+        if !typ {
+            let other = [Kind::Access.typ(), Kind::Refresh.typ()];
+            return Err(if header.is_of_type(&other, false) { Error::Kind } else { Error::Invalid("typ is another") });
+        }
+        Ok(found)
+    }
+}
