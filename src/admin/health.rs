@@ -143,6 +143,7 @@ async fn detailed(State(health): State<Health>) -> Response {
         },
         "policy_directory": policy_directory,
         "upstreams": upstreams(&health.metrics, snapshot.upstreams().count()),
+        "issuers": issuers(&health.metrics),
         "disk": disk,
     });
     let sound = checks.as_object().is_some_and(|checks| checks.values().all(|check| check["status"] == HEALTHY));
@@ -188,6 +189,20 @@ fn upstreams(metrics: &Metrics, active: usize) -> Value {
         .collect();
     let status = if failing.is_empty() { HEALTHY } else { "unhealthy" };
     json!({ "status": status, "active": active, "failing": told })
+}
+
+/// Other issuers, whose tokens may soon not be believed any more.
+fn issuers(metrics: &Metrics) -> Value {
+    let all = metrics.issuers().all();
+    let fault = all.iter().find_map(|issuer| issuer.fault.as_ref());
+    let told: Vec<Value> = all
+        .iter()
+        .map(|issuer| {
+            let age = issuer.age.map(|age| age.as_secs());
+            json!({ "name": issuer.name, "keys": issuer.keys, "age_seconds": age, "error": issuer.fault })
+        })
+        .collect();
+    json!({ "status": status(fault), "issuers": told })
 }
 
 /// Below this, the embedded database and the logs are about to fail.

@@ -139,7 +139,7 @@ impl Inner {
     fn due(&self) -> Vec<Arc<Issuer>> {
         let now = Instant::now();
         let mut all = self.all.lock();
-        let due = all.values_mut().filter(|standing| standing.due(&self.terms).is_some_and(|due| due <= now));
+        let due = all.values_mut().filter(|standing| standing.is_due(&self.terms, now));
         due.map(|standing| {
             standing.tried = Some(now);
             standing.is_fetching = true;

@@ -52,15 +52,12 @@ impl Standing {
         }
     }
 
-    /// When the next attempt begins, if nothing is under way.
-    pub(super) fn due(&self, terms: &Terms) -> Option<Instant> {
-        if self.is_fetching {
-            return None;
-        }
-        let Some(tried) = self.tried else { return Some(Instant::now()) };
+    /// Whether it is time for the next attempt.
+    pub(super) fn is_due(&self, terms: &Terms, now: Instant) -> bool {
         // Somebody waits, or the last attempt failed: as soon as may be.
         let is_urgent = !self.waiting.is_empty() || self.fault.is_some();
-        Some(tried + if is_urgent { terms.refetch } else { terms.refresh })
+        let pause = if is_urgent { terms.refetch } else { terms.refresh };
+        !self.is_fetching && self.tried.is_none_or(|tried| tried + pause <= now)
     }
 
     /// How long until an attempt that somebody waits for may begin.
