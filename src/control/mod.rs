@@ -36,7 +36,7 @@ pub use write::{Write, Written};
 use rehearsal::Stage;
 
 use crate::{
-    model::{Issuers, Timestamp, rules::PolicyText},
+    model::{Issuer, Issuers, Timestamp, rules::PolicyText},
     policy::{CompileError, Fixed, SnapshotHandle},
     store::{self, Db, Tx},
     telemetry::Metrics,
@@ -137,6 +137,11 @@ impl Control {
         if self.0.on_issuers.0.set(Box::new(follow)).is_ok() {
             self.0.tell_issuers(&self.0.snapshots.load());
         }
+    }
+
+    /// Issuers that stand in the settings.
+    pub fn configured_issuers(&self) -> Vec<Arc<Issuer>> {
+        self.0.fixed.load().issuers.clone()
     }
 
     /// Where the current snapshot is found.

@@ -13,7 +13,7 @@ use crate::{
 const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
 const VERBS: [(&str, &str); 4] = [("read", "Read"), ("create", "Create"), ("update", "Update"), ("delete", "Delete")];
 /// Permissions beyond those: name, description and category.
-const OTHERS: [(&str, &str, &str); 8] = [
+const OTHERS: [(&str, &str, &str); 12] = [
     ("system:read", "Read the state of the running process", "system"),
     ("system:manage", "Change the running process", "system"),
     ("role:escalate", "Give others what one does not hold oneself", "role"),
@@ -22,6 +22,10 @@ const OTHERS: [(&str, &str, &str); 8] = [
     ("policy:create", "Create policy resources", "policy"),
     ("policy:update", "Update policy resources", "policy"),
     ("policy:delete", "Delete policy resources", "policy"),
+    ("issuer:read", "Read which issuers are trusted", "issuer"),
+    ("issuer:create", "Create issuer resources", "issuer"),
+    ("issuer:update", "Update issuer resources", "issuer"),
+    ("issuer:delete", "Delete issuer resources", "issuer"),
 ];
 
 /// Name, description and category of every permission that the admin API asks for.

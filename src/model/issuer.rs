@@ -122,6 +122,28 @@ fn fault(field: &str, reason: impl Into<String>) -> IssuerFault {
     IssuerFault { field: field.to_owned(), reason: reason.into() }
 }
 
+/// Nothing but what need not be said; it has to be given a name, an `iss` and audiences.
+impl Default for IssuerSpec {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            issuer: String::new(),
+            jwks_url: None,
+            jwks_file: None,
+            audiences: Vec::new(),
+            algorithms: usual_algorithms(),
+            leeway_seconds: usual_leeway(),
+            allow_private_addresses: false,
+            allow_http: false,
+            principal: IssuerPrincipal::default(),
+            user_claim: usual_claim(),
+            roles_claim: None,
+            roles: None,
+            system_roles: false,
+        }
+    }
+}
+
 impl IssuerSpec {
     /// The names of all fields.
     pub const FIELDS: [&str; 14] = [

@@ -125,6 +125,10 @@ async fn prepare<'s>(
     let hasher = tokio::task::spawn_blocking(move || hasher(&for_hasher));
     let control = open(settings, Arc::clone(&metrics)).await?;
     let own = Own::secret(&settings.auth.secret_key);
+    let ours = |issuer: &&crate::model::Issuer| issuer.spec().issuer == own.issuer();
+    if let Some(issuer) = settings.auth.issuers.iter().find(ours) {
+        anyhow::bail!("auth.issuers: issuer '{}' is this server itself", issuer.spec().issuer);
+    }
     let verifier = Verifier::new(own, settings.auth.leeway, settings.gateway.token_cache_entries);
     Ok(Core {
         settings,

@@ -8,9 +8,9 @@ use super::Valid;
 use super::issue::{Flaw, Issues, Step};
 use super::object::Object;
 use crate::model::{
-    Avatar, Category, Email, Host, Icon, Label, ModuleId, ModuleName, PathTemplate, PermissionId, PermissionName,
-    PersonName, PolicyId, PolicyName, RoleId, RoleName, RouteId, Secret, Timestamp, UpstreamId, UpstreamName, UserId,
-    Username,
+    Avatar, Category, Email, Host, Icon, IssuerId, Label, ModuleId, ModuleName, PathTemplate, PermissionId,
+    PermissionName, PersonName, PolicyId, PolicyName, RoleId, RoleName, RouteId, Secret, Timestamp, UpstreamId,
+    UpstreamName, UserId, Username,
 };
 
 /// A value and where in the request it stands.
@@ -145,7 +145,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { UserId RoleId PermissionId ModuleId RouteId UpstreamId PolicyId }
+ids! { UserId RoleId PermissionId ModuleId RouteId UpstreamId PolicyId IssuerId }
 
 macro_rules! texts {
     ($($text:ty => $build:expr;)*) => {$(

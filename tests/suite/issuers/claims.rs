@@ -4,63 +4,30 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{get, reason, role, whoami};
-use crate::support::Backend;
-use crate::support::app::App;
-use crate::support::issuer::{Signer, issuers};
-
-const ISS: &str = "https://id.example.com/realms/main";
-
-struct World {
-    app: App,
-    admin: String,
-    signer: Signer,
-    file: std::path::PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-/// A server that trusts one issuer by a file, with these settings over the usual ones.
-async fn world(more: Value) -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("jwks.json");
-    let signer = Signer::new(ISS, "k1");
-    signer.publish(&file);
-    let mut issuer = json!({
-        "name": "corp", "issuer": ISS, "jwks_file": file, "audiences": ["cedargate", "other"], "principal": "claims",
-        "roles_claim": "roles",
-    });
-    issuer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let settings = [
-        ("CEDARGATE_AUTH__ISSUERS", &*issuers(&[issuer])),
-        ("CEDARGATE_AUTH__ISSUER_REFETCH_SECONDS", "1"),
-        ("CEDARGATE_AUTH__ISSUER_OUTAGE_SECONDS", "3"),
-    ];
-    let app = App::start_with(Backend::Sqlite, &settings).await;
-    let admin = app.token("superadmin").await;
-    role(&app, &admin, "editor", &["article:read", "article:update"]).await;
-    World { app, admin, signer, file, _folder: folder }
-}
+use super::{ISS, World, get, reason, role, start, whoami};
+use crate::support::issuer::Signer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn show_5_an_editor_opens_what_editors_may_and_nothing_else() {
-    let World { app, signer, file, .. } = world(json!({})).await;
+    let world = start(json!({})).await;
+    let World { app, signer, file, .. } = &world;
     let editor = signer.token("u-1", json!({ "roles": ["editor", "unknown", 7] }));
-    get(&app, "/demo/articles", &editor).await.expect(200);
+    get(app, "/demo/articles", &editor).await.expect(200);
     app.gateway("PUT", "/demo/articles/1").bearer(&editor).await.expect(200);
     reason(&app.gateway("DELETE", "/demo/articles/1").bearer(&editor).await, 403, "no_grant");
-    reason(&get(&app, "/demo/users/1/orders", &editor).await, 403, "no_grant");
+    reason(&get(app, "/demo/users/1/orders", &editor).await, 403, "no_grant");
     // Without the claim there is a caller, who holds nothing.
     let nobody = signer.token("u-2", json!({}));
-    reason(&get(&app, "/demo/articles", &nobody).await, 403, "no_grant");
-    get(&app, "/demo/whoami", &nobody).await.expect(200);
+    reason(&get(app, "/demo/articles", &nobody).await, 403, "no_grant");
+    get(app, "/demo/whoami", &nobody).await.expect(200);
 
     // The file goes away: known keys go on, until the bound.
-    std::fs::remove_file(&file).unwrap();
+    std::fs::remove_file(file).unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    get(&app, "/demo/articles", &editor).await.expect(200);
+    get(app, "/demo/articles", &editor).await.expect(200);
     let until = tokio::time::Instant::now() + Duration::from_secs(10);
     loop {
-        let answer = get(&app, "/demo/articles", &editor).await;
+        let answer = get(app, "/demo/articles", &editor).await;
         if answer.status == 401 {
             reason(&answer, 401, "invalid_token");
             break;
@@ -72,43 +39,45 @@ async fn show_5_an_editor_opens_what_editors_may_and_nothing_else() {
     assert_eq!(health["checks"]["issuers"]["status"], "unhealthy", "{health}");
     // It comes back, with another key.
     let next = Signer::new(ISS, "k2");
-    next.publish(&file);
-    get(&app, "/demo/articles", &next.token("u-1", json!({ "roles": "editor" }))).await.expect(200);
-    reason(&get(&app, "/demo/articles", &editor).await, 401, "invalid_token");
+    next.publish(file);
+    get(app, "/demo/articles", &next.token("u-1", json!({ "roles": "editor" }))).await.expect(200);
+    reason(&get(app, "/demo/articles", &editor).await, 401, "invalid_token");
     let health = app.internal("GET", "/health/detailed").await.expect(200).json();
     assert_eq!(health["checks"]["issuers"]["issuers"][0]["keys"], 1, "{health}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn back_ends_are_told_whose_claims_they_are() {
-    let World { app, signer, .. } = world(json!({})).await;
+    let world = start(json!({})).await;
+    let World { app, signer, .. } = &world;
     let token = signer.token("a|b ü", json!({ "roles": ["editor"], "preferred_username": "superadmin" }));
-    let told = whoami(&app, &token).await;
+    let told = whoami(app, &token).await;
     let iss = "https%3A%2F%2Fid.example.com%2Frealms%2Fmain";
     assert_eq!(told["x-auth-user-id"], format!("{iss}%7Ca%7Cb%20%C3%BC"));
     assert_eq!(told["x-auth-issuer"], iss);
     assert_eq!((&told["x-auth-username"], &told["x-auth-roles"]), (&json!("superadmin"), &json!("editor")));
-    let own = whoami(&app, &app.token("testuser").await).await;
+    let own = whoami(app, &app.token("testuser").await).await;
     assert!(own.get("x-auth-issuer").is_none(), "{own}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn system_roles_are_not_given_unless_said() {
-    let World { app, admin, signer, .. } = world(json!({})).await;
-    let heir = role(&app, &admin, "heir", &[]).await;
-    let admins = app.role(&admin, "superadmin").await;
-    let parents = json!({ "parent_ids": [admins] });
-    app.admin("PUT", &format!("/roles/{heir}/parents")).bearer(&admin).json(parents).await.expect(200);
+    let world = start(json!({})).await;
+    let World { app, admin, signer, .. } = &world;
+    let heir = role(app, admin, "heir", &[]).await;
+    let admins = app.role(admin, "superadmin").await;
+    app.admin("POST", &format!("/roles/{heir}/parents/{admins}")).bearer(admin).await.expect(200);
     for name in ["superadmin", "admin", "guest", "heir"] {
         let token = signer.token("u", json!({ "roles": [name] }));
-        assert_eq!(whoami(&app, &token).await["x-auth-roles"], "", "{name}");
+        assert_eq!(whoami(app, &token).await["x-auth-roles"], "", "{name}");
     }
     // What everybody has who signs up is nothing to guard.
-    assert_eq!(whoami(&app, &signer.token("u", json!({ "roles": ["user"] }))).await["x-auth-roles"], "user");
+    assert_eq!(whoami(app, &signer.token("u", json!({ "roles": ["user"] }))).await["x-auth-roles"], "user");
 
-    let World { app, signer, .. } = world(json!({ "system_roles": true })).await;
+    let world = start(json!({ "system_roles": true })).await;
+    let World { app, signer, .. } = &world;
     let token = signer.token("u", json!({ "roles": "superadmin" }));
-    assert_eq!(whoami(&app, &token).await["x-auth-roles"], "superadmin");
+    assert_eq!(whoami(app, &token).await["x-auth-roles"], "superadmin");
     app.gateway("DELETE", "/demo/articles/1").bearer(&token).await.expect(405);
 }
 
@@ -116,27 +85,29 @@ async fn system_roles_are_not_given_unless_said() {
 async fn a_table_translates_and_lets_nothing_else_through() {
     let table =
         json!({ "roles_claim": "realm_access.roles", "roles": { "writers": "editor", "bosses": "superadmin" } });
-    let World { app, signer, .. } = world(table).await;
+    let world = start(table).await;
+    let World { app, signer, .. } = &world;
     let roles = |value: Value| json!({ "realm_access": { "roles": value } });
     let token = signer.token("u", roles(json!(["writers", "editor", "user", "bosses"])));
-    assert_eq!(whoami(&app, &token).await["x-auth-roles"], "editor");
-    assert_eq!(whoami(&app, &signer.token("u", roles(json!("editor user")))).await["x-auth-roles"], "");
+    assert_eq!(whoami(app, &token).await["x-auth-roles"], "editor");
+    assert_eq!(whoami(app, &signer.token("u", roles(json!("editor user")))).await["x-auth-roles"], "");
     // More than can be told is not cut, but refused.
     let many: Vec<String> = (0..129).map(|index| format!("r{index}")).collect();
-    reason(&get(&app, "/demo/whoami", &signer.token("u", roles(json!(many)))).await, 401, "invalid_token");
+    reason(&get(app, "/demo/whoami", &signer.token("u", roles(json!(many)))).await, 401, "invalid_token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_see_who_it_is_and_what_the_token_says() {
-    let World { app, admin, signer, .. } = world(json!({})).await;
+    let world = start(json!({})).await;
+    let World { app, admin, signer, .. } = &world;
     let source = format!(
-        r#"permit (principal == User::"{ISS}|u-7", action == Action::"delete", resource == Resource::"article")
+        r#"permit (principal == User::"{ISS}|u-7", action == Action::"delete", resource in Resource::"article")
            when {{ context has issuer && context.issuer == "{ISS}" && context.mfa && context.scopes.contains("write")
                    && context has tenant && context.tenant == "t1" && context.claims.getTag("dept").contains("x") }};"#
     );
     let source = source.replace("context.claims.getTag", "context.claims.hasTag(\"dept\") && context.claims.getTag");
     let body = json!({ "name": "foreign", "source": source });
-    app.admin("POST", "/policies/").bearer(&admin).json(body).await.expect(200);
+    app.admin("POST", "/policies/").bearer(admin).json(body).await.expect(200);
     let claims = json!({ "amr": ["pwd", "mfa"], "scope": "read write", "tenant": "t1", "dept": "x" });
     let delete = |token: String| app.gateway("DELETE", "/demo/articles/1").bearer(&token);
     // The demo has no such method, but the gateway let it through.
@@ -149,14 +120,15 @@ async fn policies_see_who_it_is_and_what_the_token_says() {
     reason(&refused, 403, "no_grant");
     // What was refused can be explained, although nobody here has an account.
     let id = refused.header("x-request-id").unwrap();
-    let told = app.admin("POST", "/explain").bearer(&admin).json(json!({ "request_id": id })).await.expect(200).json();
+    let told = app.admin("POST", "/explain").bearer(admin).json(json!({ "request_id": id })).await.expect(200).json();
     assert_eq!(told["principal"]["username"], format!("{ISS}|u-7"), "{told}");
     assert_eq!((&told["principal"]["id"], &told["reason"]), (&Value::Null, &json!("no_grant")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_admin_api_needs_an_account() {
-    let World { app, signer, .. } = world(json!({ "system_roles": true })).await;
+    let world = start(json!({ "system_roles": true })).await;
+    let World { app, signer, .. } = &world;
     let token = signer.token("u", json!({ "roles": "superadmin" }));
     for path in ["/users/", "/auth/me", "/issuers/"] {
         let answer = app.admin("GET", path).bearer(&token).await.expect(403);

@@ -7,7 +7,42 @@ mod providers;
 
 use serde_json::{Value, json};
 
+use crate::support::Backend;
 use crate::support::app::{Answer, App};
+use crate::support::issuer::{Signer, issuers};
+
+/// The issuer of a file.
+const ISS: &str = "https://id.example.com/realms/main";
+
+struct World {
+    app: App,
+    admin: String,
+    signer: Signer,
+    file: std::path::PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// A server that trusts one issuer by a file, with these settings over the usual ones.
+async fn start(more: Value) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jwks.json");
+    let signer = Signer::new(ISS, "k1");
+    signer.publish(&file);
+    let mut issuer = json!({
+        "name": "corp", "issuer": ISS, "jwks_file": file, "audiences": ["cedargate", "other"], "principal": "claims",
+        "roles_claim": "roles",
+    });
+    issuer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let settings = [
+        ("CEDARGATE_AUTH__ISSUERS", &*issuers(&[issuer])),
+        ("CEDARGATE_AUTH__ISSUER_REFETCH_SECONDS", "1"),
+        ("CEDARGATE_AUTH__ISSUER_OUTAGE_SECONDS", "3"),
+    ];
+    let app = App::start_with(Backend::Sqlite, &settings).await;
+    let admin = app.token("superadmin").await;
+    role(&app, &admin, "editor", &["article:read", "article:update"]).await;
+    World { app, admin, signer, file, _folder: folder }
+}
 
 /// Roles of the names, made by the API and granted these permissions of the demo.
 async fn role(app: &App, admin: &str, name: &str, permissions: &[&str]) -> i64 {
