@@ -99,7 +99,9 @@ struct Inner {
 
 /// Whom to tell which issuers are trusted, before a change of them is acknowledged.
 #[derive(Default)]
-struct OnIssuers(OnceLock<Box<dyn Fn(&Issuers) + Send + Sync>>);
+struct OnIssuers(OnceLock<Follower>);
+
+type Follower = Box<dyn Fn(&Issuers) + Send + Sync>;
 
 impl std::fmt::Debug for OnIssuers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

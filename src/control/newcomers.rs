@@ -16,8 +16,9 @@ use uuid::Uuid;
 use super::{Control, Error, Write};
 use crate::{
     jwt::Waiting,
-    model::{Claims, Email, Issuer, IssuerPrincipal, NewUser, Secret, UserId, Username},
-    store::{changes::Change, issuers, users},
+    model::{Claims, Email, Issuer, IssuerPrincipal, NewUser, Secret, Timestamp, UserId, Username},
+    policy::Snapshot,
+    store::{Tx, changes::Change, issuers, users},
     telemetry::logs::SECURITY,
 };
 
@@ -88,40 +89,62 @@ impl Control {
 
     async fn settle(&self, claims: &Claims) -> Result<(), Refusal> {
         let (Some(iss), subject) = (claims.issuer.as_deref(), &claims.subject) else { return Err(Refusal::NotTrusted) };
+        // Most who are refused are so without keeping other writers waiting. The rest is for a snapshot that is up to date.
+        let known = self.0.snapshots.load();
+        let looked = look(&mut self.read().await?, &known, claims).await;
+        if let Err(refusal @ (Refusal::NoClaim | Refusal::NoAccount)) = looked {
+            return Err(refusal);
+        }
         let mut write = self.write().await?;
         let base = Arc::clone(write.base());
-        let issuer = Arc::clone(base.issuers().get(iss).ok_or(Refusal::NotTrusted)?);
-        if !base.is_newcomer(claims) {
-            // Somebody else was first, or accounts are not asked for any more.
-            return Ok(());
-        }
-        if issuers::linked(write.tx(), iss, subject).await?.is_some() {
-            return Err(Refusal::Deleted);
-        }
-        let now = write.now();
-        let known = find(&mut write, &issuer, claims).await?;
-        let user = match known {
-            Some(user) => {
-                if !base.user(user).is_some_and(|state| state.is_active) {
-                    return Err(Refusal::Inactive);
-                }
-                if !issuer.spec().system_roles && base.is_guarded(user, now) {
-                    return Err(Refusal::Guarded);
-                }
-                user
-            }
-            None if issuer.spec().principal == IssuerPrincipal::Create => create(&mut write, &issuer, claims).await?,
-            None => return Err(Refusal::NoAccount),
+        let user = match look(write.tx(), &base, claims).await? {
+            Found::Settled => return Ok(()),
+            Found::Account(user) => user,
+            Found::Nobody(issuer) => create(&mut write, &issuer, claims).await?,
         };
+        let is_new = base.user(user).is_none();
+        let now = write.now();
         issuers::link(write.tx(), iss, subject, user, now).await?;
         write.touch(Change::User(user));
         let identity = json!({ "user_id": user, "issuer": iss, "subject": subject });
         write.becomes("user_identity", user.0, &identity);
         write.commit(()).await?;
-        let is_new = known.is_none();
         tracing::info!(target: SECURITY, { user.id = %user, is_new, issuer = iss, subject }, "account linked");
         Ok(())
     }
+}
+
+/// What is known of a newcomer.
+enum Found {
+    /// Somebody else was first, or accounts are not asked for any more.
+    Settled,
+    Account(UserId),
+    /// Nobody, and an account is to be made.
+    Nobody(Arc<Issuer>),
+}
+
+async fn look(tx: &mut Tx, snapshot: &Snapshot, claims: &Claims) -> Result<Found, Refusal> {
+    let iss = claims.issuer.as_deref().ok_or(Refusal::NotTrusted)?;
+    let issuer = snapshot.issuers().get(iss).ok_or(Refusal::NotTrusted)?;
+    if !snapshot.is_newcomer(claims) {
+        return Ok(Found::Settled);
+    }
+    if issuers::linked(tx, iss, &claims.subject).await?.is_some() {
+        return Err(Refusal::Deleted);
+    }
+    let Some(user) = find(tx, issuer, claims).await? else {
+        return match issuer.spec().principal {
+            IssuerPrincipal::Create => Ok(Found::Nobody(Arc::clone(issuer))),
+            IssuerPrincipal::Account | IssuerPrincipal::Claims => Err(Refusal::NoAccount),
+        };
+    };
+    if !snapshot.user(user).is_some_and(|state| state.is_active) {
+        return Err(Refusal::Inactive);
+    }
+    if !issuer.spec().system_roles && snapshot.is_guarded(user, Timestamp::now()) {
+        return Err(Refusal::Guarded);
+    }
+    Ok(Found::Account(user))
 }
 
 fn remember(refused: &mut Refused, key: (Arc<str>, String)) {
@@ -134,14 +157,14 @@ fn remember(refused: &mut Refused, key: (Arc<str>, String)) {
 }
 
 /// The account that the mapping's claim names.
-async fn find(write: &mut Write, issuer: &Issuer, claims: &Claims) -> Result<Option<UserId>, Refusal> {
+async fn find(tx: &mut Tx, issuer: &Issuer, claims: &Claims) -> Result<Option<UserId>, Refusal> {
     let wanted = issuer.user_of(&claims.all).ok_or(Refusal::NoClaim)?;
     let (name, mail) = match issuer.by_mail() {
         true => (None, Email::try_from(wanted).ok().map(|mail| mail.as_str().to_lowercase())),
         false => (Username::try_from(wanted).ok(), None),
     };
     let name = name.as_ref().map(Username::as_str);
-    Ok(issuers::account(write.tx(), name, mail.as_deref()).await?)
+    Ok(issuers::account(tx, name, mail.as_deref()).await?)
 }
 
 /// Makes an account, with what everybody has who signs up.

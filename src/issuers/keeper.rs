@@ -86,8 +86,12 @@ impl Keeper {
         }
         // Under the lock, so that what is fetched meanwhile is not overwritten with what was there before.
         inner.verifier.change_issuers(|trusted| {
-            gone.iter().for_each(|iss| trusted.remove(iss));
-            changed.iter().for_each(|issuer| trusted.put(issuer.clone()));
+            for iss in &gone {
+                trusted.remove(iss);
+            }
+            for issuer in &changed {
+                trusted.put(issuer.clone());
+            }
         });
         drop(all);
         inner.news.notify_one();

@@ -11,13 +11,10 @@ pub fn is_public_address(address: IpAddr) -> bool {
 
 fn is_public_v4(v4: Ipv4Addr) -> bool {
     let [a, b, c, _] = v4.octets();
-    let reserved = match (a, b, c) {
-        // This network, loopback, multicast and what lies beyond.
-        (0 | 127 | 224.., _, _) => true,
+    // This network, loopback, multicast and what lies beyond.
+    let reserved = matches!(a, 0 | 127 | 224..)
         // Carriers' shared addresses (RFC 6598), protocol assignments, benchmarks, 6to4 relays.
-        (100, 64..=127, _) | (192, 0, 0) | (198, 18 | 19, _) | (192, 88, 99) => true,
-        _ => false,
-    };
+        || matches!((a, b, c), (100, 64..=127, _) | (192, 0, 0) | (198, 18 | 19, _) | (192, 88, 99));
     // Link-local addresses are those of metadata services too: 169.254.169.254.
     !(reserved || v4.is_private() || v4.is_link_local() || v4.is_documentation())
 }
@@ -34,7 +31,7 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
             is_public_v4(embedded(high, low))
         }
         // Teredo and other protocol assignments, and documentation.
-        [0x2001, 0..0x200, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..0x1000, ..] => false,
+        [0x2001, 0..0x200 | 0xdb8, ..] | [0x3fff, 0..0x1000, ..] => false,
         // Of all the rest only 2000::/3 is given out: no loopback, link-local, unique-local or multicast.
         [first, ..] => first & 0xe000 == 0x2000,
     }

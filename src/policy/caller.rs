@@ -153,7 +153,7 @@ fn is_name(name: &str) -> bool {
 /// As much of a name as goes into a header field.
 const LONGEST_NAME: usize = 255;
 
-/// Whether a token's `sub` is one that can be known by: OpenID Connect allows no more either.
+/// Whether a token's `sub` is one that can be known by: `OpenID Connect` allows no more either.
 pub(super) fn is_subject(subject: &str) -> bool {
     is_name(subject)
 }

@@ -56,7 +56,8 @@ impl Change {
             Self::Upstream(id) => part("upstream", id.0),
             Self::Policy(id) => part("policy", id.0),
             Self::User(id) => ("user", Some(id.0), None),
-            Self::Issuer(id) => ("issuer", Some(id.0), None),
+            // A release that knows no issuers reads a user again, which does no harm.
+            Self::Issuer(id) => ("user", Some(id.0), Some("issuer".to_owned())),
             Self::Revocation(key) => ("revocation", None, Some(key.clone())),
         }
     }
@@ -178,8 +179,8 @@ fn change(row: Row) -> Result<Change> {
         }),
         ("rules", None, Some(key)) if key == "files" => Ok(Change::Files),
         ("rules", _, _) => Ok(Change::Rules),
+        ("user", Some(id), Some(key)) if key == "issuer" => Ok(Change::Issuer(IssuerId(id))),
         ("user", Some(id), _) => Ok(Change::User(UserId(id))),
-        ("issuer", Some(id), _) => Ok(Change::Issuer(IssuerId(id))),
         ("revocation", _, Some(key)) => Ok(Change::Revocation(key)),
         (kind, _, _) => Err(Error::Database(sqlx::Error::Decode(
             format!("unknown change '{kind}' in revision {}", row.revision).into(),

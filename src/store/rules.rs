@@ -13,7 +13,8 @@ struct Role {
     id: RoleId,
     name: RoleName,
     is_active: bool,
-    is_system_role: bool,
+    #[sqlx(rename = "is_system_role")]
+    is_system: bool,
 }
 
 /// The undeleted upstreams that `$rest` leaves.
@@ -80,9 +81,9 @@ async fn roles(tx: &mut Tx) -> Result<Vec<RoleRule>> {
     for (role, parent) in links.fetch_all().await? {
         parents.entry(role).or_default().push(parent);
     }
-    let rule = |Role { id, name, is_active, is_system_role }| {
+    let rule = |Role { id, name, is_active, is_system }| {
         let parents = parents.remove(&id).unwrap_or_default();
-        RoleRule { id, name, is_active, is_system_role, parents }
+        RoleRule { id, name, is_active, is_system_role: is_system, parents }
     };
     Ok(roles.into_iter().map(rule).collect())
 }
@@ -138,7 +139,7 @@ async fn role(tx: &mut Tx, id: RoleId) -> Result<Option<(RoleRule, Vec<Permissio
         .bind(id)
         .fetch_optional::<Role>()
         .await?;
-    let Some(Role { id, name, is_active, is_system_role }) = found else { return Ok(None) };
+    let Some(Role { id, name, is_active, is_system }) = found else { return Ok(None) };
     let parents = tx
         .query("SELECT parent_id FROM role_parents WHERE role_id = $1 ORDER BY parent_id")
         .bind(id)
@@ -152,7 +153,7 @@ async fn role(tx: &mut Tx, id: RoleId) -> Result<Option<(RoleRule, Vec<Permissio
         .bind(id)
         .fetch_values()
         .await?;
-    Ok(Some((RoleRule { id, name, is_active, is_system_role, parents }, granted)))
+    Ok(Some((RoleRule { id, name, is_active, is_system_role: is_system, parents }, granted)))
 }
 
 async fn permission(tx: &mut Tx, id: PermissionId) -> Result<Option<(PermissionRule, Vec<RoleId>)>> {

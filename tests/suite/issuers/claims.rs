@@ -78,7 +78,7 @@ async fn system_roles_are_not_given_unless_said() {
     let World { app, signer, .. } = &world;
     let token = signer.token("u", json!({ "roles": "superadmin" }));
     assert_eq!(whoami(app, &token).await["x-auth-roles"], "superadmin");
-    app.gateway("DELETE", "/demo/articles/1").bearer(&token).await.expect(405);
+    app.gateway("DELETE", "/demo/articles/1").bearer(&token).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,9 +110,7 @@ async fn policies_see_who_it_is_and_what_the_token_says() {
     app.admin("POST", "/policies/").bearer(admin).json(body).await.expect(200);
     let claims = json!({ "amr": ["pwd", "mfa"], "scope": "read write", "tenant": "t1", "dept": "x" });
     let delete = |token: String| app.gateway("DELETE", "/demo/articles/1").bearer(&token);
-    // The demo has no such method, but the gateway let it through.
-    let passed = delete(signer.token("u-7", claims.clone())).await;
-    assert!(passed.header("x-policy-revision").is_some() && passed.status != 403, "{}", passed.text);
+    delete(signer.token("u-7", claims.clone())).await.expect(200);
     reason(&delete(signer.token("u-8", claims.clone())).await, 403, "no_grant");
     let mut without = claims;
     without["amr"] = json!(["pwd"]);
@@ -120,7 +118,14 @@ async fn policies_see_who_it_is_and_what_the_token_says() {
     reason(&refused, 403, "no_grant");
     // What was refused can be explained, although nobody here has an account.
     let id = refused.header("x-request-id").unwrap();
-    let told = app.admin("POST", "/explain").bearer(admin).json(json!({ "request_id": id })).await.expect(200).json();
+    let told = loop {
+        let answer = app.admin("POST", "/explain").bearer(admin).json(json!({ "request_id": id })).await;
+        // It is remembered once it is over.
+        if answer.status != 404 {
+            break answer.expect(200).json();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     assert_eq!(told["principal"]["username"], format!("{ISS}|u-7"), "{told}");
     assert_eq!((&told["principal"]["id"], &told["reason"]), (&Value::Null, &json!("no_grant")));
 }

@@ -12,7 +12,7 @@ use crate::support::issuer::{Provider, issuers};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_provider_is_discovered_rotates_and_goes_away() {
     let clients = json!({ "writer": { "roles": ["editor"] }, "reader": { "roles": "viewer" } });
-    let mut provider = Provider::start(clients).await;
+    let mut provider = Provider::start(&clients);
     let issuer = json!({
         "name": "oidc", "issuer": provider.iss, "audiences": ["cedargate"], "principal": "claims",
         "allow_private_addresses": true, "allow_http": true, "algorithms": ["RS256"], "roles_claim": "roles",

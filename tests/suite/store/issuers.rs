@@ -33,7 +33,8 @@ on_both!(an_issuer_round_trips, |backend| async move {
     issuers::insert(&mut tx, &spec("firm"), true, at(3)).await.unwrap();
     tx.commit().await.unwrap();
     let mut tx = db.write().await.unwrap();
-    assert_conflict(issuers::insert(&mut tx, &spec("firm"), true, at(4)).await, Some("name"));
+    let namesake = IssuerSpec { issuer: "https://other.example.com".to_owned(), ..spec("firm") };
+    assert_conflict(issuers::insert(&mut tx, &namesake, true, at(4)).await, Some("name"));
     drop(tx);
     let mut tx = db.write().await.unwrap();
     let like = IssuerSpec { name: "other".to_owned(), ..spec("firm") };

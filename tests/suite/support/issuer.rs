@@ -90,7 +90,7 @@ pub(crate) struct Provider {
 
 impl Provider {
     /// With these clients, and what their tokens say beside themselves.
-    pub(crate) async fn start(claims: Value) -> Self {
+    pub(crate) fn start(claims: &Value) -> Self {
         let made = block_in_place(|| Command::new("tests/npm.sh").arg("oidc").output()).unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let folder = String::from_utf8(made.stdout).unwrap();

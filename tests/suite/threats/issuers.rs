@@ -1,8 +1,10 @@
 //! Other issuers that are hostile, and tokens that pretend to be theirs (rows 41, 44, 47, 51, 52).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::World;
 use super::wire::get;
@@ -194,11 +196,20 @@ async fn row_52_a_thousand_at_once_are_not_mixed_up() {
     let folder = tempfile::tempdir().unwrap();
     let app =
         App::start_with(Backend::Sqlite, &[("CEDARGATE_AUTH__ISSUERS", &by_files(&[&one, &other], &folder))]).await;
+    let admin = app.token("superadmin").await;
+    let patient = json!({ "timeouts": { "connect_ms": 30_000, "total_ms": 60_000 } });
+    app.admin("PUT", "/upstreams/1").bearer(&admin).json(patient).await.expect(200);
+    // As many as the demo's back end takes at a time.
+    let at_once = Arc::new(Semaphore::new(200));
     let calls = (0..1_000).map(|index| {
         let signer = if index % 2 == 0 { &one } else { &other };
         let subject = format!("{}-{index}", if index % 2 == 0 { "one" } else { "other" });
         let call = app.gateway("GET", "/demo/whoami").bearer(&signer.token(&subject, json!({})));
-        tokio::spawn(async move { (subject, call.await) })
+        let at_once = Arc::clone(&at_once);
+        tokio::spawn(async move {
+            let _turn = at_once.acquire().await.unwrap();
+            (subject, call.await)
+        })
     });
     let calls: Vec<_> = calls.collect();
     for call in calls {
