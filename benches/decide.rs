@@ -30,6 +30,7 @@ fn world(roles: i64, routes: i64, policies: Vec<PolicyRule>) -> Snapshot {
     let rules = Rules {
         roles: (1..=roles)
             .map(|id| RoleRule {
+                is_system_role: false,
                 id: RoleId(id),
                 name: format!("role{id}").as_str().try_into().unwrap(),
                 is_active: true,

@@ -59,6 +59,7 @@ impl Size {
             is_active: true,
         };
         let role = |id: i64| RoleRule {
+            is_system_role: false,
             id: RoleId(id),
             name: format!("role{id}").as_str().try_into().unwrap(),
             is_active: true,

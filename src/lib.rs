@@ -7,6 +7,7 @@ pub mod control;
 pub mod explain;
 pub mod gateway;
 pub mod http;
+pub mod issuers;
 pub mod jwt;
 pub mod mail;
 pub mod model;

@@ -18,6 +18,7 @@ const ROLES: i64 = 12;
 
 fn snapshot(now: Timestamp) -> Snapshot {
     let role = |id: i64| RoleRule {
+        is_system_role: false,
         id: RoleId(id),
         name: format!("role{id}").as_str().try_into().unwrap(),
         is_active: true,

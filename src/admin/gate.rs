@@ -12,8 +12,8 @@ use super::error::{Error, RequestId};
 use super::input::Input;
 use crate::control::Origin;
 use crate::http;
-use crate::jwt::Verifier;
-use crate::model::{Claims, Etags, Reason, Timestamp};
+use crate::jwt::{self, Errand, Errands, Verifier};
+use crate::model::{Claims, Etags, Reason, Timestamp, UserId, Username, rules::UserState};
 use crate::policy::{Ask, Caller, Decided, Decision, Determining, Facts, Snapshot, SnapshotHandle, Subject};
 use crate::telemetry::Recent;
 use crate::telemetry::logs::SECURITY;
@@ -29,6 +29,8 @@ pub struct Gate {
     pub snapshots: SnapshotHandle,
     /// Verifies access tokens.
     pub verifier: Verifier,
+    /// Has found out what tokens of other issuers need.
+    pub errands: Errands,
     /// Where refusals are remembered.
     pub recent: Recent<http::RequestId, Decided>,
     /// Answer 403 instead of 401 when no token is presented, as some versions of the predecessor did.
@@ -42,6 +44,7 @@ pub struct Gate {
 pub(crate) struct Call {
     snapshot: Arc<Snapshot>,
     caller: Caller,
+    account: Arc<UserState>,
     origin: Origin,
     input: Input,
     recent: Recent<http::RequestId, Decided>,
@@ -51,6 +54,7 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) struct Authorized {
     caller: Caller,
+    account: Arc<UserState>,
     origin: Origin,
 }
 
@@ -58,6 +62,18 @@ impl Authorized {
     /// For [`Control::write_as`](crate::control::Control::write_as).
     pub(crate) fn origin(&self) -> Origin {
         self.origin.clone()
+    }
+}
+
+impl Authorized {
+    /// The caller's account: an endpoint that is not public needs one.
+    pub(crate) fn id(&self) -> UserId {
+        self.account.id
+    }
+
+    /// The account's sign-in name.
+    pub(crate) fn username(&self) -> &Username {
+        &self.account.username
     }
 }
 
@@ -76,13 +92,13 @@ impl Call {
         match decision.outcome {
             Ok(_permit) => {
                 let origin = Origin { permission: Some(permission), ..self.origin };
-                Ok((Authorized { caller: self.caller, origin }, self.input))
+                Ok((Authorized { caller: self.caller, account: self.account, origin }, self.input))
             }
             Err(reason) => {
                 tracing::info!(
                     target: SECURITY,
                     permission,
-                    user.id = %self.caller.id(),
+                    user.id = %self.account.id,
                     reason = reason.code(),
                     policies = ?decision.policies,
                     "admin request refused"
@@ -100,7 +116,7 @@ impl Call {
 
     /// Lets any caller with a valid token through.
     pub(crate) fn signed_in(self) -> (Authorized, Input) {
-        (Authorized { caller: self.caller, origin: self.origin }, self.input)
+        (Authorized { caller: self.caller, account: self.account, origin: self.origin }, self.input)
     }
 
     /// Keeps the refusal, to be explained.
@@ -147,12 +163,12 @@ where
         let (client, request_id) = (ClientAddress::of(&request), RequestId::of(&request));
         let extensions = request.extensions().clone();
         let input = Input::from_request(request, state).await?;
-        let snapshot = gate.snapshots.load();
-        let caller = gate.caller(&snapshot, &headers)?;
-        Actor::note(&extensions, caller.id());
+        let (snapshot, caller) = gate.patiently(&headers).await?;
+        let account = Arc::clone(caller.account().ok_or_else(no_account)?);
+        Actor::note(&extensions, account.id);
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         let origin = Origin {
-            actor: caller.id(),
+            actor: account.id,
             permission: None,
             method,
             path,
@@ -162,7 +178,7 @@ where
             if_match: headers.get(header::IF_MATCH).map(|value| Etags::parse(value.to_str().unwrap_or_default())),
             if_policy_revision: policy_revision(&headers)?,
         };
-        Ok(Self { snapshot, caller, origin, input, recent: gate.recent })
+        Ok(Self { snapshot, caller, account, origin, input, recent: gate.recent })
     }
 }
 
@@ -186,23 +202,75 @@ impl Gate {
 
     /// Who presents a valid token.
     pub(super) fn caller(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Error> {
-        let Some(token) = bearer(headers)? else {
+        self.judge(snapshot, headers).map_err(Stop::error)
+    }
+
+    /// The same; where something has to be found out first, once more when it is. The caller is one of the snapshot.
+    async fn patiently(&self, headers: &HeaderMap) -> Result<(Arc<Snapshot>, Caller), Error> {
+        // An unknown key, then an unknown account.
+        for _ in 0..2 {
+            let snapshot = self.snapshots.load();
+            match self.judge(&snapshot, headers) {
+                Ok(caller) => return Ok((snapshot, caller)),
+                Err(Stop::Wait(errand, error)) => {
+                    if !self.errands.run(errand).await {
+                        return Err(error);
+                    }
+                }
+                Err(Stop::Refuse(error)) => return Err(error),
+            }
+        }
+        let snapshot = self.snapshots.load();
+        let caller = self.caller(&snapshot, headers)?;
+        Ok((snapshot, caller))
+    }
+
+    fn judge(&self, snapshot: &Snapshot, headers: &HeaderMap) -> Result<Caller, Stop> {
+        let Some(token) = bearer(headers).map_err(Stop::Refuse)? else {
             let forbidden = || Error::Forbidden("Not authenticated".into());
-            return Err(if self.forbid_anonymous { forbidden() } else { Error::unauthenticated() });
+            return Err(Stop::Refuse(if self.forbid_anonymous { forbidden() } else { Error::unauthenticated() }));
         };
         let now = Timestamp::now();
         let claims: Arc<Claims> = self.verifier.verify(token, now).map_err(|error| {
             tracing::debug!(%error, "token refused");
-            Error::invalid_token("Invalid authentication token")
+            let refusal = Error::invalid_token("Invalid authentication token");
+            match error {
+                jwt::Error::UnknownKey { issuer } => Stop::Wait(Errand::Keys(issuer), refusal),
+                _ => Stop::Refuse(refusal),
+            }
         })?;
         snapshot.caller(&claims, now).map_err(|reason| {
-            Error::invalid_token(match reason {
+            let refusal = Error::invalid_token(match reason {
                 Reason::UserInactive => "User account is disabled",
                 Reason::InvalidToken => "User not found",
                 _ => "Invalid authentication token",
-            })
+            });
+            match snapshot.is_newcomer(&claims) {
+                true => Stop::Wait(Errand::Account(Arc::clone(&claims)), refusal),
+                false => Stop::Refuse(refusal),
+            }
         })
     }
+}
+
+/// Why a caller is not let in.
+enum Stop {
+    Refuse(Error),
+    /// Something may be found out; until then that is the answer.
+    Wait(Errand, Error),
+}
+
+impl Stop {
+    fn error(self) -> Error {
+        match self {
+            Self::Refuse(error) | Self::Wait(_, error) => error,
+        }
+    }
+}
+
+/// What is recorded needs somebody whom it is recorded of.
+fn no_account() -> Error {
+    Error::Forbidden("The token's issuer gives no account here, which the admin API needs".into())
 }
 
 /// The rules that the client has seen, if it says so.

@@ -145,6 +145,7 @@ async fn detailed(State(health): State<Health>) -> Response {
         },
         "policy_directory": policy_directory,
         "upstreams": upstreams(&health.metrics, snapshot.upstreams().count()),
+        "issuers": issuers(&health.metrics),
         "disk": disk,
         "mail": mail(&health.outbox),
     });
@@ -191,6 +192,20 @@ fn upstreams(metrics: &Metrics, active: usize) -> Value {
         .collect();
     let status = if failing.is_empty() { HEALTHY } else { "unhealthy" };
     json!({ "status": status, "active": active, "failing": told })
+}
+
+/// Other issuers, whose tokens may soon not be believed any more.
+fn issuers(metrics: &Metrics) -> Value {
+    let all = metrics.issuers().all();
+    let fault = all.iter().find_map(|issuer| issuer.fault.as_ref());
+    let told: Vec<Value> = all
+        .iter()
+        .map(|issuer| {
+            let age = issuer.age.map(|age| age.as_secs());
+            json!({ "name": issuer.name, "keys": issuer.keys, "age_seconds": age, "error": issuer.fault })
+        })
+        .collect();
+    json!({ "status": status(fault), "issuers": told })
 }
 
 /// So many attempts in a row are no mishap any more.

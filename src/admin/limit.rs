@@ -19,7 +19,7 @@ pub(super) struct Limited {
 /// Counts each request for its user, or for its address where nobody is signed in, and says how the client stands.
 pub(super) async fn count(State(Limited { gate, limits }): State<Limited>, request: Request, next: Next) -> Response {
     let Some(limits) = limits else { return next.run(request).await };
-    let user = gate.caller(&gate.snapshots.load(), request.headers()).ok().map(|caller| caller.id());
+    let user = gate.caller(&gate.snapshots.load(), request.headers()).ok().and_then(|caller| caller.user_id());
     match limits.request(user, ClientAddress::of(&request)) {
         Ok(standing) => {
             let mut response = next.run(request).await;

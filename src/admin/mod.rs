@@ -17,6 +17,7 @@ mod forest;
 mod gate;
 mod health;
 pub(crate) mod input;
+mod issuers;
 mod keys;
 mod limit;
 mod matrix;
@@ -191,6 +192,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let explain =
         explain::Explain { gate: gate.clone(), control: parts.control.clone(), turns: Turns::new(explain::AT_ONCE) };
     let keys = keys::Keys { gate: gate.clone(), control: parts.control.clone(), turns: Turns::new(1) };
+    let issuers = issuers::Issuers { gate: gate.clone(), control: parts.control.clone() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
     let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
@@ -200,6 +202,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let mounted = preview::endpoints().mount(prefix, &previews, mounted);
     let mounted = explain::endpoints().mount(prefix, &explain, mounted);
     let mounted = activity::endpoints().mount(prefix, &activities, mounted);
+    let mounted = issuers::endpoints().mount(prefix, &issuers, mounted);
     let mounted = audit::endpoints().mount(prefix, &audit, mounted);
     let mounted = keys::endpoints().mount(prefix, &keys, mounted);
     let mounted = system::endpoints().mount(prefix, &system, mounted);
@@ -222,6 +225,7 @@ fn operations() -> impl Iterator<Item = Operation> {
         .chain(preview::endpoints().operations())
         .chain(explain::endpoints().operations())
         .chain(activity::endpoints().operations())
+        .chain(issuers::endpoints().operations())
         .chain(audit::endpoints().operations())
         .chain(keys::endpoints().operations())
         .chain(system::endpoints().operations())

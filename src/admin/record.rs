@@ -4,9 +4,10 @@
 use serde_json::json;
 
 use super::error::Error;
+use super::issuers;
 use super::views::{ModuleView, RouteView};
 use crate::control::Write;
-use crate::model::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
+use crate::model::{IssuerId, ModuleId, PermissionId, PolicyId, RoleId, RouteId, UpstreamId, UserId};
 use crate::store::{Tx, permissions, policies, roles, upstreams, users};
 
 /// The kinds of entities.
@@ -18,6 +19,7 @@ pub(super) const ROUTE: &str = "route";
 pub(super) const UPSTREAM: &str = "upstream";
 pub(super) const POLICY: &str = "policy";
 pub(super) const SESSION: &str = "session";
+pub(super) const ISSUER: &str = "issuer";
 
 /// For each kind: what it is before a change, which is refused if the client saw something else, and what it is after.
 macro_rules! recorded {
@@ -49,6 +51,7 @@ recorded! {
     before_permission after_permission PERMISSION PermissionId: |tx, id, _now| permissions::get(tx, id).await?;
     before_route after_route ROUTE RouteId: |tx, id, _now| RouteView::load(tx, id).await?;
     before_policy after_policy POLICY PolicyId: |tx, id, _now| policies::get(tx, id).await?;
+    before_issuer after_issuer ISSUER IssuerId: |tx, id, _now| issuers::View::load(tx, id).await?;
     before_upstream after_upstream UPSTREAM UpstreamId: |tx, id, _now| upstreams::get(tx, id).await?;
 }
 

@@ -88,7 +88,8 @@ fn told(explanation: &Explanation) -> String {
             false => format!("{} (via {})", role.name, role.via.join(" > ")),
         };
         let roles: Vec<String> = principal.roles.iter().map(role).collect();
-        say("user", format!("{} ({}), roles: {}", principal.username, principal.id, roles.join(", ")));
+        let id = principal.id.map_or_else(|| "no account".to_owned(), |id| id.to_string());
+        say("user", format!("{} ({id}), roles: {}", principal.username, roles.join(", ")));
     }
     if let Some(route) = &explanation.route {
         say("route", format!("{} ({})", route.route, place(route)));

@@ -2,8 +2,8 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
-use super::{Error, Origin, redact};
-use crate::model::Secret;
+use super::{Error, Origin, issuers, redact};
+use crate::model::{Issuer, Secret};
 
 /// One setting: its name, what it accepts, and its default as one would write it in a variable.
 pub(super) struct Key {
@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     Address,
     OptionalAddress,
+    /// Tables of the file, or JSON.
+    Issuers,
 }
 
 /// A value of the type its key asks for.
@@ -40,6 +42,7 @@ pub(super) enum Value {
     Number(u64),
     Switch(bool),
     List(Vec<String>),
+    Issuers(Vec<Issuer>),
 }
 
 impl Key {
@@ -72,6 +75,7 @@ impl Key {
             Kind::Number(least, most) => trimmed.parse().ok().filter(|n| (least..=most).contains(n)).map(Value::Number),
             Kind::List => list(trimmed).map(Value::List),
             Kind::Choice(of) => of.contains(&trimmed).then(|| Value::Text(trimmed.to_owned())),
+            Kind::Issuers => return issuers::read(trimmed, origin).map(Value::Issuers),
             Kind::OptionalAddress if trimmed.is_empty() => Some(Value::Text(String::new())),
             Kind::Address | Kind::OptionalAddress => address(trimmed).map(|a| Value::Text(a.to_string())),
         };
@@ -82,6 +86,7 @@ impl Key {
     pub(super) fn read_toml(&self, value: &DeValue<'_>, origin: &Origin) -> Result<Value, Error> {
         let wrong = |found: Option<&str>| self.invalid(origin, &self.kind.expected(), found);
         match (self.kind, value) {
+            (Kind::Issuers, _) => issuers::read_toml(value, origin).map(Value::Issuers),
             (Kind::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
             (Kind::Number(..), DeValue::Integer(number)) => {
                 let number =
@@ -118,6 +123,7 @@ impl Kind {
             Self::Switch => "true or false".to_owned(),
             Self::Number(least, most) => format!("a number from {least} to {most}"),
             Self::List => "a list of texts".to_owned(),
+            Self::Issuers => "issuers".to_owned(),
             Self::Choice(of) => {
                 let quoted: Vec<String> = of.iter().map(|one| format!("{one:?}")).collect();
                 quoted.join(" or ")
@@ -139,6 +145,7 @@ impl Value {
             Self::Number(number) => number.to_string(),
             Self::Switch(on) => on.to_string(),
             Self::List(items) => format!("{items:?}"),
+            Self::Issuers(issuers) => issuers::shown(issuers).to_string(),
         }
     }
 
@@ -150,6 +157,7 @@ impl Value {
             Self::Number(number) => (*number).into(),
             Self::Switch(on) => (*on).into(),
             Self::List(items) => items.clone().into(),
+            Self::Issuers(issuers) => issuers::shown(issuers),
         })
     }
 }

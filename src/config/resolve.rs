@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
     AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Docs, Environment, Explain,
-    Gateway, Lockout, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog,
-    Sessions, Settings, TlsFiles,
+    Gateway, IssuerKeys, Lockout, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders,
+    SecurityLog, Sessions, Settings, TlsFiles,
 };
 use super::values::Values;
 use super::{Error, Sources, mail};
@@ -231,6 +231,12 @@ fn auth(values: &Values) -> Result<Auth, Error> {
         email_verification: mail::verification(values),
         login_failures: values.number("auth.login_failures")?,
         login_window: seconds(values, "auth.login_window_seconds")?,
+        issuers: values.issuers("auth.issuers"),
+        issuer_keys: IssuerKeys {
+            refresh: seconds(values, "auth.issuer_refresh_seconds")?,
+            refetch: seconds(values, "auth.issuer_refetch_seconds")?,
+            outage: seconds(values, "auth.issuer_outage_seconds")?,
+        },
     })
 }
 

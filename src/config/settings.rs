@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Entry, Mode};
-use crate::model::{Secret, SigningAlgorithm};
+use crate::model::{Issuer, Secret, SigningAlgorithm};
 
 /// All settings, resolved and checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,6 +177,21 @@ pub struct Auth {
     pub login_failures: u32,
     /// The window.
     pub login_window: Duration,
+    /// Identity providers whose tokens are believed.
+    pub issuers: Vec<Issuer>,
+    /// How their keys are kept.
+    pub issuer_keys: IssuerKeys,
+}
+
+/// How the keys of other issuers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IssuerKeys {
+    /// They are fetched again after this time.
+    pub refresh: Duration,
+    /// A key that is not known has them fetched no sooner after the last time.
+    pub refetch: Duration,
+    /// Keys that could not be fetched again for so long are used no more.
+    pub outage: Duration,
 }
 
 /// When signing in is refused after failures, beyond those of one account at one address.

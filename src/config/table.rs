@@ -1,6 +1,6 @@
 use super::key::{Key, Kind};
 use crate::model::nearest_by;
-use Kind::{Address, Choice, List, Number, OptionalAddress, Secret, Switch, Text, Url};
+use Kind::{Address, Choice, Issuers, List, Number, OptionalAddress, Secret, Switch, Text, Url};
 
 const DAY_S: u64 = 86_400;
 const YEAR_S: u64 = 365 * DAY_S;
@@ -65,6 +65,10 @@ pub(super) static KEYS: &[Key] = &[
     key("auth.email_verification", Choice(&["off", "on", "required"]), "off"),
     key("auth.login_failures", Number(1, 1_000_000), "5"),
     key("auth.login_window_seconds", Number(1, 30 * DAY_S), "900"),
+    key("auth.issuers", Issuers, ""),
+    key("auth.issuer_refresh_seconds", Number(1, DAY_S), "300"),
+    key("auth.issuer_refetch_seconds", Number(1, 3_600), "10"),
+    key("auth.issuer_outage_seconds", Number(1, 30 * DAY_S), "86400"),
     key("lockout.account_failures", Number(0, 1_000_000), "100"),
     key("lockout.address_failures", Number(0, 1_000_000), "100"),
     key("lockout.longest_seconds", Number(1, 30 * DAY_S), "86400"),

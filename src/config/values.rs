@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use super::key::{Key, Value};
 use super::table::{KEYS, find};
 use super::{Entry, Error, Mode, Origin};
-use crate::model::Secret;
+use crate::model::{Issuer, Secret};
 
 /// Every key with its value so far and where that came from; later layers overwrite earlier ones.
 pub(super) struct Values(BTreeMap<&'static str, (Value, Origin)>);
@@ -67,6 +67,13 @@ impl Values {
         match &self.get(path).0 {
             Value::List(items) => items.clone(),
             other => unreachable!("{path} is read as a list, but is {other:?}"),
+        }
+    }
+
+    pub(super) fn issuers(&self, path: &str) -> Vec<Issuer> {
+        match &self.get(path).0 {
+            Value::Issuers(issuers) => issuers.clone(),
+            other => unreachable!("{path} is read as issuers, but is {other:?}"),
         }
     }
 

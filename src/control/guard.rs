@@ -31,6 +31,8 @@ impl Step<'_> {
         }
         let fine = self.changes.iter().all(|change| match change {
             Change::User(id) => self.user_is_within(*id, origin.actor),
+            // Who is believed says who anybody is.
+            Change::Issuer(_) => false,
             _ => true,
         });
         // What a policy may let somebody do is not for the writer's holdings to bound.
@@ -46,7 +48,12 @@ impl Step<'_> {
             Change::Permission(_) => vec![Concern::Permissions],
             Change::Module(_) | Change::Route(_) => vec![Concern::Routes],
             Change::User(id) => vec![Concern::User(*id)],
-            Change::Files | Change::Upstream(_) | Change::Policy(_) | Change::Revocation(_) | Change::Key(_) => {
+            Change::Files
+            | Change::Upstream(_)
+            | Change::Policy(_)
+            | Change::Issuer(_)
+            | Change::Revocation(_)
+            | Change::Key(_) => {
                 Vec::new()
             }
         };

@@ -1,12 +1,17 @@
 //! Database to snapshot: all of it, or what has changed since.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use serde_json::Value;
 
 use super::Error;
 use crate::{
-    model::{Timestamp, rules::Revisions},
-    policy::{CompileError, Compiled, Fixed, Snapshot},
-    store::{Tx, changes, changes::Change, revocations, rules, users},
+    model::{Issuer, IssuerFault, IssuerSpec, Issuers, Timestamp, UserId, rules::Revisions},
+    policy::{CompileError, Compiled, Fixed, Identity, Snapshot},
+    store::{Tx, changes, changes::Change, issuers, revocations, rules, users},
 };
 
 /// Longer than any leeway: a token is accepted for that long after its end, and so is its revocation.
@@ -29,7 +34,10 @@ pub(super) async fn everything(tx: &mut Tx, fixed: &Fixed, now: Timestamp) -> Re
     let compiled = all_rules(tx, fixed, None).await?;
     let states = users::states(tx).await?;
     let revoked = revocations::live(tx, forgotten_before(now)).await?;
-    Ok(Snapshot::new(revisions, compiled, states, revoked, now))
+    let mut snapshot = Snapshot::new(revisions, compiled, states, revoked, now);
+    put_identities(&mut snapshot, issuers::all_identities(tx).await?);
+    snapshot.put_issuers(trusted(tx, fixed).await?);
+    Ok(snapshot)
 }
 
 /// The snapshot after `base` with `changes` applied; `tx` must see them.
@@ -46,11 +54,20 @@ pub(super) async fn after(
     if changes.iter().any(|change| change.is_of_rules()) {
         next.put_rules(changed_rules(tx, fixed, base, &changes).await?);
     }
-    put(tx, &mut next, changes, now).await?;
+    put(tx, fixed, &mut next, changes, now).await?;
     Ok(next)
 }
 
-async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>, now: Timestamp) -> Result<(), Error> {
+async fn put(
+    tx: &mut Tx,
+    fixed: &Fixed,
+    next: &mut Snapshot,
+    changes: HashSet<&Change>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    if changes.iter().any(|change| matches!(change, Change::Issuer(_))) {
+        next.put_issuers(trusted(tx, fixed).await?);
+    }
     let users = changes.iter().filter(|change| matches!(change, Change::User(_))).count();
     if users > MOST_USERS.max(next.user_count() / 10) {
         return put_everybody(tx, next, now).await;
@@ -58,7 +75,11 @@ async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>, now: T
     for change in changes {
         match change {
             Change::User(id) => match users::state(tx, *id).await? {
-                Some(state) => next.put_user(state),
+                Some(state) => {
+                    next.put_user(state);
+                    let known = issuers::identities(tx, &[*id]).await?;
+                    next.put_identities(*id, known.into_iter().map(identity).collect());
+                }
                 None => next.remove_user(*id),
             },
             Change::Revocation(key) => {
@@ -74,7 +95,60 @@ async fn put(tx: &mut Tx, next: &mut Snapshot, changes: HashSet<&Change>, now: T
 
 async fn put_everybody(tx: &mut Tx, next: &mut Snapshot, now: Timestamp) -> Result<(), Error> {
     next.put_everybody(users::states(tx).await?, revocations::live(tx, forgotten_before(now)).await?);
+    put_identities(next, issuers::all_identities(tx).await?);
     Ok(())
+}
+
+fn identity((_, issuer, subject): (UserId, String, String)) -> Identity {
+    Identity { issuer: issuer.into(), subject: subject.into() }
+}
+
+fn put_identities(next: &mut Snapshot, known: Vec<(UserId, String, String)>) {
+    let mut of_user: BTreeMap<UserId, Vec<Identity>> = BTreeMap::new();
+    for known in known {
+        of_user.entry(known.0).or_default().push(identity(known));
+    }
+    for (user, identities) in of_user {
+        next.put_identities(user, identities);
+    }
+}
+
+/// The issuers of the settings, and those of the database that do not contradict them. What this release cannot read is
+/// not believed, and said.
+async fn trusted(tx: &mut Tx, fixed: &Fixed) -> Result<Arc<Issuers>, Error> {
+    let mut all: Issuers = Issuers::new();
+    for issuer in &fixed.issuers {
+        all.insert(issuer.spec().issuer.as_str().into(), Arc::clone(issuer));
+    }
+    for row in issuers::all(tx).await?.into_iter().filter(|row| row.is_active) {
+        let id = row.id;
+        let issuer = match read_issuer(row) {
+            Ok(issuer) => issuer,
+            Err(fault) => {
+                tracing::error!(issuer.id = %id, %fault, "a stored issuer is not believed");
+                continue;
+            }
+        };
+        let spec = issuer.spec();
+        let same = |other: &Arc<Issuer>| other.spec().name == spec.name || other.spec().issuer == spec.issuer;
+        if fixed.issuers.iter().any(same) {
+            tracing::warn!(issuer.id = %id, name = spec.name, "a stored issuer is passed over: the settings have one");
+            continue;
+        }
+        all.insert(spec.issuer.as_str().into(), Arc::new(issuer));
+    }
+    Ok(Arc::new(all))
+}
+
+/// The issuer of a row.
+///
+/// # Errors
+/// It says what this release does not know, or cannot work.
+pub(super) fn read_issuer(row: issuers::IssuerRow) -> Result<Issuer, IssuerFault> {
+    let Value::Object(object) = row.spec else {
+        return Err(IssuerFault { field: "spec".to_owned(), reason: "is no object".to_owned() });
+    };
+    IssuerSpec::read(object).and_then(|spec| Issuer::stored(row.id, spec))
 }
 
 /// What a node has caught up with.
@@ -120,10 +194,11 @@ pub(super) async fn catch_up(
     let is_whole = up_to_date || missed.first().is_some_and(|(first, _)| *first == base.revision() + 1);
     let keys = !is_whole || missed.iter().any(|(_, change)| matches!(change, Change::Key(_)));
     if is_whole {
-        put(tx, &mut next, missed.iter().map(|(_, change)| change).collect(), now).await?;
+        put(tx, fixed, &mut next, missed.iter().map(|(_, change)| change).collect(), now).await?;
     } else {
         // The feed no longer reaches back to where we are.
         put_everybody(tx, &mut next, now).await?;
+        next.put_issuers(trusted(tx, fixed).await?);
     }
     Ok(Caught { next, fault, keys })
 }

@@ -12,6 +12,7 @@ mod guard;
 pub mod import;
 pub mod keys;
 mod load;
+mod newcomers;
 mod origin;
 mod rehearsal;
 mod seed;
@@ -37,7 +38,7 @@ use rehearsal::Stage;
 
 use crate::{
     jwt::{Keyring, KeyringError},
-    model::{Timestamp, rules::PolicyText},
+    model::{Issuer, Issuers, Timestamp, rules::PolicyText},
     policy::{CompileError, Fixed, SnapshotHandle},
     store::{self, Db, Tx},
     telemetry::Metrics,
@@ -95,6 +96,7 @@ struct Inner {
     /// Held by whoever makes the next snapshot.
     turn: Arc<Mutex<()>>,
     notes: activity::Notes,
+    on_issuers: OnIssuers,
     metrics: Arc<Metrics>,
     /// Our own keys, where there is a server.
     keyring: OnceLock<Keyring>,
@@ -102,6 +104,18 @@ struct Inner {
     keys_due: AtomicBool,
     /// There when its writes are not to happen.
     stage: Option<Stage>,
+}
+
+/// Whom to tell which issuers are trusted, before a change of them is acknowledged.
+#[derive(Default)]
+struct OnIssuers(OnceLock<Follower>);
+
+type Follower = Box<dyn Fn(&Issuers) + Send + Sync>;
+
+impl std::fmt::Debug for OnIssuers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnIssuers")
+    }
 }
 
 impl Control {
@@ -123,11 +137,24 @@ impl Control {
             snapshots,
             turn: Arc::default(),
             notes: activity::Notes::default(),
+            on_issuers: OnIssuers::default(),
             metrics,
             keyring: OnceLock::new(),
             keys_due: AtomicBool::new(false),
             stage: None,
         })))
+    }
+
+    /// Tells `follow` which issuers are trusted, now and whenever that changes. There is one who follows.
+    pub fn on_issuers(&self, follow: impl Fn(&Issuers) + Send + Sync + 'static) {
+        if self.0.on_issuers.0.set(Box::new(follow)).is_ok() {
+            self.0.tell_issuers(&self.0.snapshots.load());
+        }
+    }
+
+    /// Issuers that stand in the settings.
+    pub fn configured_issuers(&self) -> Vec<Arc<Issuer>> {
+        self.0.fixed.load().issuers.clone()
     }
 
     /// Where the current snapshot is found.

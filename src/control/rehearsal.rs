@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock, atomic::AtomicBool};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Control, Error, Inner, activity};
+use super::{Control, Error, Inner, OnIssuers, activity};
 use crate::{
     policy::{Snapshot, SnapshotHandle},
     store::Tx,
@@ -83,6 +83,7 @@ impl Control {
             snapshots: SnapshotHandle::new(Snapshot::clone(&inner.snapshots.load())),
             turn: Arc::default(),
             notes: activity::Notes::default(),
+            on_issuers: OnIssuers::default(),
             metrics: Arc::clone(&inner.metrics),
             // What is rehearsed puts no key into force.
             keyring: OnceLock::new(),

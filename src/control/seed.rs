@@ -13,7 +13,7 @@ use crate::{
 const RESOURCES: [&str; 6] = ["user", "role", "permission", "module", "route", "upstream"];
 const VERBS: [(&str, &str); 4] = [("read", "Read"), ("create", "Create"), ("update", "Update"), ("delete", "Delete")];
 /// Permissions beyond those: name, description and category.
-const OTHERS: [(&str, &str, &str); 11] = [
+const OTHERS: [(&str, &str, &str); 15] = [
     ("system:read", "Read the state of the running process", "system"),
     ("system:manage", "Change the running process", "system"),
     ("role:escalate", "Give others what one does not hold oneself", "role"),
@@ -25,6 +25,10 @@ const OTHERS: [(&str, &str, &str); 11] = [
     ("key:read", "Read which keys sign tokens", "key"),
     ("key:create", "Rotate the keys that sign tokens", "key"),
     ("key:delete", "Retire keys, which ends the tokens they have signed", "key"),
+    ("issuer:read", "Read which issuers are trusted", "issuer"),
+    ("issuer:create", "Create issuer resources", "issuer"),
+    ("issuer:update", "Update issuer resources", "issuer"),
+    ("issuer:delete", "Delete issuer resources", "issuer"),
 ];
 
 /// Name, description and category of every permission that the admin API asks for.

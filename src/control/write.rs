@@ -182,13 +182,23 @@ impl Inner {
             return;
         }
         let revision = next.revision();
-        let before = self.snapshots.load().policy_revision();
+        let before = self.snapshots.load();
         let policy_revision = next.policy_revision();
+        let issuers = Arc::clone(next.issuers());
         if self.snapshots.advance(next) {
-            if policy_revision > before {
+            if policy_revision > before.policy_revision() {
                 tracing::info!(target: SECURITY, revision, policy_revision, "rules changed");
             }
             self.metrics.snapshot_activated(revision, rebuild);
+            if !Arc::ptr_eq(before.issuers(), &issuers) {
+                self.tell_issuers(&self.snapshots.load());
+            }
+        }
+    }
+
+    pub(super) fn tell_issuers(&self, snapshot: &Snapshot) {
+        if let Some(follow) = self.on_issuers.0.get() {
+            follow(snapshot.issuers());
         }
     }
 }

@@ -9,7 +9,7 @@ use pingora::http::RequestHeader;
 
 use crate::http::cors::is_preflight;
 use crate::http::{Allowance, Client, RequestId, Target, is_method};
-use crate::jwt;
+use crate::jwt::{self, Errand};
 use crate::model::{Reason, RouteRate, Timestamp};
 use crate::policy::{Ask, Caller, Decision, Entry, Facts, GatewayRoute, Snapshot, Subject};
 
@@ -24,6 +24,8 @@ pub(super) enum Stop {
     Refuse(Reason),
     /// It is refused, and told which methods there are.
     NotAllowed(HeaderValue),
+    /// Something has to be found out before it can be judged, by asking once more.
+    Wait(Errand),
     /// It is a preflight, answered with these headers.
     Preflight(Vec<(HeaderName, HeaderValue)>),
 }
@@ -99,9 +101,12 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
     ctx.operation = Some(operation.clone());
     // Presented credentials are verified on public routes too: malformed is never anonymous.
     if let Some(token) = credentials::bearer(&request.headers)? {
-        let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(ctx.request_id, &error))?;
+        let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(ctx.request_id, error))?;
         let claims = ctx.claims.insert(claims);
-        ctx.caller = Some(snapshot.caller(claims, facts.now)?);
+        ctx.caller = Some(snapshot.caller(claims, facts.now).map_err(|reason| match snapshot.is_newcomer(claims) {
+            true => Stop::Wait(Errand::Account(Arc::clone(claims))),
+            false => Stop::Refuse(reason),
+        })?);
     } else if !operation.is_public() {
         return Err(Reason::NoCredentials.into());
     }
@@ -121,7 +126,7 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
 /// Who is counted: a user, or an address where nobody is signed in.
 fn client(caller: Option<&Caller>, address: Option<IpAddr>) -> Client {
     match caller {
-        Some(caller) => Client::User(caller.id()),
+        Some(caller) => caller.user_id().map_or_else(|| Client::named(caller.username()), Client::User),
         None => Client::at(address.unwrap_or(Ipv4Addr::UNSPECIFIED.into())),
     }
 }
@@ -134,11 +139,12 @@ fn own_rate(route: &GatewayRoute) -> Option<Allowance> {
     route.rate_limit.map(allowance)
 }
 
-fn refused_token(id: RequestId, error: &jwt::Error) -> Reason {
+fn refused_token(id: RequestId, error: jwt::Error) -> Stop {
     tracing::debug!(request.id = %id, %error, "token refused");
     match error {
-        jwt::Error::Invalid(_) | jwt::Error::Kind | jwt::Error::UnknownKey { .. } => Reason::InvalidToken,
-        jwt::Error::Expired => Reason::ExpiredToken,
+        jwt::Error::Invalid(_) | jwt::Error::Kind => Reason::InvalidToken.into(),
+        jwt::Error::Expired => Reason::ExpiredToken.into(),
+        jwt::Error::UnknownKey { issuer } => Stop::Wait(Errand::Keys(issuer)),
     }
 }
 

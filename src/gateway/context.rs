@@ -146,7 +146,7 @@ impl Context {
                 reason = reason.code(),
                 request.id = %self.request_id,
                 client = self.client.map(tracing::field::display),
-                user.id = self.caller.as_ref().map(|caller| caller.id().0),
+                user.id = self.caller.as_ref().map(|caller| tracing::field::display(caller.id())),
                 path = self.target.as_ref().map(Target::raw_path),
                 "request refused"
             );
@@ -233,8 +233,8 @@ impl Context {
             status: self.status,
             decision: self.decision.map(|allow| if allow { "allow" } else { "deny" }),
             reason: self.reason.map(Reason::code),
-            user_id: self.caller.as_ref().map(|caller| caller.id().0),
-            username: self.caller.as_ref().map(|caller| caller.username().as_str()),
+            user_id: self.caller.as_ref().and_then(Caller::user_id).map(|id| id.0),
+            username: self.caller.as_ref().map(Caller::username),
             route_id: if let RouteLabel::Route(route) = self.route { Some(route.0) } else { None },
             operation: self.operation.as_ref().map(|operation| operation.label.as_str()),
             policies: self.policies.as_ref(),

@@ -139,8 +139,14 @@ fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute
 }
 
 fn identify(request: &mut RequestHeader, caller: &Caller) -> Result<()> {
-    request.insert_header("X-Auth-User-Id", caller.id().0)?;
-    let username = Cow::from(utf8_percent_encode(caller.username().as_str(), NAME));
+    match caller.user_id() {
+        Some(id) => request.insert_header("X-Auth-User-Id", id.0)?,
+        None => request.insert_header("X-Auth-User-Id", encoded(&caller.id().to_string()))?,
+    }
+    if let Some(issuer) = &caller.claims.issuer {
+        request.insert_header("X-Auth-Issuer", encoded(issuer))?;
+    }
+    let username = Cow::from(utf8_percent_encode(caller.display_name(), NAME));
     request.insert_header("X-Auth-Username", &*username)?;
     let roles = &caller.roles;
     let (field, truncated) = match roles.field.get() {
@@ -156,6 +162,10 @@ fn identify(request: &mut RequestHeader, caller: &Caller) -> Result<()> {
         request.insert_header("X-Auth-Roles-Truncated", "true")?;
     }
     Ok(())
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NAME).to_string()
 }
 
 fn joined<'r>(roles: impl Iterator<Item = &'r str>) -> (String, bool) {

@@ -31,6 +31,20 @@ impl Gateway {
         Self { shared }
     }
 
+    /// Decides a request; where something has to be found out first, once more when it is.
+    async fn judge(&self, session: &Session, ctx: &mut Context) -> Result<(), Stop> {
+        let mut verdict = authorise(&self.shared, session.req_header(), ctx);
+        // An unknown key, then an unknown account.
+        for _ in 0..2 {
+            let Err(Stop::Wait(errand)) = &verdict else { break };
+            if !self.shared.errands.run(errand.clone()).await {
+                break;
+            }
+            verdict = authorise(&self.shared, session.req_header(), ctx);
+        }
+        verdict
+    }
+
     /// Finds the upstream of a permit in the snapshot it was made from, and holds the body to its bound.
     fn prepare(&self, session: &Session, ctx: &mut Context) -> Result<(), Reason> {
         if let Some(Destination::Upstream(route)) = ctx.permit.as_ref().map(Permit::destination) {
@@ -64,11 +78,12 @@ impl ProxyHttp for Gateway {
         session.set_read_timeout(Some(self.shared.limits.body_read_timeout));
         ctx.client = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip().to_canonical());
         ctx.tls = session.digest().and_then(|digest| digest.ssl_digest.clone());
-        let verdict = authorise(&self.shared, session.req_header(), ctx);
+        let verdict = self.judge(session, ctx).await;
         let verdict = verdict.and_then(|()| self.prepare(session, ctx).map_err(Stop::Refuse));
         match verdict {
             Ok(()) => return Ok(false),
             Err(Stop::Refuse(reason)) => respond::refuse(&self.shared, session, ctx, reason, None).await?,
+            Err(Stop::Wait(_)) => respond::refuse(&self.shared, session, ctx, Reason::InvalidToken, None).await?,
             Err(Stop::NotAllowed(allow)) => {
                 respond::refuse(&self.shared, session, ctx, Reason::MethodNotAllowed, Some(allow)).await?;
             }

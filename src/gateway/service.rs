@@ -13,7 +13,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
 use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders};
-use crate::jwt::Verifier;
+use crate::jwt::{Errands, Verifier};
 use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
 
@@ -102,6 +102,8 @@ pub struct Parts {
     pub snapshots: SnapshotHandle,
     /// Verifies access tokens.
     pub verifier: Verifier,
+    /// Has found out what tokens of other issuers need.
+    pub errands: Errands,
     /// Counts.
     pub metrics: Arc<Metrics>,
     /// One line per request.
@@ -176,6 +178,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         decisions: Shared::counters(&parts.metrics),
         snapshots: parts.snapshots,
         verifier: parts.verifier,
+        errands: parts.errands,
         metrics: parts.metrics,
         access_log: parts.access_log,
         recent: parts.recent,

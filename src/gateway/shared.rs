@@ -4,7 +4,7 @@ use std::sync::Arc;
 use prometheus::IntCounter;
 
 use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders};
-use crate::jwt::Verifier;
+use crate::jwt::{Errands, Verifier};
 use crate::model::{Reason, Secret};
 use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
@@ -28,6 +28,7 @@ pub struct Mount {
 pub(super) struct Shared {
     pub(super) snapshots: SnapshotHandle,
     pub(super) verifier: Verifier,
+    pub(super) errands: Errands,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: AccessLog,
     pub(super) recent: Recent<RequestId, Decided>,

@@ -8,6 +8,7 @@
 //! with the version of the set it was verified by, so a key that is withdrawn takes its tokens with it.
 
 mod claims;
+mod errands;
 mod error;
 mod header;
 mod key_set;
@@ -26,6 +27,7 @@ mod verifier;
 pub use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
 pub use claims::Kind;
+pub use errands::{Arrivals, Errand, Errands, Waiting};
 pub use error::Error;
 pub use key_set::KeySet;
 pub use keyring::{KeySettings, Keyring, KeyringError, make_key};

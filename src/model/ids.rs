@@ -35,4 +35,6 @@ ids! {
     PolicyId;
     /// A key that tokens are signed with.
     SigningKeyId;
+    /// An identity provider whose tokens are believed.
+    IssuerId;
 }

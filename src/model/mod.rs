@@ -3,10 +3,12 @@
 //! Nothing here knows a database, HTTP or Cedar. A value of one of these types is valid; what is not valid
 //! cannot be constructed.
 
+mod address;
 mod claims;
 mod email;
 mod etag;
 mod ids;
+mod issuer;
 mod module;
 mod name;
 mod nearest;
@@ -24,10 +26,15 @@ mod time;
 mod upstream;
 mod user;
 
+pub use address::is_public_address;
 pub use claims::Claims;
 pub use email::Email;
 pub use etag::{Etag, Etags};
-pub use ids::{ModuleId, PermissionId, PolicyId, RoleId, RouteId, SigningKeyId, UpstreamId, UserId};
+pub use ids::{IssuerId, ModuleId, PermissionId, PolicyId, RoleId, RouteId, SigningKeyId, UpstreamId, UserId};
+pub use issuer::{
+    Issuer, IssuerAlgorithm, IssuerFault, IssuerPrincipal, IssuerSpec, Issuers, KeySource, MOST_ISSUERS, MOST_ROLES,
+    TooMany,
+};
 pub use module::{Module, ModulePatch, NewModule};
 pub use name::{
     Avatar, Category, Host, Icon, Label, ModuleName, NameError, PermissionName, PermissionParts, PersonName,

@@ -27,6 +27,9 @@ pub struct RoleRule {
     pub name: RoleName,
     /// An inactive role grants nothing and passes nothing on.
     pub is_active: bool,
+    /// Whether every installation has it; no other issuer gives one unless told to.
+    #[serde(default)]
+    pub is_system_role: bool,
     /// Roles whose grants it has too, by id; those that are deleted pass nothing on.
     pub parents: Vec<RoleId>,
 }

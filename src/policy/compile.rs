@@ -29,7 +29,7 @@ use super::{
     upstreams::Upstreams,
 };
 use crate::model::{
-    PermissionId, RoleId, RoleName,
+    Issuer, PermissionId, RoleId, RoleName,
     rules::{GrantRule, Part, PermissionRule, PolicyText, RoleRule, RouteRule, Rules},
 };
 
@@ -43,6 +43,8 @@ pub struct Fixed {
     pub mounts: Vec<Arc<MountedPath>>,
     /// The operator's own policy files, by name without ending.
     pub files: Arc<[PolicyText]>,
+    /// Issuers that stand in the settings.
+    pub issuers: Vec<Arc<Issuer>>,
 }
 
 /// Everything about access that is not about one user, prepared.
@@ -216,7 +218,13 @@ impl Compiled {
 fn role_rule((id, role): (RoleId, &CompiledRole)) -> Option<RoleRule> {
     // It came as a name of a role.
     let name = RoleName::try_from(&*role.name).ok()?;
-    Some(RoleRule { id, name, is_active: role.is_active, parents: role.parents.to_vec() })
+    Some(RoleRule {
+        id,
+        name,
+        is_active: role.is_active,
+        is_system_role: role.is_system,
+        parents: role.parents.to_vec(),
+    })
 }
 
 /// All rules, part by part.

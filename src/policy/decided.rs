@@ -3,9 +3,9 @@ use std::{net::IpAddr, sync::Arc};
 use http::Method;
 
 use super::{
+    caller::Caller,
     engine::Determining,
     operation::{CompiledOperation, GatewayRoute},
-    snapshot::Caller,
 };
 use crate::model::{Claims, Reason, Timestamp, UserId};
 
@@ -52,7 +52,7 @@ impl Decided {
     /// Whether it is known to have been made by this user.
     pub fn is_of(&self, user: UserId) -> bool {
         match &self.caller {
-            Some(caller) => caller.id() == user,
+            Some(caller) => caller.user_id() == Some(user),
             None => self.claims.as_ref().is_some_and(|claims| claims.user_id == Some(user)),
         }
     }

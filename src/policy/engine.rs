@@ -7,13 +7,14 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::{
+    caller::Caller,
     facts,
     index::Symbol,
     names,
     operation::{CompiledOperation, GatewayRoute, Opening},
     question::Bare,
     slice::Slice,
-    snapshot::{Caller, Snapshot},
+    snapshot::Snapshot,
 };
 use crate::model::{PermissionId, PermissionName, Reason, RoleId, Timestamp};
 
@@ -212,7 +213,7 @@ fn evaluate(snapshot: &Snapshot, ask: &Ask<'_>, question: Question<'_>, permit: 
         return Decision { outcome, policies, errors: Vec::new() };
     }
     let needs = slice.needs();
-    let principal = ask.caller.map_or_else(names::anonymous, |caller| names::user(caller.id()));
+    let principal = ask.caller.map_or_else(names::anonymous, Caller::uid);
     let (action, resource) = (question.action.clone(), question.resource.uid());
     let prepared = slice
         .policies(compiled)

@@ -44,7 +44,8 @@ impl Export {
     /// # Errors
     /// The rules do not compile: somebody changed them.
     pub fn into_snapshot(self, mounts: Vec<Arc<MountedPath>>, now: Timestamp) -> Result<Snapshot, CompileError> {
-        let compiled = Compiled::new(self.rules, &Fixed { mounts, files: self.files.into() }, None)?;
+        let compiled =
+            Compiled::new(self.rules, &Fixed { mounts, files: self.files.into(), ..Fixed::default() }, None)?;
         let revisions = Revisions { revision: self.policy_revision, policy_revision: self.policy_revision };
         Ok(Snapshot::new(revisions, compiled, self.users, [], now))
     }

@@ -7,11 +7,12 @@ use cedar_policy_core::{
 };
 
 use super::{
+    caller::Caller,
     engine::{Ask, Question},
     handwritten::Needs,
     names,
     slice::Slice,
-    snapshot::{Caller, Snapshot},
+    snapshot::Snapshot,
 };
 
 /// The entities that the slice can reach.

@@ -12,7 +12,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use cedar_policy::{ActionConstraint, EntityUid, PrincipalConstraint, ResourceConstraint};
 
-use super::{handwritten::Handwritten, names};
+use super::{caller::Caller, handwritten::Handwritten, names};
 use crate::model::UserId;
 
 /// An entity that scopes may name, by number: equal entities have equal symbols within one index.
@@ -86,6 +86,14 @@ impl Index {
     /// The symbol of a user; without one, no scope names the user.
     pub(super) fn user(&self, id: UserId) -> Option<Symbol> {
         self.users.get(&id).copied()
+    }
+
+    /// The symbol of who asks.
+    pub(super) fn caller(&self, caller: &Caller) -> Option<Symbol> {
+        match caller.user_id() {
+            Some(id) => self.user(id),
+            None => self.symbol(&caller.uid()),
+        }
     }
 
     fn put(&mut self, handwritten: &Arc<Handwritten>, before: &Self) {

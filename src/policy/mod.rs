@@ -6,6 +6,7 @@
 //! hand-written ones are indexed by scope, and those that can apply are evaluated by Cedar. The tests compare both together with Cedar over the complete set.
 //! Compilation is a pure function of [`Rules`](crate::model::rules::Rules): this module knows no database.
 
+mod caller;
 mod checked;
 mod compile;
 mod decided;
@@ -16,6 +17,7 @@ mod error;
 mod explain;
 mod export;
 mod facts;
+mod foreign;
 mod handwritten;
 mod holdings;
 mod index;
@@ -38,6 +40,7 @@ mod table;
 mod template;
 mod upstreams;
 
+pub use caller::Caller;
 pub use compile::{Compiled, Fixed};
 pub use decided::Decided;
 pub use dump::dump;
@@ -48,6 +51,7 @@ pub use explain::{
     Suggestion, explain, recorded, refused,
 };
 pub use export::{Export, export};
+pub use foreign::Identity;
 pub use holdings::{Holdings, Marks};
 pub use mounted::{MountedAccess, MountedOperation, MountedPath};
 pub use named::Concern;
@@ -58,5 +62,5 @@ pub use reach::{
 };
 pub use review::Review;
 pub use roles::RoleSet;
-pub use snapshot::{Caller, Snapshot, SnapshotHandle};
+pub use snapshot::{Snapshot, SnapshotHandle};
 pub use table::{Entry, Matched, RouteTable};

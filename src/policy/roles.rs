@@ -28,6 +28,7 @@ pub(super) struct CompiledRole {
     pub(super) name: Arc<str>,
     pub(super) uid: EntityUid,
     pub(super) is_active: bool,
+    pub(super) is_system: bool,
     /// Itself and every active role it inherits from through active roles; empty when it is inactive itself.
     pub(super) closure: Arc<[RoleId]>,
     pub(super) parents: Arc<[RoleId]>,
@@ -162,6 +163,7 @@ impl Roles {
                     uid: names::role(&name),
                     name,
                     is_active: rule.is_active,
+                    is_system: rule.is_system_role,
                     closure: Arc::default(),
                     parents: rule.parents.into(),
                     grants: Arc::new(Grants::new(granted, permissions)),

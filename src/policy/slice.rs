@@ -7,13 +7,12 @@ use quick_cache::sync::Cache;
 use smallvec::SmallVec;
 
 use super::{
+    caller::Caller,
     compile::Compiled,
     engine::{Ask, PolicyRef, Question},
     handwritten::{Handwritten, Needs},
     index::Symbol,
-    names,
     operation::Opening,
-    snapshot::Caller,
 };
 
 /// Sets of hand-written policies that were asked about together, by the numbers of their policies.
@@ -34,7 +33,7 @@ pub(super) struct Slice<'s> {
 impl<'s> Slice<'s> {
     pub(super) fn find(compiled: &'s Compiled, ask: &Ask<'_>, question: &Question<'_>) -> Self {
         let (index, caller) = (&compiled.checked.index, ask.caller);
-        let own = caller.map_or(Some(Symbol::ANONYMOUS), |caller| index.user(caller.id()));
+        let own = caller.map_or(Some(Symbol::ANONYMOUS), |caller| index.caller(caller));
         let inactive = caller.is_some_and(|caller| !caller.is_active()).then_some(Symbol::INACTIVE);
         let roles = caller.map(|caller| caller.roles.symbols.as_slice()).unwrap_or_default();
         let principals = [Some(Symbol::ANYTHING), own, inactive].into_iter().flatten().chain(roles.iter().copied());
@@ -69,7 +68,7 @@ impl<'s> Slice<'s> {
 /// The one condition that generated policies have was written by ourselves; the oracle of the tests compares this with
 /// Cedar.
 fn granted(ask: &Ask<'_>, question: &Question<'_>) -> SmallVec<[PolicyRef; 4]> {
-    let owns = |caller: &Caller| ask.facts.owner.is_some_and(|owner| names::is_user_id(caller.id(), owner));
+    let owns = |caller: &Caller| ask.facts.owner.is_some_and(|owner| caller.is(owner));
     let mut found = SmallVec::new();
     match (question.opening, ask.caller) {
         (Some(Opening::Everybody(id)), _) | (Some(Opening::SignedIn(id)), Some(_)) => {

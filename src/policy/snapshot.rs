@@ -5,18 +5,19 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use cedar_policy::{Entity, EntityUid, RestrictedExpression};
 use imbl::{HashMap, shared_ptr::DefaultSharedPtr};
-use smallvec::SmallVec;
 
 use super::{
+    caller::{Caller, RoleIds},
     compile::Compiled,
     engine::{self, Ask, Decision},
+    foreign::{Foreign, Identity},
     names,
     revoked::Revoked,
     roles::RoleSet,
     table::RouteTable,
 };
 use crate::model::{
-    Claims, Reason, RoleId, Timestamp, Upstream, UpstreamName, UserId, Username,
+    Claims, Issuers, Reason, RoleId, Timestamp, Upstream, UpstreamName, UserId, Username,
     rules::{Revisions, Revocation, UserState},
 };
 
@@ -29,42 +30,11 @@ pub struct Snapshot {
     users: ById<Arc<UserState>>,
     by_name: HashMap<Username, UserId>,
     revoked: Revoked,
+    foreign: Foreign,
 }
 
 /// Ids are given by the database, so a fast hash will do.
 type ById<V> = imbl::GenericHashMap<UserId, V, foldhash::fast::RandomState, DefaultSharedPtr>;
-
-/// A user who presented a valid token, with the roles of this moment.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    state: Arc<UserState>,
-    /// What the user holds.
-    pub roles: Arc<RoleSet>,
-    /// What the token says.
-    pub claims: Arc<Claims>,
-}
-
-impl Caller {
-    /// Identity.
-    pub fn id(&self) -> UserId {
-        self.state.id
-    }
-
-    /// Sign-in name.
-    pub fn username(&self) -> &Username {
-        &self.state.username
-    }
-
-    /// What is known of the user.
-    pub(super) fn state(&self) -> &Arc<UserState> {
-        &self.state
-    }
-
-    /// An inactive user is refused everywhere.
-    pub fn is_active(&self) -> bool {
-        self.state.is_active
-    }
-}
 
 impl Snapshot {
     /// A snapshot of everything.
@@ -82,6 +52,7 @@ impl Snapshot {
             users: ById::default(),
             by_name: HashMap::new(),
             revoked: Revoked::default(),
+            foreign: Foreign::default(),
         };
         snapshot.put_everybody(users, revocations);
         snapshot
@@ -94,6 +65,7 @@ impl Snapshot {
         revocations: impl IntoIterator<Item = Revocation>,
     ) {
         (self.users, self.by_name, self.revoked) = Default::default();
+        self.foreign.forget_accounts();
         users.into_iter().for_each(|user| self.put_user(user));
         revocations.into_iter().for_each(|revocation| self.put_revocation(&revocation));
     }
@@ -111,18 +83,37 @@ impl Snapshot {
 
     /// Adds or replaces a user.
     pub fn put_user(&mut self, user: UserState) {
-        self.remove_user(user.id);
+        self.unlist(user.id);
         self.by_name.insert(user.username.clone(), user.id);
         self.users.insert(user.id, Arc::new(user));
     }
 
     /// Forgets a user.
     pub fn remove_user(&mut self, id: UserId) {
+        self.unlist(id);
+        self.foreign.put_account(id, Vec::new());
+    }
+
+    fn unlist(&mut self, id: UserId) {
         if let Some(old) = self.users.remove(&id)
             && self.by_name.get(&old.username) == Some(&id)
         {
             self.by_name.remove(&old.username);
         }
+    }
+
+    /// Replaces the trusted issuers.
+    pub fn put_issuers(&mut self, issuers: Arc<Issuers>) {
+        self.foreign.put_issuers(issuers);
+    }
+
+    /// Replaces what other issuers call a user.
+    pub fn put_identities(&mut self, user: UserId, identities: Vec<Identity>) {
+        self.foreign.put_account(user, identities);
+    }
+
+    pub(super) fn foreign(&self) -> &Foreign {
+        &self.foreign
     }
 
     /// Adds a revocation.
@@ -205,9 +196,12 @@ impl Snapshot {
     /// Checks the token's user and its revocation, and finds the user's roles.
     ///
     /// # Errors
-    /// `InvalidToken` for an unknown user, `UserInactive`, and `Revoked` for an ended token or session, or one
+    /// `InvalidToken` for an unknown user or issuer, `UserInactive`, and `Revoked` for an ended token or session, or one
     /// from before the last change of password.
     pub fn caller(&self, claims: &Arc<Claims>, now: Timestamp) -> Result<Caller, Reason> {
+        if let Some(issuer) = claims.issuer.as_deref() {
+            return self.foreign_caller(issuer, claims, now);
+        }
         let state = self.user_of(claims).ok_or(Reason::InvalidToken)?;
         if self.is_revoked(claims) || claims.epoch != state.token_epoch {
             return Err(Reason::Revoked);
@@ -225,9 +219,38 @@ impl Snapshot {
 
     /// The caller that `state` describes, without any token having been checked; for explain and the like.
     pub fn assume(&self, state: &Arc<UserState>, claims: Arc<Claims>, now: Timestamp) -> Caller {
-        let assigned: SmallVec<[RoleId; 16]> = state.live_roles(now).collect();
-        let roles = self.compiled.roles.effective(&assigned, &self.compiled.checked.index);
-        Caller { state: Arc::clone(state), roles, claims }
+        self.assume_with(state, claims, &[], now)
+    }
+
+    /// The same with roles beside those that are assigned.
+    pub(super) fn assume_with(
+        &self,
+        state: &Arc<UserState>,
+        claims: Arc<Claims>,
+        claimed: &[RoleId],
+        now: Timestamp,
+    ) -> Caller {
+        let mut direct: RoleIds = state.live_roles(now).collect();
+        if !claimed.is_empty() {
+            direct.extend_from_slice(claimed);
+            direct.sort_unstable();
+            direct.dedup();
+        }
+        Caller::account_of(state, self.role_set(&direct), claims, claimed)
+    }
+
+    /// The same caller by what this snapshot knows of roles, with one role more.
+    pub(super) fn again(&self, caller: &Caller, more: Option<RoleId>, now: Timestamp) -> Caller {
+        let assigned = caller.account().into_iter().flat_map(|state| state.live_roles(now));
+        let mut direct: RoleIds = assigned.chain(caller.claimed().iter().copied()).chain(more).collect();
+        direct.sort_unstable();
+        direct.dedup();
+        caller.with_roles(self.role_set(&direct))
+    }
+
+    /// What holding `direct` amounts to.
+    pub(super) fn role_set(&self, direct: &[RoleId]) -> Arc<RoleSet> {
+        self.compiled.roles.effective(direct, &self.compiled.checked.index)
     }
 
     /// Decides.
@@ -238,9 +261,9 @@ impl Snapshot {
     pub(super) fn caller_entity(&self, caller: &Caller) -> Option<Entity> {
         let roles = self.compiled.roles.uids(&caller.roles.ids).cloned();
         let inactive = (!caller.is_active()).then(names::inactive);
-        let username = RestrictedExpression::new_string(caller.username().as_str().to_owned());
+        let username = RestrictedExpression::new_string(caller.username().to_owned());
         let attributes = std::iter::once(("username".to_owned(), username)).collect();
-        Entity::new(names::user(caller.id()), attributes, roles.chain(inactive).collect()).ok()
+        Entity::new(caller.uid(), attributes, roles.chain(inactive).collect()).ok()
     }
 
     /// Any entity of the complete store, for policies that name it.

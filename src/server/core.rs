@@ -9,7 +9,7 @@ use crate::config::{self, EmailVerification, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
 use crate::http::{self, Cors, GatewayLimits, Lifecycle, LoginFailures, Patience, RateLimits, SecurityHeaders};
-use crate::jwt::{Minter, Verifier};
+use crate::jwt::{Errands, Minter, Verifier};
 use crate::mail::Outbox;
 use crate::model::Secret;
 use crate::password::Hasher;
@@ -24,6 +24,7 @@ pub(super) struct Core<'s> {
     pub(super) hasher: Hasher,
     pub(super) verifier: Verifier,
     pub(super) outbox: Outbox,
+    pub(super) errands: Errands,
     pub(super) metrics: Arc<Metrics>,
     pub(super) lifecycle: Lifecycle,
     pub(super) logs: Logs,
@@ -41,6 +42,7 @@ impl Core<'_> {
             gate: Gate {
                 snapshots: self.control.snapshots().clone(),
                 verifier: self.verifier.clone(),
+                errands: self.errands.clone(),
                 recent: self.recent.clone(),
                 forbid_anonymous: settings.admin.missing_credentials_status == ::http::StatusCode::FORBIDDEN,
             },
@@ -151,6 +153,7 @@ impl Core<'_> {
         gateway::Parts {
             snapshots: self.control.snapshots().clone(),
             verifier: self.verifier.clone(),
+            errands: self.errands.clone(),
             metrics: Arc::clone(&self.metrics),
             access_log,
             recent: self.recent.clone(),

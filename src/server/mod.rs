@@ -12,6 +12,7 @@ mod open;
 pub mod policy_files;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ use crate::config::{Mode, Settings};
 use crate::control::{Control, Retention};
 use crate::gateway;
 use crate::http::Lifecycle;
+use crate::issuers::{Keeper, Terms};
+use crate::jwt::{Arrivals, Errands, Verifier};
 use crate::mail::Postman;
 use crate::model::Secret;
 use crate::password::random_password;
@@ -66,7 +69,8 @@ pub struct Running {
 /// Whatever makes it impossible to serve: database, policies, certificate, a port in use.
 pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics")?);
-    let core = prepare(settings, logs, Arc::clone(&metrics)).await?;
+    let (errands, arrivals) = Errands::new();
+    let core = prepare(settings, logs, errands, Arc::clone(&metrics)).await?;
     let first_password = accounts::seed(settings, &core.control, &core.hasher).await?;
     let (stop, stopping) = watch::channel(false);
     let mut tasks = Vec::new();
@@ -78,6 +82,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
     if let Some(postman) = Postman::new(core.control.db().clone(), &core.outbox, mail::smtp(settings)?) {
         tasks.push(tokio::spawn(postman.run(stopping.clone())));
     }
+    tasks.extend(find_out(settings, &core, arrivals, &stopping));
     tasks.extend(watch_files(settings, &core, stopping.clone()));
 
     let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
@@ -114,13 +119,22 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
 }
 
 /// The database with its first snapshot, and whatever else needs no listener.
-async fn prepare<'s>(settings: &'s Settings, logs: &Logs, metrics: Arc<Metrics>) -> anyhow::Result<Core<'s>> {
+async fn prepare<'s>(
+    settings: &'s Settings,
+    logs: &Logs,
+    errands: Errands,
+    metrics: Arc<Metrics>,
+) -> anyhow::Result<Core<'s>> {
     let all_logs = logs.clone();
     metrics.watch(move || all_logs.lost());
     // The hasher hashes once to begin with, which takes about as long as the database.
     let for_hasher = settings.clone();
     let hasher = tokio::task::spawn_blocking(move || hasher(&for_hasher));
     let control = open(settings, Arc::clone(&metrics)).await?;
+    let ours = |issuer: &&crate::model::Issuer| issuer.spec().issuer == settings.auth.issuer;
+    if let Some(issuer) = settings.auth.issuers.iter().find(ours) {
+        anyhow::bail!("auth.issuers: issuer '{}' is this server itself", issuer.spec().issuer);
+    }
     let verifier = keys::verifier(settings);
     control.keep_keys(keys::keyring(settings, &verifier)?).await.context("keys for tokens")?;
     Ok(Core {
@@ -129,6 +143,7 @@ async fn prepare<'s>(settings: &'s Settings, logs: &Logs, metrics: Arc<Metrics>)
         hasher: hasher.await??,
         verifier,
         outbox: mail::outbox(settings, &metrics),
+        errands,
         metrics,
         lifecycle: Lifecycle::default(),
         logs: logs.clone(),
@@ -145,6 +160,33 @@ fn follow(control: Control, settings: &Settings, mut stopping: watch::Receiver<b
             _ = stopping.wait_for(|stop| *stop) => {}
         }
     })
+}
+
+/// Finds out what tokens of other issuers need: keys, and whose account it is.
+fn find_out(
+    settings: &Settings,
+    core: &Core<'_>,
+    arrivals: Arrivals,
+    stopping: &watch::Receiver<bool>,
+) -> [JoinHandle<()>; 2] {
+    let terms = settings.auth.issuer_keys;
+    let terms = Terms { refresh: terms.refresh, refetch: terms.refetch, outage: terms.outage };
+    let keeper = Keeper::new(terms, core.verifier.clone(), Arc::clone(&core.metrics));
+    let follower = keeper.clone();
+    core.control.on_issuers(move |issuers| follower.follow(issuers));
+    let control = core.control.clone();
+    let until_stopped = |mut stopping: watch::Receiver<bool>, work: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        tokio::spawn(async move {
+            tokio::select! {
+                () = work => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+        })
+    };
+    [
+        until_stopped(stopping.clone(), Box::pin(keeper.run(arrivals.keys))),
+        until_stopped(stopping.clone(), Box::pin(async move { control.welcome(arrivals.accounts).await })),
+    ]
 }
 
 /// Watches the operator's policy files, if there are any.

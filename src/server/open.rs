@@ -38,7 +38,12 @@ pub async fn open(settings: &Settings, metrics: Arc<Metrics>) -> anyhow::Result<
     store::migrate::up(&db).await.map_err(|error| explain_store(&error))?;
     fold_names(&db).await.map_err(|error| explain_store(&error))?;
     let files = policy_files::read(settings.policy.dir.as_deref())?;
-    let started = Control::start(db, Fixed { mounts: mounts(settings), files: files.clone().into() }, metrics).await;
+    let fixed = Fixed {
+        mounts: mounts(settings),
+        files: files.clone().into(),
+        issuers: settings.auth.issuers.iter().cloned().map(Arc::new).collect(),
+    };
+    let started = Control::start(db, fixed, metrics).await;
     let control = started.map_err(|error| policy_files::blame(settings.policy.dir.as_deref(), &files, error))?;
     control.keep_activity_for(settings.activity.retention);
     Ok(control)

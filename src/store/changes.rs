@@ -6,7 +6,8 @@ use super::{
     sql::Ids,
 };
 use crate::model::{
-    ModuleId, PermissionId, PolicyId, RoleId, RouteId, SigningKeyId, Timestamp, UpstreamId, UserId, rules::Revisions,
+    IssuerId, ModuleId, PermissionId, PolicyId, RoleId, RouteId, SigningKeyId, Timestamp, UpstreamId, UserId,
+    rules::Revisions,
 };
 
 /// What a revision changed.
@@ -30,6 +31,8 @@ pub enum Change {
     Policy(PolicyId),
     /// One user, or the roles assigned to it.
     User(UserId),
+    /// An issuer whose tokens are believed.
+    Issuer(IssuerId),
     /// A token or session became void; its key.
     Revocation(String),
     /// A key that tokens are signed with.
@@ -39,7 +42,7 @@ pub enum Change {
 impl Change {
     /// Whether it moves `policy_revision`.
     pub fn is_of_rules(&self) -> bool {
-        !matches!(self, Self::User(_) | Self::Revocation(_) | Self::Key(_))
+        !matches!(self, Self::User(_) | Self::Issuer(_) | Self::Revocation(_) | Self::Key(_))
     }
 
     /// Kind, entity and key in the feed. Parts of the rules are told by the key, so that a release that knows no parts
@@ -59,6 +62,8 @@ impl Change {
             // have moved, and goes on following.
             Self::Key(id) => part("key", id.0),
             Self::User(id) => ("user", Some(id.0), None),
+            // A release that knows no issuers reads a user again, which does no harm.
+            Self::Issuer(id) => ("user", Some(id.0), Some("issuer".to_owned())),
             Self::Revocation(key) => ("revocation", None, Some(key.clone())),
         }
     }
@@ -181,6 +186,7 @@ fn change(row: Row) -> Result<Change> {
         }),
         ("rules", None, Some(key)) if key == "files" => Ok(Change::Files),
         ("rules", _, _) => Ok(Change::Rules),
+        ("user", Some(id), Some(key)) if key == "issuer" => Ok(Change::Issuer(IssuerId(id))),
         ("user", Some(id), _) => Ok(Change::User(UserId(id))),
         ("revocation", _, Some(key)) => Ok(Change::Revocation(key)),
         (kind, _, _) => Err(Error::Database(sqlx::Error::Decode(

@@ -9,7 +9,7 @@ pub enum Error {
     /// A value that must be unique is taken.
     #[error("a unique value is taken{}", .column.as_deref().map(|column| format!(": {column}")).unwrap_or_default())]
     Conflict {
-        /// The column, where the database says which: `username`, `email`, `name`.
+        /// The column, where the database says which: `username`, `email`, `name`, `issuer`.
         column: Option<String>,
     },
     /// A row that is referred to does not exist, or one that is still referred to was removed.
@@ -88,7 +88,7 @@ fn taken_column(error: &dyn sqlx::error::DatabaseError) -> Option<String> {
         columns.split_once('.')?.1
     };
     match column.strip_suffix("_lower").or(column.strip_suffix("_key")).unwrap_or(column) {
-        name @ ("username" | "email" | "name") => Some(name.to_owned()),
+        name @ ("username" | "email" | "name" | "issuer") => Some(name.to_owned()),
         _ => None,
     }
 }

@@ -22,6 +22,7 @@ mod credentials;
 mod db;
 mod error;
 pub mod hierarchy;
+pub mod issuers;
 mod list;
 pub mod mail_tokens;
 pub mod migrate;

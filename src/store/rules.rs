@@ -13,6 +13,8 @@ struct Role {
     id: RoleId,
     name: RoleName,
     is_active: bool,
+    #[sqlx(rename = "is_system_role")]
+    is_system: bool,
 }
 
 /// The undeleted upstreams that `$rest` leaves.
@@ -71,7 +73,7 @@ pub async fn load(tx: &mut Tx) -> Result<Rules> {
 
 async fn roles(tx: &mut Tx) -> Result<Vec<RoleRule>> {
     let roles = tx
-        .query("SELECT id, name, is_active FROM roles WHERE deleted_at IS NULL ORDER BY id")
+        .query("SELECT id, name, is_active, is_system_role FROM roles WHERE deleted_at IS NULL ORDER BY id")
         .fetch_all::<Role>()
         .await?;
     let mut parents: BTreeMap<RoleId, Vec<RoleId>> = BTreeMap::new();
@@ -79,9 +81,9 @@ async fn roles(tx: &mut Tx) -> Result<Vec<RoleRule>> {
     for (role, parent) in links.fetch_all().await? {
         parents.entry(role).or_default().push(parent);
     }
-    let rule = |Role { id, name, is_active }| {
+    let rule = |Role { id, name, is_active, is_system }| {
         let parents = parents.remove(&id).unwrap_or_default();
-        RoleRule { id, name, is_active, parents }
+        RoleRule { id, name, is_active, is_system_role: is_system, parents }
     };
     Ok(roles.into_iter().map(rule).collect())
 }
@@ -127,17 +129,22 @@ pub async fn part(tx: &mut Tx, change: &Change) -> Result<Option<Part>> {
                 .fetch_optional()
                 .await?,
         )),
-        Change::Rules | Change::Files | Change::User(_) | Change::Revocation(_) | Change::Key(_) => None,
+        Change::Rules
+        | Change::Files
+        | Change::User(_)
+        | Change::Issuer(_)
+        | Change::Revocation(_)
+        | Change::Key(_) => None,
     })
 }
 
 async fn role(tx: &mut Tx, id: RoleId) -> Result<Option<(RoleRule, Vec<PermissionId>)>> {
     let found = tx
-        .query("SELECT id, name, is_active FROM roles WHERE id = $1 AND deleted_at IS NULL")
+        .query("SELECT id, name, is_active, is_system_role FROM roles WHERE id = $1 AND deleted_at IS NULL")
         .bind(id)
         .fetch_optional::<Role>()
         .await?;
-    let Some(Role { id, name, is_active }) = found else { return Ok(None) };
+    let Some(Role { id, name, is_active, is_system }) = found else { return Ok(None) };
     let parents = tx
         .query("SELECT parent_id FROM role_parents WHERE role_id = $1 ORDER BY parent_id")
         .bind(id)
@@ -151,7 +158,7 @@ async fn role(tx: &mut Tx, id: RoleId) -> Result<Option<(RoleRule, Vec<Permissio
         .bind(id)
         .fetch_values()
         .await?;
-    Ok(Some((RoleRule { id, name, is_active, parents }, granted)))
+    Ok(Some((RoleRule { id, name, is_active, is_system_role: is_system, parents }, granted)))
 }
 
 async fn permission(tx: &mut Tx, id: PermissionId) -> Result<Option<(PermissionRule, Vec<RoleId>)>> {

@@ -9,7 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::UpstreamState;
+use super::{IssuerState, UpstreamState};
 
 /// Asks some logs how many lines each has lost.
 struct LostLines(Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>);
@@ -48,6 +48,7 @@ pub struct Metrics {
     lost_lines: IntCounterVec,
     logs: Mutex<Vec<LostLines>>,
     upstreams: UpstreamState,
+    issuers: IssuerState,
     activated: Mutex<Option<Instant>>,
 }
 
@@ -132,6 +133,7 @@ impl Metrics {
             )?,
             logs: Mutex::default(),
             upstreams: UpstreamState::default(),
+            issuers: IssuerState::new(&registry)?,
             activated: Mutex::new(None),
             registry,
         };
@@ -202,6 +204,11 @@ impl Metrics {
         &self.upstreams
     }
 
+    /// How it stands with the keys of other issuers.
+    pub fn issuers(&self) -> &IssuerState {
+        &self.issuers
+    }
+
     /// Records that a snapshot became active.
     pub fn snapshot_activated(&self, revision: i64, rebuild: Duration) {
         self.snapshot_revision.set(revision);
@@ -258,6 +265,7 @@ impl Metrics {
     /// All metrics as text.
     pub fn render(&self) -> String {
         self.count_lost_lines();
+        self.issuers.measure();
         if let Some(activated) = *self.activated.lock() {
             self.snapshot_age.set(activated.elapsed().as_secs_f64());
         }
@@ -299,6 +307,10 @@ mod tests {
         metrics.login("ok");
         metrics.mail("reset", "sent");
         metrics.mails_waiting(3);
+        metrics.issuers().fetched("corp", "ok");
+        metrics.issuers().note("corp", 2, Some(Instant::now()), None);
+        metrics.issuers().note("gone", 0, None, None);
+        metrics.issuers().forget("gone");
         let text = metrics.render();
         for line in [
             "cedargate_requests_total{method=\"GET\",route=\"17\",status=\"200\"} 1",
@@ -317,9 +329,13 @@ mod tests {
             "cedargate_mails_total{kind=\"reset\",result=\"sent\"} 1",
             "cedargate_mails_waiting 3",
             "cedargate_build_info{version=\"1.2.3\"} 1",
+            "cedargate_issuer_fetches_total{issuer=\"corp\",outcome=\"ok\"} 1",
+            "cedargate_issuer_keys{issuer=\"corp\"} 2",
+            "cedargate_issuer_keys_age_seconds{issuer=\"corp\"} ",
             "process_resident_memory_bytes ",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+        assert!(!text.contains("\"gone\""));
     }
 }

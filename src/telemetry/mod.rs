@@ -1,6 +1,7 @@
 //! Metrics, the access log and the log: what the service says about itself.
 
 pub mod access_log;
+mod issuer_state;
 pub mod logs;
 pub mod metrics;
 mod recent;
@@ -9,6 +10,7 @@ mod sink;
 mod upstream_state;
 
 pub use access_log::AccessLog;
+pub use issuer_state::{IssuerKeys, IssuerState};
 pub use logs::Logs;
 pub use metrics::{Metrics, RequestMeter};
 pub use recent::Recent;

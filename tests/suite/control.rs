@@ -374,7 +374,7 @@ on_both!(a_namesake_does_not_inherit_tokens, |backend| async move {
     let first = add_user(&a, "alice").await.unwrap();
     // A token of the predecessor: it names the user, and nothing else.
     let token = Arc::new(Claims::none(&name("alice")));
-    assert_eq!(a.snapshots().load().caller(&token, Timestamp::now()).unwrap().id(), first);
+    assert_eq!(a.snapshots().load().caller(&token, Timestamp::now()).unwrap().user_id(), Some(first));
     let mut write = a.write().await.unwrap();
     let now = write.now();
     users::delete(write.tx(), first, now).await.unwrap();

@@ -9,6 +9,7 @@ mod control;
 mod failures;
 mod health;
 mod import;
+mod issuers;
 mod mail;
 mod metrics;
 mod policy;

@@ -12,7 +12,7 @@ use super::Auth;
 use super::origin::Origin;
 use crate::admin::client::ClientAddress;
 use crate::admin::error::Error;
-use crate::admin::gate::{Call, Gate};
+use crate::admin::gate::{Authorized, Call, Gate};
 use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
@@ -140,18 +140,18 @@ fn present(snapshot: &Snapshot, caller: &Caller) -> Result<Caller, Error> {
 }
 
 /// What is known of the caller now.
-async fn known(tx: &mut Tx, caller: &Caller) -> Result<Credentials, Error> {
+async fn known(tx: &mut Tx, caller: &Authorized) -> Result<Credentials, Error> {
     let found = users::credentials_of(tx, caller.id()).await?;
     found.ok_or_else(|| Error::invalid_token("Invalid authentication token"))
 }
 
 impl Auth {
-    async fn known(&self, caller: &Caller) -> Result<Credentials, Error> {
+    async fn known(&self, caller: &Authorized) -> Result<Credentials, Error> {
         known(&mut self.control.read().await?, caller).await
     }
 
     /// Asks for the caller's password. Failures count as those of signing in: a stolen token must be no way to guess.
-    async fn confirm(&self, caller: &Caller, given: Secret<String>, origin: &Origin) -> Result<(), Error> {
+    async fn confirm(&self, caller: &Authorized, given: Secret<String>, origin: &Origin) -> Result<(), Error> {
         let mut tx = self.control.read().await?;
         let known = users::credentials_of(&mut tx, caller.id()).await?;
         let account = caller.username().key();

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::Auth;
 use super::origin::Origin;
 use crate::admin::error::Error;
+use crate::admin::gate::Authorized;
 use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::control::Write;
@@ -20,7 +21,6 @@ use crate::http::is_same_network;
 use crate::jwt::{self, Kind, NewToken};
 use crate::mail::{Letter, Person};
 use crate::model::{Claims, Reason, Secret, Timestamp, UserId, Username, rules::Revocation};
-use crate::policy::Caller;
 use crate::store::{
     self, Page, Tx, activity,
     activity::Action,
@@ -203,13 +203,13 @@ impl Auth {
     }
 
     /// What `token` says, if it is a refresh token of the caller that is worth ending.
-    pub(super) fn other_session(&self, caller: &Caller, token: &Secret<String>) -> Option<Claims> {
+    pub(super) fn other_session(&self, caller: &Authorized, token: &Secret<String>) -> Option<Claims> {
         let now = Timestamp::now();
         let claims = self.gate.verifier.verify_refresh(token.expose(), now).ok()?;
         let is_other = claims.session_id.is_none() || claims.session_id != caller.claims.session_id;
         // A stranger's is none of the caller's business, however it was come by.
         let owner = self.gate.snapshots.load().caller(&Arc::new(claims.clone()), now).ok()?;
-        (is_other && owner.id() == caller.id()).then_some(claims)
+        (is_other && owner.user_id() == Some(caller.id())).then_some(claims)
     }
 
     /// Exchanges a refresh token of a session for a pair.
@@ -299,8 +299,8 @@ pub(super) async fn refresh(State(auth): State<Auth>, origin: Origin, input: Inp
         Reason::UserInactive | Reason::InvalidToken => Error::invalid_token("User account not found or inactive"),
         _ => ended(),
     })?;
-    let epoch = snapshot.user(caller.id()).map_or(claims.epoch, |user| user.token_epoch);
-    let user = (caller.id(), caller.username());
+    let account = caller.account().ok_or_else(|| Error::invalid_token("User account not found or inactive"))?;
+    let (epoch, user) = (account.token_epoch, (account.id, &account.username));
     let Some(session) = &claims.session_id else {
         // The predecessor's refresh tokens belong to no session: exchanged once for a pair that does.
         // It is ended first: of several exchanges at once, one finds it alive.

@@ -8,8 +8,8 @@ use super::Valid;
 use super::issue::{Flaw, Issues, Step};
 use super::object::Object;
 use crate::model::{
-    Avatar, Category, Email, Host, Icon, Label, ModuleId, ModuleName, PathTemplate, PermissionId, PermissionName,
-    PersonName, PolicyId, PolicyName, RoleId, RoleName, RouteId, Secret, SigningKeyId, Timestamp, UpstreamId,
+    Avatar, Category, Email, Host, Icon, IssuerId, Label, ModuleId, ModuleName, PathTemplate, PermissionId,
+    PermissionName, PersonName, PolicyId, PolicyName, RoleId, RoleName, RouteId, Secret, SigningKeyId, Timestamp, UpstreamId,
     UpstreamName, UserId, Username,
 };
 
@@ -145,7 +145,7 @@ macro_rules! ids {
     )*};
 }
 
-ids! { UserId RoleId PermissionId ModuleId RouteId UpstreamId PolicyId SigningKeyId }
+ids! { UserId RoleId PermissionId ModuleId RouteId UpstreamId PolicyId SigningKeyId IssuerId }
 
 macro_rules! texts {
     ($($text:ty => $build:expr;)*) => {$(

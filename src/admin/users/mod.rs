@@ -22,7 +22,7 @@ use super::client::ClientAddress;
 use super::endpoints::Access::Needs;
 use super::endpoints::Endpoints;
 use super::error::Error;
-use super::gate::{Call, Gate};
+use super::gate::{Authorized, Call, Gate};
 use super::input::{Input, Valid};
 use super::page::{Limits, Page, created, page, search, sort};
 use super::reply::{Listed, Message, Written};
@@ -30,7 +30,6 @@ use crate::admin::record;
 use crate::control::{Control, Write};
 use crate::model::{Email, RoleId, Secret, Timestamp, User, UserId, UserPatch, Username, stored_role_name};
 use crate::password::{Hasher, Policy};
-use crate::policy::Caller;
 use crate::store::{self, Tx, changes::Change, users, users::Filter};
 use account::MOST_IDS;
 
@@ -101,7 +100,7 @@ pub(super) fn taken(error: store::Error) -> Error {
 }
 
 /// Refuses the caller's own deactivation.
-pub(super) fn keeps_himself(caller: &Caller, id: UserId, is_active: bool) -> Result<(), Error> {
+pub(super) fn keeps_himself(caller: &Authorized, id: UserId, is_active: bool) -> Result<(), Error> {
     if caller.id() == id && !is_active {
         return Err(Error::BadRequest("You cannot deactivate your own account".into()));
     }
@@ -134,7 +133,7 @@ fn listing(input: &mut Input) -> Valid<(Page, Filter)> {
 }
 
 /// Deleted users are shown to whoever could have deleted them: everybody else asked for them to be gone.
-fn may_see(gate: &Gate, caller: &Caller, filter: &Filter, (client, uri): (IpAddr, &Uri)) -> Result<(), Error> {
+fn may_see(gate: &Gate, caller: &Authorized, filter: &Filter, (client, uri): (IpAddr, &Uri)) -> Result<(), Error> {
     const NEEDED: &str = "user:delete";
     let scene = Scene { client, method: "GET", path: uri.path(), owner: None };
     if filter.include_deleted && ask(gate, caller, NEEDED, &scene)?.is_some() {

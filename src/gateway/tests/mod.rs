@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::http::{Cors, SecurityHeaders};
-use crate::jwt::{Kind, Minter, NewToken, Own, Verifier};
+use crate::jwt::{Errands, Kind, Minter, NewToken, Own, Verifier};
 use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState};
 use crate::model::{
     Balance, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId, Secret, Target, Timeouts, Timestamp,
@@ -153,7 +153,11 @@ async fn world(tls: Option<TlsFiles>) -> World {
         |id: i64, name: &str| PermissionRule { id: PermissionId(id), name: name.try_into().unwrap(), is_active: true };
     let rules = Rules {
         roles: vec![RoleRule {
-            id: RoleId(1), name: "reader é".try_into().unwrap(), is_active: true, parents: vec![]
+            is_system_role: false,
+            id: RoleId(1),
+            name: "reader é".try_into().unwrap(),
+            is_active: true,
+            parents: vec![],
         }],
         permissions: vec![
             permission(1, "article:read"),
@@ -218,6 +222,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
     let parts = Parts {
         snapshots: SnapshotHandle::new(Snapshot::new(revisions, compiled, [user], [], now)),
         verifier,
+        errands: Errands::new().0,
         metrics: Arc::clone(&metrics),
         access_log,
         recent: Recent::new(0),

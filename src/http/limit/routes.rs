@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
 
 use super::limiter::{Allowance, Limiter, States};
 use super::standing::{Refusal, Standing};
@@ -19,11 +20,19 @@ const ROUTES: usize = 10_000;
 pub enum Client {
     /// Whoever has signed in, from wherever.
     User(UserId),
+    /// Whoever is known by another issuer's claims: a digest of the name, however long that is.
+    Named([u8; 16]),
     /// Whoever has not.
     Address(IpAddr),
 }
 
 impl Client {
+    /// Somebody without an account, by the one name of theirs.
+    pub fn named(name: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(name).into();
+        Self::Named(std::array::from_fn(|index| digest[index]))
+    }
+
     /// An address that stands for all of its client's.
     pub fn at(address: IpAddr) -> Self {
         Self::Address(network(address))
@@ -63,7 +72,7 @@ impl GatewayLimits {
     /// It is one too many.
     pub fn request(&self, client: Client, route: RouteId, own: Option<Allowance>) -> Result<Option<Standing>, Refusal> {
         let all = match client {
-            Client::User(_) => &self.authenticated,
+            Client::User(_) | Client::Named(_) => &self.authenticated,
             Client::Address(_) => &self.anonymous,
         };
         let standing = all.as_ref().map(|limiter| limiter.count(&client)).transpose()?;
@@ -105,7 +114,8 @@ mod tests {
             assert_eq!(limits.request(address(1), one, own).unwrap().unwrap().remaining, left);
         }
         assert_eq!(limits.request(address(1), one, own).unwrap_err().standing.policy, "route");
-        for (client, route) in [(address(2), one), (Client::User(UserId(1)), one), (address(1), two)] {
+        let others = [Client::User(UserId(1)), Client::named("https://a|1"), Client::named("https://a|2")];
+        for (client, route) in others.map(|other| (other, one)).into_iter().chain([(address(2), one), (address(1), two)]) {
             assert!(limits.request(client, route, own).is_ok());
         }
         assert!(limits.request(address(1), one, None).is_ok());

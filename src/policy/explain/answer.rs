@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{RouteId, Timestamp, UserId, Username};
+use crate::model::{RouteId, Timestamp, UserId};
 
 /// Why a request is, or was, answered as it is.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -80,10 +80,10 @@ pub struct OperationBrief {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(rename = "ExplainedPrincipal")]
 pub struct Principal {
-    /// Identity.
-    pub id: UserId,
-    /// Sign-in name.
-    pub username: Username,
+    /// Identity; none of somebody who is known by the claims of another issuer's token.
+    pub id: Option<UserId>,
+    /// Sign-in name; of somebody without an account `<issuer>|<sub>`.
+    pub username: String,
     /// Effective roles.
     pub roles: Vec<HeldRole>,
 }

@@ -14,10 +14,11 @@ pub use answer::{
 pub use recorded::recorded;
 
 use super::{
+    caller::Caller,
     engine::{Ask, Decision, Determining, Facts, Subject},
     mounted::{MountedAccess, MountedOperation, MountedPath},
     operation::{CompiledOperation, GatewayRoute, QueryOf},
-    snapshot::{Caller, Snapshot},
+    snapshot::Snapshot,
     table::{Entry, Matched},
 };
 use crate::model::{Reason, Timestamp};

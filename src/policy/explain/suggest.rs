@@ -10,14 +10,9 @@ use super::{Inquiry, Judged, Wanted, answer::Suggestion, judge, told};
 use crate::{
     model::{
         Access, PermissionId, PermissionName, RoleId,
-        rules::{Assignment, Part, PermissionRule, UserState},
+        rules::{Part, PermissionRule},
     },
-    policy::{
-        compile::Compiled,
-        names,
-        operation::Opening,
-        snapshot::{Caller, Snapshot},
-    },
+    policy::{caller::Caller, compile::Compiled, operation::Opening, snapshot::Snapshot},
 };
 
 /// More are not told.
@@ -45,7 +40,7 @@ fn wished(wanted: Wanted<'_>, caller: &Caller, owner: Option<&str>) -> Vec<Permi
     let Some(permission) = wanted.permission(Some(caller)) else {
         return Vec::new();
     };
-    let owned = owner.is_some_and(|owner| names::is_user_id(caller.id(), owner));
+    let owned = owner.is_some_and(|owner| caller.is(owner));
     let own = owned.then(|| format!("{permission}:own"));
     own.into_iter().chain([permission]).filter_map(|name| PermissionName::try_from(name).ok()).collect()
 }
@@ -68,7 +63,7 @@ fn grants(
         granting(compiled, role, permission).is_some_and(|rules| {
             let mut next = snapshot.clone();
             next.put_rules(rules);
-            passes(&next, inquiry, caller, caller.state())
+            passes(&next, inquiry, caller, None)
         })
     };
     let helpful = held.into_iter().take(MOST_TRIED).filter_map(|(_, role, id)| {
@@ -99,17 +94,13 @@ fn assignments(snapshot: &Snapshot, inquiry: &Inquiry<'_>, caller: &Caller, open
     let mut named: Vec<(Arc<str>, RoleId)> =
         bound.iter().filter_map(|(id, _)| Some((Arc::clone(&roles.get(*id)?.name), *id))).collect();
     named.sort_unstable();
-    let helps = |id: RoleId| {
-        let mut state = UserState::clone(caller.state());
-        state.roles.push(Assignment { role_id: id, expires_at: None });
-        passes(snapshot, inquiry, caller, &Arc::new(state))
-    };
+    let helps = |id: RoleId| passes(snapshot, inquiry, caller, Some(id));
     let helpful = named.into_iter().take(MOST_TRIED).filter(|(_, id)| helps(*id));
     helpful.map(|(role, _)| Suggestion { role, permission: None }).take(MOST).collect()
 }
 
-/// Whether the same request of the user in `state` would pass by the rules of `next`.
-fn passes(next: &Snapshot, inquiry: &Inquiry<'_>, caller: &Caller, state: &Arc<UserState>) -> bool {
-    let caller = next.assume(state, Arc::clone(&caller.claims), inquiry.now);
+/// Whether the same request would pass by the rules of `next`, had the caller one role more.
+fn passes(next: &Snapshot, inquiry: &Inquiry<'_>, caller: &Caller, more: Option<RoleId>) -> bool {
+    let caller = next.again(caller, more, inquiry.now);
     judge(next, &Inquiry { caller: Some(&caller), ..*inquiry }).reason.is_of_allowed()
 }

@@ -8,11 +8,12 @@ use super::answer::{ErrorBrief, HeldRole, OperationBrief, PolicyBrief, Principal
 use crate::{
     model::{Access, RoleId},
     policy::{
+        caller::Caller,
         compile::Compiled,
         engine::{Determining, PolicyRef},
         mounted::MountedOperation,
         operation::{CompiledOperation, GatewayRoute},
-        snapshot::{Caller, Snapshot},
+        snapshot::Snapshot,
         table::Entry,
         template::Link,
     },
@@ -75,7 +76,7 @@ pub(super) fn principal(snapshot: &Snapshot, caller: &Caller) -> Principal {
     let held = caller.roles.ids().iter();
     let mut held: Vec<HeldRole> = held.filter_map(|id| Some(HeldRole { name: name(id)?, via: via(id) })).collect();
     held.sort_by(|a, b| a.name.cmp(&b.name));
-    Principal { id: caller.id(), username: caller.username().clone(), roles: held }
+    Principal { id: caller.user_id(), username: caller.username().to_owned(), roles: held }
 }
 
 /// For each role that is held, the one that it is inherited by; none for those that are assigned.
@@ -83,7 +84,7 @@ pub(super) fn origins(snapshot: &Snapshot, caller: &Caller) -> HashMap<RoleId, O
     let roles = &snapshot.compiled().roles;
     let held = caller.roles.ids();
     let mut origin: HashMap<RoleId, Option<RoleId>> = HashMap::new();
-    let live = caller.state().roles.iter().map(|assignment| assignment.role_id).filter(|id| held.contains(id));
+    let live = caller.direct_roles().filter(|id| held.contains(id));
     let mut open: Vec<(RoleId, Option<RoleId>)> = live.map(|id| (id, None)).collect();
     // What is assigned is not told as inherited from what else is assigned.
     origin.extend(open.iter().copied());

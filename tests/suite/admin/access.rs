@@ -106,6 +106,11 @@ fn every_operation_is_listed_here() {
     /config GET: system:read
     /explain GET: any user
     /explain POST: any user
+    /issuers GET: issuer:read
+    /issuers POST: issuer:create
+    /issuers/{issuer_id} DELETE: issuer:delete
+    /issuers/{issuer_id} GET: issuer:read
+    /issuers/{issuer_id} PUT: issuer:update
     /keys GET: key:read
     /keys POST: key:create
     /keys/{key_id} DELETE: key:delete

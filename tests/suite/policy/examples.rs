@@ -27,6 +27,7 @@ impl World {
         let path = format!("{}/policies/examples/{name}.cedar", env!("CARGO_MANIFEST_DIR"));
         let text = PolicyText { name: name.try_into().unwrap(), source: std::fs::read_to_string(&path).unwrap() };
         let role = |id, name: &str| RoleRule {
+            is_system_role: false,
             id: RoleId(id),
             name: name.try_into().unwrap(),
             is_active: true,

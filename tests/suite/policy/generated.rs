@@ -21,6 +21,7 @@ use crate::support::{Backend, migrated};
 
 fn export() -> Export {
     let role = |id, name: &str, parents: &[i64]| RoleRule {
+        is_system_role: false,
         id: RoleId(id),
         name: name.try_into().unwrap(),
         is_active: true,

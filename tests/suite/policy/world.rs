@@ -180,7 +180,8 @@ fn role(index: usize, (is_active, parents): (bool, Vec<prop::sample::Index>)) ->
     };
     parents.sort();
     parents.dedup();
-    RoleRule { id: role_id(index), name: format!("r{index}").as_str().try_into().unwrap(), is_active, parents }
+    let name = format!("r{index}").as_str().try_into().unwrap();
+    RoleRule { id: role_id(index), name, is_active, is_system_role: false, parents }
 }
 
 fn role_id(index: usize) -> RoleId {

@@ -4,6 +4,7 @@ mod audit;
 mod changes;
 mod database;
 mod hierarchy;
+mod issuers;
 mod lists;
 mod mail;
 mod migrations;

@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod cut;
 pub(crate) mod exposition;
 pub(crate) mod follower;
+pub(crate) mod issuer;
 pub(crate) mod mailbox;
 pub(crate) mod postgres;
 pub(crate) mod raw;
