@@ -31,8 +31,8 @@ pub use error::Error;
 pub use origin::Origin;
 pub use settings::{
     AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, EmailVerification, Environment,
-    Gateway, IssuerKeys, Log, LogFormat, Mail, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog,
-    Settings, Smtp, SmtpSecurity, TlsFiles,
+    Gateway, IssuerKeys, Log, LogFormat, Mail, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders,
+    SecurityLog, Settings, Smtp, SmtpSecurity, TlsFiles,
 };
 pub use show::Entry;
 use show::redact;

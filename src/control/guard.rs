@@ -53,9 +53,7 @@ impl Step<'_> {
             | Change::Policy(_)
             | Change::Issuer(_)
             | Change::Revocation(_)
-            | Change::Key(_) => {
-                Vec::new()
-            }
+            | Change::Key(_) => Vec::new(),
         };
         self.changes.iter().flat_map(concern).collect()
     }

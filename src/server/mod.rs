@@ -35,7 +35,7 @@ use crate::control::{Control, Retention};
 use crate::gateway;
 use crate::http::Lifecycle;
 use crate::issuers::{Keeper, Terms};
-use crate::jwt::{Arrivals, Errands, Verifier};
+use crate::jwt::{Arrivals, Errands};
 use crate::mail::Postman;
 use crate::model::Secret;
 use crate::password::random_password;

@@ -9,8 +9,8 @@ use super::issue::{Flaw, Issues, Step};
 use super::object::Object;
 use crate::model::{
     Avatar, Category, Email, Host, Icon, IssuerId, Label, ModuleId, ModuleName, PathTemplate, PermissionId,
-    PermissionName, PersonName, PolicyId, PolicyName, RoleId, RoleName, RouteId, Secret, SigningKeyId, Timestamp, UpstreamId,
-    UpstreamName, UserId, Username,
+    PermissionName, PersonName, PolicyId, PolicyName, RoleId, RoleName, RouteId, Secret, SigningKeyId, Timestamp,
+    UpstreamId, UpstreamName, UserId, Username,
 };
 
 /// A value and where in the request it stands.

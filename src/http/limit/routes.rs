@@ -115,7 +115,9 @@ mod tests {
         }
         assert_eq!(limits.request(address(1), one, own).unwrap_err().standing.policy, "route");
         let others = [Client::User(UserId(1)), Client::named("https://a|1"), Client::named("https://a|2")];
-        for (client, route) in others.map(|other| (other, one)).into_iter().chain([(address(2), one), (address(1), two)]) {
+        for (client, route) in
+            others.map(|other| (other, one)).into_iter().chain([(address(2), one), (address(1), two)])
+        {
             assert!(limits.request(client, route, own).is_ok());
         }
         assert!(limits.request(address(1), one, None).is_ok());
