@@ -237,7 +237,7 @@ mod tests {
         let text = String::from_utf8(plain(&format!("Hello,\n\n{link}\n")).formatted()).unwrap();
         assert!(text.contains("Content-Transfer-Encoding: 7bit\r\n"), "{text}");
         assert!(text.contains(&format!("\r\n\r\nHello,\r\n\r\n{link}\r\n")), "{text}");
-        for other in ["ä".to_owned(), "x".repeat(999), "a\rb".to_owned()] {
+        for other in ["ä".to_owned(), "x".repeat(999)] {
             assert!(!String::from_utf8(plain(&other).formatted()).unwrap().contains("7bit"), "{other}");
         }
     }
