@@ -108,6 +108,7 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
                 "rate_limit.authenticated_window_seconds",
             )?,
             register: allowance(values, "rate_limit.register_requests", "rate_limit.register_window_seconds")?,
+            mail: allowance(values, "rate_limit.mail_requests", "rate_limit.mail_window_seconds")?,
             gateway_anonymous: allowance_if_any(
                 values,
                 "rate_limit.gateway_anonymous_requests",

@@ -401,6 +401,8 @@ pub struct RateLimit {
     pub authenticated: Allowance,
     /// Of accounts that are asked for from one address.
     pub register: Allowance,
+    /// Of mails that are asked for from one address without signing in.
+    pub mail: Allowance,
     /// Without a valid token, for each address at the gateway.
     pub gateway_anonymous: Option<Allowance>,
     /// With one, for each user at the gateway.

@@ -121,6 +121,8 @@ pub(super) static KEYS: &[Key] = &[
     key("rate_limit.authenticated_window_seconds", Number(1, 30 * DAY_S), "60"),
     key("rate_limit.register_requests", Number(1, 1_000_000), "3"),
     key("rate_limit.register_window_seconds", Number(1, 30 * DAY_S), "3600"),
+    key("rate_limit.mail_requests", Number(1, 1_000_000), "10"),
+    key("rate_limit.mail_window_seconds", Number(1, 30 * DAY_S), "3600"),
     key("rate_limit.gateway_anonymous_requests", Number(0, 1_000_000), "0"),
     key("rate_limit.gateway_anonymous_window_seconds", Number(1, 30 * DAY_S), "60"),
     key("rate_limit.gateway_authenticated_requests", Number(0, 1_000_000), "0"),

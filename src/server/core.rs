@@ -64,7 +64,8 @@ impl Core<'_> {
             failures: self.login_failures(),
             rate_limits: settings.rate_limit.enabled.then(|| {
                 let limit = settings.rate_limit;
-                RateLimits::new(allowance(limit.anonymous), allowance(limit.authenticated), allowance(limit.register))
+                let (anonymous, authenticated) = (allowance(limit.anonymous), allowance(limit.authenticated));
+                RateLimits::new(anonymous, authenticated, allowance(limit.register), allowance(limit.mail))
             }),
             browsers: admin::Browsers { cors: Arc::new(self.cors()), security: self.security_headers() },
             config: Arc::new(settings.shown()),

@@ -58,21 +58,24 @@ pub(super) fn email(input: &mut Input) -> Valid<Email> {
     input.body().required("email")
 }
 
-pub(super) async fn resend(State(auth): State<Auth>, input: Input) -> Result<Json<Message>, Error> {
+pub(super) async fn resend(State(auth): State<Auth>, origin: Origin, input: Input) -> Result<Json<Message>, Error> {
     let email = input.read(email)?;
     if !auth.mail.asks {
         return Err(Error::BadRequest("Email addresses are not verified here".into()));
     }
-    auth.post(&Letter::Verification { email }).await?;
+    auth.post(&Letter::Verification { email }, &origin).await?;
     Ok(Json(Message::new("If the address is waiting to be verified, a mail is on its way")))
 }
 
 impl Auth {
     /// Queues a letter that a stranger asks for. Whether the address is anybody's is found out when it is sent: here the
     /// same is done for every address, so that neither the answer nor its time tells.
-    pub(super) async fn post(&self, letter: &Letter) -> Result<(), Error> {
+    pub(super) async fn post(&self, letter: &Letter, origin: &Origin) -> Result<(), Error> {
         if !self.mail.outbox.is_open() {
             return Err(Error::BadRequest("This service sends no mail".into()));
+        }
+        if let Some(limits) = &self.limits {
+            limits.mail(origin.client).map_err(Error::TooManyRequests)?;
         }
         let mut tx = self.control.plain_write().await?;
         self.mail.outbox.queue(&mut tx, letter, Timestamp::now()).await?;

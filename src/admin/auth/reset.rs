@@ -24,7 +24,7 @@ use crate::telemetry::logs::SECURITY;
 
 pub(super) async fn forgot(State(auth): State<Auth>, origin: Origin, input: Input) -> Result<Json<Message>, Error> {
     let email = input.read(email)?;
-    auth.post(&Letter::Reset { email }).await?;
+    auth.post(&Letter::Reset { email }, &origin).await?;
     tracing::info!(target: SECURITY, client = %origin.client, "a password reset was asked for");
     Ok(Json(Message::new("If the address belongs to an account, a mail is on its way")))
 }

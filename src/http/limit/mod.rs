@@ -27,15 +27,17 @@ pub struct RateLimits {
     anonymous: Limiter<IpAddr>,
     authenticated: Limiter<UserId>,
     register: Limiter<IpAddr>,
+    mail: Limiter<IpAddr>,
 }
 
 impl RateLimits {
-    /// Limits for requests without and with a valid token, and for accounts asked for.
-    pub fn new(anonymous: Allowance, authenticated: Allowance, register: Allowance) -> Self {
+    /// Limits for requests without and with a valid token, and for accounts and mails asked for.
+    pub fn new(anonymous: Allowance, authenticated: Allowance, register: Allowance, mail: Allowance) -> Self {
         Self {
             anonymous: Limiter::new("anonymous", anonymous),
             authenticated: Limiter::new("authenticated", authenticated),
             register: Limiter::new("register", register),
+            mail: Limiter::new("mail", mail),
         }
     }
 
@@ -57,6 +59,14 @@ impl RateLimits {
     pub fn registration(&self, address: IpAddr) -> Result<Standing, Refusal> {
         self.register.count(&network(address))
     }
+
+    /// Counts a mail that a stranger asks for.
+    ///
+    /// # Errors
+    /// It is one too many.
+    pub fn mail(&self, address: IpAddr) -> Result<Standing, Refusal> {
+        self.mail.count(&network(address))
+    }
 }
 
 #[cfg(test)]
@@ -71,7 +81,7 @@ mod tests {
     }
 
     fn limits(anonymous: Allowance) -> RateLimits {
-        RateLimits::new(anonymous, allowance(1_000, 60), allowance(3, 3_600))
+        RateLimits::new(anonymous, allowance(1_000, 60), allowance(3, 3_600), allowance(10, 3_600))
     }
 
     fn address(text: &str) -> IpAddr {

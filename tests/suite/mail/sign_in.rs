@@ -91,3 +91,14 @@ on_both!(another_password_is_set_at_the_next_sign_in, |backend| async move {
     let told = mails.wait("annabel@example.com", 1).await;
     assert_eq!(told[0].header("Subject"), Some("Your password was changed - Cedargate"));
 });
+
+on_both!(mails_that_strangers_ask_for_are_limited_by_address, |backend| async move {
+    let settings = [("RATE_LIMIT_ENABLED", "true"), ("CEDARGATE_RATE_LIMIT__MAIL_REQUESTS", "2")];
+    let (app, _mails) = started(backend, &settings).await;
+    for name in ["one", "two"] {
+        app.forgot(&format!("{name}@example.com")).await.expect(200);
+    }
+    let refused = app.forgot("three@example.com").await.expect(429);
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(refused.header("ratelimit-policy"), Some("\"mail\";q=2;w=3600"));
+});
