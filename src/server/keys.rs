@@ -62,7 +62,7 @@ fn read(path: &Path) -> anyhow::Result<Secret<String>> {
 /// The same without anything that verifies: for commands on the database.
 ///
 /// # Errors
-/// As [`keyring`].
+/// A key file that cannot be read, or is of another algorithm.
 pub fn offline_keyring(settings: &Settings) -> anyhow::Result<Keyring> {
     keyring(settings, &verifier(settings))
 }
