@@ -148,7 +148,7 @@ mod tests {
 
     const ALL: &[IssuerAlgorithm] = &[IssuerAlgorithm::RS256, IssuerAlgorithm::ES256, IssuerAlgorithm::EdDSA];
 
-    fn told(key: Value) -> Result<usize, &'static str> {
+    fn told(key: &Value) -> Result<usize, &'static str> {
         let keys = read(json!({ "keys": [key] }).to_string().as_bytes(), ALL).unwrap();
         match keys.ignored.first() {
             Some((_, reason)) => Err(reason),
@@ -160,14 +160,14 @@ mod tests {
     fn only_public_keys_for_allowed_signatures_are_used() {
         let n = |bits: usize| URL_SAFE_NO_PAD.encode(vec![0xff; bits / 8]);
         let x = URL_SAFE_NO_PAD.encode([7; 32]);
-        let rsa = |extra: Value| {
+        let rsa = |extra: Value| -> Value {
             let mut key = json!({ "kty": "RSA", "n": n(2_048), "e": "AQAB", "kid": "a" });
             key.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
             key
         };
-        assert_eq!(told(rsa(json!({}))), Ok(1));
-        assert_eq!(told(rsa(json!({ "alg": "RS256", "use": "sig" }))), Ok(1));
-        assert_eq!(told(json!({ "kty": "OKP", "crv": "Ed25519", "x": x })), Ok(1));
+        assert_eq!(told(&rsa(json!({}))), Ok(1));
+        assert_eq!(told(&rsa(json!({ "alg": "RS256", "use": "sig" }))), Ok(1));
+        assert_eq!(told(&json!({ "kty": "OKP", "crv": "Ed25519", "x": x })), Ok(1));
         for (key, reason) in [
             (rsa(json!({ "use": "enc" })), "not for signatures"),
             (rsa(json!({ "key_ops": ["encrypt"] })), "not for verifying"),
@@ -187,7 +187,7 @@ mod tests {
             (json!({ "kty": "OKP", "crv": "X25519", "x": x }), "on a curve that is not used"),
             (json!("key"), "no key"),
         ] {
-            assert_eq!(told(key.clone()), Err(reason), "{key}");
+            assert_eq!(told(&key), Err(reason), "{key}");
         }
         let many: Vec<Value> = (0..10_000).map(|_| json!({})).collect();
         assert!(read(json!({ "keys": many }).to_string().as_bytes(), ALL).is_err());

@@ -135,6 +135,7 @@ on_both!(permissions_stand_under_headings, |backend| async move {
     let system = [
         "audit",
         "finance",
+        "issuer",
         "key",
         "module",
         "order",
