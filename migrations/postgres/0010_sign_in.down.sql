@@ -15,6 +15,7 @@ DROP INDEX users_username_unfolded;
 DROP INDEX users_username_key_live;
 ALTER TABLE users DROP COLUMN username_key;
 
+DROP INDEX sessions_revoked;
 DROP INDEX sessions_user;
 CREATE INDEX sessions_user ON sessions (user_id);
 ALTER TABLE sessions DROP COLUMN ends_at;

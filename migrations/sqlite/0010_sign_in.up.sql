@@ -5,7 +5,8 @@ ALTER TABLE sessions ADD COLUMN rotated_at TEXT;
 ALTER TABLE sessions ADD COLUMN ends_at TEXT;
 UPDATE sessions SET ends_at = expires_at;
 DROP INDEX sessions_user;
-CREATE INDEX sessions_user ON sessions (user_id, last_seen_at);
+CREATE INDEX sessions_user ON sessions (user_id, last_seen_at, id) WHERE revoked_at IS NULL;
+CREATE INDEX sessions_revoked ON sessions (revoked_at) WHERE revoked_at IS NOT NULL;
 
 -- The name after Unicode normalisation and case folding, by which it is looked up; the program fills in those that no
 -- database can fold.

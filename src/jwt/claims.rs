@@ -1,7 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::{Error, Issuer};
-use crate::model::{Claims, UserId};
+use crate::model::{Claims, Timestamp, UserId};
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,22 +49,24 @@ struct Known<'c> {
 }
 
 impl<'c> Known<'c> {
-    /// One pass: looking each of them up would take longer than reading them all.
-    fn of(claims: &'c Map<String, Value>) -> Result<Self, Error> {
+    /// One pass: looking each of them up would take longer than reading them all. What is our own business (`uid`, `ver`,
+    /// …) may mean anything to another issuer.
+    fn of(claims: &'c Map<String, Value>, is_ours: bool) -> Result<Self, Error> {
         let mut known = Self::default();
         for (name, value) in claims {
             match name.as_str() {
                 "sub" => known.subject = Some(text(value)?),
-                "type" => known.kind = Some(text(value)?),
-                "jti" => known.token_id = Some(text(value)?),
-                "sid" => known.session_id = Some(text(value)?),
                 "iss" => known.issuer = Some(text(value)?),
-                "uid" => known.user_id = Some(number(value)?),
-                "ver" => known.epoch = Some(number(value)?),
                 "exp" => known.expires_at = Some(number(value)?),
                 "nbf" => known.not_before = Some(number(value)?),
                 "iat" => drop(number(value)?),
                 "aud" => known.audience = Some(value),
+                "type" if is_ours => known.kind = Some(text(value)?),
+                "jti" if is_ours => known.token_id = Some(text(value)?),
+                "sid" if is_ours => known.session_id = Some(text(value)?),
+                "uid" if is_ours => known.user_id = Some(number(value)?),
+                "ver" if is_ours => known.epoch = Some(number(value)?),
+                "type" | "typ" | "token_type" if !is_ours && is_no_access(value) => return Err(Error::Kind),
                 _ => {}
             }
         }
@@ -77,7 +79,10 @@ impl<'c> Known<'c> {
     }
 
     fn expires_at(&self) -> Result<i64, Error> {
-        self.expires_at.ok_or(Error::Invalid("no exp"))
+        let expires_at = self.expires_at.ok_or(Error::Invalid("no exp"))?;
+        // Beyond, a revocation could not be kept for as long as the token lives: most likely it is no number of seconds.
+        let is_sane = expires_at <= Timestamp::LAST.unix_seconds();
+        is_sane.then_some(expires_at).ok_or(Error::Invalid("exp is beyond the calendar"))
     }
 
     /// Who the token is for is one of `audiences` (RFC 7519 4.1.3).
@@ -100,6 +105,12 @@ impl<'c> Known<'c> {
             None => Err(Error::Invalid("aud is not text")),
         }
     }
+}
+
+/// What issuers that sign all kinds of tokens with one key call those that are no access tokens.
+fn is_no_access(value: &Value) -> bool {
+    let others = ["refresh", "offline", "logout", "id", "id_token"];
+    value.as_str().is_some_and(|text| others.iter().any(|other| text.eq_ignore_ascii_case(other)))
 }
 
 fn text(value: &Value) -> Result<&str, Error> {
@@ -129,7 +140,7 @@ impl Payload {
         audience: &[String],
         addressed: bool,
     ) -> Result<(Claims, Option<i64>), Error> {
-        let known = Known::of(&self.0)?;
+        let known = Known::of(&self.0, true)?;
         let of_kind = match (known.kind, kind) {
             (None, Kind::Access) => !addressed,
             (Some(name), kind) => name == kind.name(),
@@ -161,7 +172,7 @@ impl Payload {
     /// # Errors
     /// `Invalid` for a claim that is missing or of the wrong type, and for a token that is not meant for us.
     pub(super) fn of_another(self, issuer: &Issuer, id: String) -> Result<(Claims, Option<i64>), Error> {
-        let known = Known::of(&self.0)?;
+        let known = Known::of(&self.0, false)?;
         known.audience(&issuer.audiences)?.ok_or(Error::Invalid("no aud"))?;
         let not_before = known.not_before;
         let claims = Claims {

@@ -193,7 +193,11 @@ impl Postman {
         };
         let mut tx = self.db.write().await?;
         let user = users::credentials(&mut tx, email.as_str()).await?.filter(|user| user.is_active);
-        let Some(user) = user.filter(|user| purpose == Purpose::Reset || !user.email_verified) else {
+        let is_wanted = |user: &users::Credentials| match purpose {
+            Purpose::Reset => user.has_password(),
+            Purpose::Verification => !user.email_verified,
+        };
+        let Some(user) = user.filter(is_wanted) else {
             return Ok(Task::Nothing);
         };
         let token = self.outbox.key.token(purpose, &mail.message_id);

@@ -169,10 +169,10 @@ pub async fn count(tx: &mut Tx, user: UserId, filter: &Filter) -> Result<i64> {
 /// What the database refuses.
 pub async fn places(tx: &mut Tx, user: UserId) -> Result<Vec<String>> {
     tx.query(
-        "SELECT ip FROM sessions WHERE user_id = $1 AND ip IS NOT NULL
+        "SELECT ip FROM (SELECT ip FROM sessions WHERE user_id = $1 AND revoked_at IS NULL AND ip IS NOT NULL
+                          ORDER BY last_seen_at DESC, id DESC LIMIT 100) AS lately
          UNION
-         SELECT ip FROM user_activity WHERE user_id = $1 AND action = 'login' AND success AND ip IS NOT NULL
-         LIMIT 2000",
+         SELECT ip FROM user_activity WHERE user_id = $1 AND action = 'login' AND success AND ip IS NOT NULL",
     )
     .bind(user)
     .fetch_values()

@@ -26,6 +26,13 @@ pub struct Credentials {
     pub must_change_password: bool,
 }
 
+impl Credentials {
+    /// Whether there is a password at all: who came by another issuer has none, and gets none by mail.
+    pub fn has_password(&self) -> bool {
+        self.password_hash.expose().starts_with('$')
+    }
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     id: UserId,
@@ -202,13 +209,16 @@ pub async fn demand_new_password(tx: &mut Tx, id: UserId, demanded: bool) -> Res
     Ok(query.bind(id).bind(demanded).execute().await? > 0)
 }
 
-/// Replaces the hash of the same password by a better one; tokens stay valid. False when there is no such user.
+/// Replaces the hash `old` by a better one of the same password; tokens stay valid. False when the user has another by
+/// now, which must not give way to the password from before.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn rehash(tx: &mut Tx, id: UserId, hash: &Secret<String>) -> Result<bool> {
-    let query = tx.query("UPDATE users SET password_hash = $2 WHERE id = $1 AND deleted_at IS NULL");
-    Ok(query.bind(id).bind(hash.expose().clone()).execute().await? > 0)
+pub async fn rehash(tx: &mut Tx, id: UserId, old: &Secret<String>, hash: &Secret<String>) -> Result<bool> {
+    let query =
+        tx.query("UPDATE users SET password_hash = $2 WHERE id = $1 AND password_hash = $3 AND deleted_at IS NULL");
+    let query = query.bind(id).bind(hash.expose().clone()).bind(old.expose().clone());
+    Ok(query.execute().await? > 0)
 }
 
 /// Finds an undeleted user by user name, mail address or id, in this order.

@@ -1,11 +1,16 @@
 //! Sessions: families of refresh tokens.
 
+use std::time::Duration;
+
 use super::{
     db::Tx,
     error::Result,
     sql::{Ids, Page, text},
 };
 use crate::model::{Timestamp, UserId};
+
+/// For how long a session that was ended is kept, for whoever looks into what happened.
+const KEPT_ENDED: Duration = Duration::from_hours(1);
 
 /// A sign-in that can be renewed until it ends or is revoked.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -193,17 +198,29 @@ pub async fn revoke_all(tx: &mut Tx, users: &[UserId], now: Timestamp) -> Result
 
 /// Forgets at most `limit` sessions whose time is over, oldest first, and returns how many.
 ///
-/// A revoked session is kept until then: its refresh tokens must be recognised.
+/// One that was ended is forgotten sooner: a refresh token of no session is as void as one of a session that was ended,
+/// and one user could make any number of them.
 ///
 /// # Errors
 /// What the database refuses.
 pub async fn purge(tx: &mut Tx, now: Timestamp, limit: u32) -> Result<u64> {
-    tx.query(
-        "DELETE FROM sessions WHERE id IN (
-             SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at, id LIMIT $2)",
-    )
-    .bind(now)
-    .bind(i64::from(limit))
-    .execute()
-    .await
+    let expired = tx
+        .query(
+            "DELETE FROM sessions WHERE id IN (
+                 SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at, id LIMIT $2)",
+        )
+        .bind(now)
+        .bind(i64::from(limit))
+        .execute()
+        .await?;
+    let ended = tx
+        .query(
+            "DELETE FROM sessions WHERE id IN (
+                 SELECT id FROM sessions WHERE revoked_at <= $1 ORDER BY revoked_at, id LIMIT $2)",
+        )
+        .bind(now.minus(KEPT_ENDED))
+        .bind(i64::from(limit))
+        .execute()
+        .await?;
+    Ok(expired + ended)
 }

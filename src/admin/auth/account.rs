@@ -16,7 +16,7 @@ use crate::admin::gate::{Authorized, Call, Gate};
 use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
-use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, profile, scene, suits, taken};
+use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, profile, same_password, scene, suits, taken};
 use crate::control::Write;
 use crate::http::Attempt;
 use crate::model::{
@@ -111,6 +111,9 @@ pub(super) async fn change_password(
     let (current, new) = input.read(|input| passwords(input, auth.policy))?;
     let own = auth.known(&caller).await?;
     suits(auth.policy, "new_password", &new, (&own.username, &own.email))?;
+    if own.must_change_password && new.expose() == current.expose() {
+        return Err(same_password("new_password"));
+    }
     auth.confirm(&caller, current, &origin).await?;
     let hash = auth.hasher.hash(new).await?;
     let mut write = auth.control.write_as(caller.origin()).await?;

@@ -43,7 +43,7 @@ pub(super) async fn reset(State(auth): State<Auth>, origin: Origin, input: Input
     let mut tx = auth.control.read().await?;
     // Before anything dear is done for whoever guesses.
     let user = mail_tokens::owner(&mut tx, &hash, Purpose::Reset, now).await?.ok_or_else(void)?;
-    let known = users::credentials_of(&mut tx, user).await?.ok_or_else(void)?;
+    let known = users::credentials_of(&mut tx, user).await?.filter(users::Credentials::has_password).ok_or_else(void)?;
     drop(tx);
     suits(auth.policy, "new_password", &new, (&known.username, &known.email))?;
     let password_hash = auth.hasher.hash(new).await?;
@@ -59,6 +59,8 @@ pub(super) async fn reset(State(auth): State<Auth>, origin: Origin, input: Input
     users::set_password(write.tx(), user, &password_hash, now).await?;
     // Whoever has read the mail has shown that, too.
     users::verify_email(write.tx(), user).await?;
+    // Who has a mailbox and a new password is let in from anywhere, however many have guessed the one before.
+    users::unlock(write.tx(), user, now).await?;
     let known = users::Credentials { email_verified: true, ..known };
     let patch = UserPatch { password_hash: Some(password_hash), ..UserPatch::default() };
     auth.mail.tell(write.tx(), (&known, &patch), origin.scene(now)).await?;

@@ -196,9 +196,8 @@ impl Auth {
     pub(super) async fn revoke_session(&self, write: &mut Write, id: &str) -> Result<(), Error> {
         let now = write.now();
         sessions::revoke(write.tx(), id, now).await?;
-        // As long as any of its tokens would be accepted, or it would come back to life.
-        let longest = self.minter.life(Kind::Refresh).max(self.minter.life(Kind::Access));
-        let until = now.plus(longest + self.gate.verifier.leeway());
+        // As long as an access token of it would be accepted; what its refresh tokens are good for, its row says.
+        let until = now.plus(self.minter.life(Kind::Access) + self.gate.verifier.leeway());
         void(write, format!("sid:{id}"), until).await
     }
 

@@ -10,7 +10,7 @@ use super::origin::Origin;
 use super::session::{Pair, person};
 use crate::admin::error::Error;
 use crate::admin::input::{Input, Valid};
-use crate::admin::users::{new_password, suits};
+use crate::admin::users::{new_password, same_password, suits};
 use crate::http::{Attempt, is_same_network};
 use crate::mail::Letter;
 use crate::model::{Secret, Timestamp, UserId, UserPatch};
@@ -60,6 +60,7 @@ impl Auth {
         self.open_here(&mut tx, known.as_ref(), &attempt).await?;
         drop(tx);
         let user = known.as_ref().map(|known| known.id);
+        let shown = password.clone();
         let verified = self.verify(known, password, origin).await;
         // Again: guesses that were verified at the same time may have used up the limit.
         self.failures.check(&attempt).map_err(Error::TooManyRequests)?;
@@ -72,7 +73,7 @@ impl Auth {
             return Err(Error::Forbidden("Email address is not verified".into()));
         }
         let epoch = match new {
-            Some(new) => self.replace_password(&known, new, origin).await?,
+            Some(new) => self.replace_password(&known, (&shown, new), origin).await?,
             None if known.must_change_password => return Err(Error::Forbidden("Password change required".into())),
             None => known.token_epoch,
         };
@@ -80,8 +81,16 @@ impl Auth {
     }
 
     /// Sets another password for somebody who has shown the one before; returns the token epoch that begins with it.
-    async fn replace_password(&self, known: &Credentials, new: Secret<String>, origin: &Origin) -> Result<i64, Error> {
+    async fn replace_password(
+        &self,
+        known: &Credentials,
+        (shown, new): (&Secret<String>, Secret<String>),
+        origin: &Origin,
+    ) -> Result<i64, Error> {
         suits(self.policy, "new_password", &new, (&known.username, &known.email))?;
+        if new.expose() == shown.expose() {
+            return Err(same_password("new_password"));
+        }
         let hash = self.hasher.hash(new).await?;
         let mut write = self.control.write_as(origin.of(known.id)).await?;
         let now = write.now();
@@ -151,6 +160,13 @@ impl Auth {
         });
     }
 
+    async fn rehash(&self, known: &Credentials, password: Secret<String>) -> Result<(), Error> {
+        let hash = self.hasher.hash(password).await?;
+        let mut tx = self.control.plain_write().await?;
+        users::rehash(&mut tx, known.id, &known.password_hash, &hash).await?;
+        Ok(tx.commit().await?)
+    }
+
     async fn verify(
         &self,
         known: Option<Credentials>,
@@ -170,11 +186,11 @@ impl Auth {
         if !known.is_active {
             return Err(Error::Unauthorized { detail: "Account is disabled".into(), presented: false });
         }
-        if verdict == Verdict::MatchOutdated {
-            let hash = self.hasher.hash(password).await?;
-            let mut tx = self.control.plain_write().await?;
-            users::rehash(&mut tx, known.id, &hash).await?;
-            tx.commit().await?;
+        if verdict == Verdict::MatchOutdated
+            && let Err(error) = self.rehash(&known, password).await
+        {
+            // The password is right nevertheless, and the next sign-in tries again.
+            tracing::warn!(%error, user.id = %known.id, "an outdated password hash could not be replaced");
         }
         tracing::info!(target: SECURITY, client = %origin.client, user.id = %known.id, "signed in");
         Ok(known)

@@ -165,6 +165,12 @@ fn about<'a>(username: &'a Username, email: &'a Email) -> About<'a> {
     About { username: username.as_str(), email: email.as_str() }
 }
 
+/// One must set another password, and has set the same.
+pub(crate) fn same_password(field: &'static str) -> Error {
+    let flaw = Flaw::value("Password must be another than before".to_owned());
+    Error::Validation(vec![Issue::new(vec!["body".into(), field.into()], flaw, &true.into())])
+}
+
 /// Refuses a new password, read from `field`, that `policy` does not want as that of this user.
 pub(crate) fn suits(
     policy: Policy,

@@ -13,7 +13,7 @@ use axum::extract::{FromRef, State};
 use axum::http::Uri;
 use axum::{Extension, Json};
 
-pub(super) use account::{Account, flaw, new_password, profile, suits};
+pub(super) use account::{Account, flaw, new_password, profile, same_password, suits};
 pub use mail::Mail;
 pub(super) use mail::scene;
 

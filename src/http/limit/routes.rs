@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
@@ -40,10 +41,11 @@ impl Client {
 }
 
 /// The limit of one route.
-type OfRoute = Limiter<Counted>;
+type OfRoute = (u64, Limiter<Counted>);
 
-/// Who is counted for what: another limit of the route begins anew.
-type Counted = (RouteId, Allowance, Client);
+/// Who is counted, and by which limiter: the library tells time from when a limiter was made, so that what another one
+/// has noted, of another limit or before it was forgotten, means nothing to this one.
+type Counted = (u64, Client);
 
 /// The gateway's limits: for everything that a client asks for, and for single routes.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ pub struct GatewayLimits {
     routes: Cache<(RouteId, Allowance), Arc<OfRoute>>,
     /// Of all routes together, so that many routes take no more memory than one.
     states: States<Counted>,
+    made: AtomicU64,
 }
 
 impl GatewayLimits {
@@ -63,6 +66,7 @@ impl GatewayLimits {
             authenticated: authenticated.map(|allowance| Limiter::new("authenticated", allowance)),
             routes: Cache::new(ROUTES),
             states: States::default(),
+            made: AtomicU64::new(0),
         }
     }
 
@@ -77,13 +81,17 @@ impl GatewayLimits {
         };
         let standing = all.as_ref().map(|limiter| limiter.count(&client)).transpose()?;
         let Some(allowance) = own else { return Ok(standing) };
-        let own = self.of(route, allowance).count(&(route, allowance, client))?;
+        let limiter = self.of(route, allowance);
+        let own = limiter.1.count(&(limiter.0, client))?;
         // The one that ends first is what a client has to heed.
         Ok(Some(standing.filter(|standing| standing.remaining < own.remaining).unwrap_or(own)))
     }
 
     fn of(&self, route: RouteId, allowance: Allowance) -> Arc<OfRoute> {
-        let make = || Ok::<_, Infallible>(Arc::new(Limiter::with("route", allowance, self.states.clone())));
+        let make = || {
+            let number = self.made.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, Infallible>(Arc::new((number, Limiter::with("route", allowance, self.states.clone()))))
+        };
         let Ok(limiter) = self.routes.get_or_insert_with(&(route, allowance), make);
         limiter
     }
