@@ -49,8 +49,8 @@ pub(super) fn router(control: Control) -> Router {
     Router::new().route(JWKS, get(jwks)).with_state(control)
 }
 
-/// How long whoever verifies our tokens may keep the keys: about as long as a key is published before it signs, at most.
-const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=60");
+/// How long whoever verifies our tokens may keep the keys: shorter than a key is published before it signs.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=5");
 
 async fn jwks(State(control): State<Control>, headers: HeaderMap) -> Response {
     let body = control.keyring().map_or_else(|| r#"{"keys":[]}"#.into(), Keyring::published);
@@ -196,7 +196,7 @@ async fn retire(State(state): State<Keys>, call: Call) -> Result<Written<View>, 
     if let Some(key) = live.iter().find(|key| key.id == id) {
         write.expects(&View::of(key, &live, Some(keyring)))?;
     }
-    let key = keys::retire(&mut write, keyring, id).await?.map_err(refused)?;
+    let key = keys::retire(&mut write, keyring, id, false).await?.map_err(refused)?;
     let live = signing_keys::live(write.tx()).await?;
     let view = View::of(&key, &live, Some(keyring));
     Ok(write.commit(view).await?.into())

@@ -45,6 +45,9 @@ enum Command {
     Retire {
         /// Its id or its name (kid)
         key: String,
+        /// Even if it is the key that signs: nobody signs in until there is another
+        #[arg(long)]
+        force: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -72,8 +75,8 @@ pub(super) async fn run(args: Args, settings: Settings) -> anyhow::Result<ExitCo
             let id = rotate(&control, &keyring, (algorithm, bits), delay).await?;
             tell(&control, id, json).await?;
         }
-        Command::Retire { key, json } => {
-            let id = retire(&control, &keyring, &key).await?;
+        Command::Retire { key, force, json } => {
+            let id = retire(&control, &keyring, &key, force).await?;
             tell(&control, id, json).await?;
         }
     }
@@ -94,14 +97,21 @@ async fn rotate(
     Ok(write.commit(id).await?.value)
 }
 
-async fn retire(control: &Control, keyring: &Keyring, name: &str) -> anyhow::Result<SigningKeyId> {
+async fn retire(control: &Control, keyring: &Keyring, name: &str, force: bool) -> anyhow::Result<SigningKeyId> {
     let mut write = control.write().await?;
     let named = match name.parse() {
         Ok(id) => signing_keys::get(write.tx(), SigningKeyId(id)).await?,
         Err(_) => signing_keys::by_kid(write.tx(), name).await?,
     };
     let Some(key) = named else { bail!("there is no key '{name}'") };
-    keys::retire(&mut write, keyring, key.id).await?.map_err(refused)?;
+    let live = signing_keys::live(write.tx()).await?;
+    let is_active = key.state(&live, write.now()) == KeyState::Active;
+    if is_active && !force && keyring.settings().signs.is_none() {
+        bail!(
+            "a server may sign with it: these settings have no auth.signing_algorithm (--force retires it nevertheless)"
+        );
+    }
+    keys::retire(&mut write, keyring, key.id, force).await?.map_err(refused)?;
     Ok(write.commit(key.id).await?.value)
 }
 

@@ -99,20 +99,21 @@ impl Step<'_> {
     fn user_is_within(&self, user: UserId, actor: UserId) -> bool {
         let mut own = self.own(actor);
         let (before, after) = (self.held(self.base, user), self.held(self.next, user));
-        if user != actor && (!own.cover(&before) || self.is_spoken_of(user)) {
+        if self.is_spoken_of(user, user == actor) || (user != actor && !own.cover(&before)) {
             return false;
         }
         own.add(&before);
         own.cover(&after) && (self.next.user(user).is_none() || after.bear(&before))
     }
 
-    /// Whether a hand-written policy speaks of the user, or of users by a name that this one is given or gives up.
-    fn is_spoken_of(&self, user: UserId) -> bool {
+    /// Whether a hand-written policy speaks of the user, or of users by a name that this one is given or gives up; of
+    /// themselves people may change all but that name.
+    fn is_spoken_of(&self, user: UserId, is_oneself: bool) -> bool {
         let name = |snapshot: &Snapshot| snapshot.user(user).map(|state| state.username.clone());
         let is_renamed = name(self.base) != name(self.next);
         let speaks = |snapshot: &Snapshot| {
             let compiled = snapshot.compiled();
-            compiled.names_user(user) || (is_renamed && compiled.reads_usernames())
+            (!is_oneself && compiled.names_user(user)) || (is_renamed && compiled.reads_usernames())
         };
         speaks(self.base) || speaks(self.next)
     }

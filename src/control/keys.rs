@@ -45,7 +45,11 @@ impl Inner {
     pub(super) async fn own_keys(&self, tx: &mut Tx, now: Timestamp) -> Result<Option<Own>, Error> {
         let Some(keyring) = self.keyring.get() else { return Ok(None) };
         let kept = signing_keys::live(tx).await?;
-        Ok(Some(keyring.ready(&kept, now)?))
+        let (own, fault) = keyring.ready(&kept, now)?;
+        if let Some(fault) = fault {
+            tracing::error!(%fault, "a key that should sign cannot be used here");
+        }
+        Ok(Some(own))
     }
 
     pub(super) fn put_keys(&self, own: Option<Own>) {
@@ -86,7 +90,14 @@ impl Control {
         }
         let _turn = self.0.turn.lock().await;
         let mut tx = self.0.db.read().await?;
-        let own = keyring.ready(&signing_keys::live(&mut tx).await?, Timestamp::now())?;
+        let now = Timestamp::now();
+        let (own, fault) = keyring.ready(&signing_keys::live(&mut tx).await?, now)?;
+        if let Some(fault) = fault {
+            if !own.signs(now) {
+                return Err(fault.into());
+            }
+            tracing::error!(%fault, "a key that should sign cannot be used here");
+        }
         keyring.put(own);
         // Only one server is made of it.
         let _set_before = self.0.keyring.set(keyring);
@@ -168,9 +179,12 @@ pub async fn rotate(
     if keyring.settings().file.is_some() && keyring.settings().signs == Some(new.algorithm) {
         return Ok(Err(KeyRefusal::File));
     }
-    if signing_keys::live(write.tx()).await?.len() >= MOST_LIVE {
+    let live = signing_keys::live(write.tx()).await?;
+    if live.len() >= MOST_LIVE {
         return Ok(Err(KeyRefusal::TooMany));
     }
+    // Sealed with another secret than those before, it would be of no use to whoever has theirs.
+    keyring.opens(live.iter().filter(|key| key.algorithm == new.algorithm))?;
     insert(write, new, activated_at).await.map(Ok)
 }
 
@@ -192,11 +206,12 @@ pub async fn retire(
     write: &mut Write,
     keyring: &Keyring,
     id: SigningKeyId,
+    even_if_it_signs: bool,
 ) -> Result<Result<SigningKey, KeyRefusal>, Error> {
     let live = signing_keys::live(write.tx()).await?;
     let Some(key) = live.iter().find(|key| key.id == id) else { return Ok(Err(KeyRefusal::NotFound)) };
     let signs = keyring.signs_with_kept() == Some(key.algorithm);
-    if signs && key.state(&live, write.now()) == crate::model::KeyState::Active {
+    if signs && !even_if_it_signs && key.state(&live, write.now()) == crate::model::KeyState::Active {
         return Ok(Err(KeyRefusal::Signs));
     }
     end(write, key).await.map(Ok)

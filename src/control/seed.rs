@@ -170,6 +170,7 @@ pub async fn seed(control: &Control, accounts: Vec<NewAccount>) -> Result<Seeded
                 granted_by: None,
             };
             let id = users::insert(write.tx(), &user, now).await?;
+            users::honour_old_tokens(write.tx(), id).await?;
             // Nobody could answer a mail to a made-up address, and the first administrator must get in.
             users::verify_email(write.tx(), id).await?;
             write.touch(Change::User(id));

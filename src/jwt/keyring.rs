@@ -73,11 +73,12 @@ impl Keyring {
         self.0.settings.signs.filter(|_| self.0.settings.file.is_none())
     }
 
-    /// Our keys, if those that are kept and not retired are `kept`.
+    /// Our keys, if those that are kept and not retired are `kept`, and what is wrong with one that should sign: whatever
+    /// that is, what was retired verifies no more, and another one that was put there to sign does.
     ///
     /// # Errors
-    /// `Kept` for one that is not what it says, or that signs and cannot be opened.
-    pub fn ready(&self, kept: &[SigningKey], now: Timestamp) -> Result<Own, KeyringError> {
+    /// `Kept` for one that is not what it says.
+    pub fn ready(&self, kept: &[SigningKey], now: Timestamp) -> Result<(Own, Option<KeyringError>), KeyringError> {
         let settings = &self.0.settings;
         let mut own = Own::secret(&settings.secret).named(&settings.issuer, &settings.audience);
         let mut public: Vec<PublicKey> = Vec::new();
@@ -92,39 +93,60 @@ impl Keyring {
             let verifies = key.key().map_err(kept)?;
             own.put_key(key.kid(), of_jwt(key.algorithm()), verifies).map_err(|_| kept(KeyError::Public))?;
         }
+        let mut fault = None;
         if let Some(algorithm) = settings.signs {
             own.clear_signers();
             match &settings.file {
                 Some(file) => put_signer(&mut own, file, Timestamp::FIRST)?,
-                None => self.put_kept_signers(&mut own, algorithm, kept, now)?,
+                None => fault = self.put_kept_signers(&mut own, algorithm, kept, now),
             }
         }
         public.sort_by(|a, b| a.kid().cmp(b.kid()));
         public.dedup_by(|a, b| a.kid() == b.kid());
         let keys: Vec<_> = public.iter().map(PublicKey::jwk).collect();
         own.publish(json!({ "keys": keys }).to_string());
-        Ok(own)
+        Ok((own, fault))
     }
 
-    /// Those of `algorithm` that sign or will.
+    /// Those of `algorithm` that sign or will; returns what is wrong with one of them.
     fn put_kept_signers(
         &self,
         own: &mut Own,
         algorithm: SigningAlgorithm,
         kept: &[SigningKey],
         now: Timestamp,
-    ) -> Result<(), KeyringError> {
-        let of_algorithm = || kept.iter().filter(|row| row.algorithm == algorithm);
-        let active = of_algorithm().filter(|row| row.activated_at <= now).max_by_key(|row| (row.activated_at, row.id));
-        for row in of_algorithm().filter(|row| row.activated_at > now).chain(active) {
-            let opened = self.open(row);
-            put_signer(
-                own,
-                &opened.map_err(|reason| KeyringError::Kept { kid: row.kid.clone(), reason })?,
-                row.activated_at,
-            )?;
+    ) -> Option<KeyringError> {
+        let mut fault = None;
+        let mut put = |row: &SigningKey| {
+            let opened = self.open(row).map_err(|reason| KeyringError::Kept { kid: row.kid.clone(), reason });
+            match opened.and_then(|key| put_signer(own, &key, row.activated_at)) {
+                Ok(()) => true,
+                Err(error) => {
+                    fault.get_or_insert(error);
+                    false
+                }
+            }
+        };
+        let mut rows: Vec<&SigningKey> = kept.iter().filter(|row| row.algorithm == algorithm).collect();
+        rows.sort_by_key(|row| std::cmp::Reverse((row.activated_at, row.id)));
+        for next in rows.iter().filter(|row| row.activated_at > now) {
+            put(next);
         }
-        Ok(())
+        // The newest, or if it cannot be opened here the one before: better than none.
+        let _one_signs = rows.iter().filter(|row| row.activated_at <= now).any(|row| put(row));
+        fault
+    }
+
+    /// Whether private keys that are kept can be opened here.
+    ///
+    /// # Errors
+    /// `Kept` for the first that cannot.
+    pub fn opens<'k>(&self, kept: impl IntoIterator<Item = &'k SigningKey>) -> Result<(), KeyringError> {
+        let mut kept = kept.into_iter();
+        kept.try_for_each(|row| match self.open(row) {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(KeyringError::Kept { kid: row.kid.clone(), reason }),
+        })
     }
 
     fn open(&self, row: &SigningKey) -> Result<PrivateKey, KeyError> {

@@ -185,6 +185,11 @@ impl Own {
         self.signers.iter().rev().find(|signer| signer.since <= now)
     }
 
+    /// Whether anything signs at `now`.
+    pub fn signs(&self, now: Timestamp) -> bool {
+        self.signer(now).is_some()
+    }
+
     /// The name of the key that signs at `now`; `None` is the shared secret, or nothing.
     pub fn signing_kid(&self, now: Timestamp) -> Option<&str> {
         self.signer(now)?.kid.as_deref()

@@ -260,6 +260,21 @@ fn another_issuer_vouches_with_its_own_keys_for_its_own_subjects() {
     let read = verifier.verify(&token, now()).unwrap();
     assert_eq!((read.issuer.as_deref(), read.user_id, read.session_id.as_deref()), (Some(FOREIGN), None, None));
     assert!(read.token_id.is_some());
+    // What is ours alone may mean anything to others; what is no access token of theirs is none here (threats 54).
+    let mut odd = claims.clone();
+    (odd["uid"], odd["ver"], odd["sid"], odd["jti"]) = (json!("00u1"), json!("2.0"), json!(7), json!([]));
+    odd["type"] = json!(["x"]);
+    assert!(verifier.verify(&by(theirs, &header, &odd), now()).is_ok());
+    for (name, value) in [("type", "refresh"), ("typ", "Offline"), ("typ", "Refresh"), ("token_type", "REFRESH")] {
+        let mut refresh = claims.clone();
+        refresh[name] = json!(value);
+        assert_eq!(verifier.verify(&by(theirs, &header, &refresh), now()), Err(Error::Kind), "{name}");
+    }
+    for exp in [i64::MAX, exp * 1_000, 253_402_300_800] {
+        let mut far = claims.clone();
+        far["exp"] = json!(exp);
+        assert!(verifier.verify(&by(theirs, &header, &far), now()).is_err(), "{exp}");
+    }
     // Its own leeway.
     assert!(verifier.verify(&token, now().plus_seconds(65)).is_ok());
     assert_eq!(verifier.verify(&token, now().plus_seconds(75)), Err(Error::Expired));

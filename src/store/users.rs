@@ -136,10 +136,11 @@ struct Row {
 pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId> {
     let id = tx
         .query(
-            // A deleted user's tokens that name the user only must not become those of a namesake: its epoch is newer.
+            // Tokens that name a user only are the predecessor's, and of epoch 0: nobody of that name, deleted, renamed
+            // or never here, has left any to a user who is made now.
             "INSERT INTO users (username, username_key, email, email_lower, password_hash, is_active, created_at, token_epoch)
              VALUES ($1, $7, $2, $3, $4, $5, $6,
-                 (SELECT COALESCE(MAX(token_epoch), 0) FROM users WHERE username = $1)) RETURNING id",
+                 (SELECT COALESCE(MAX(token_epoch), 0) + 1 FROM users WHERE username = $1)) RETURNING id",
         )
         .bind(new.username.clone())
         .bind(new.email.clone())
@@ -152,6 +153,22 @@ pub async fn insert(tx: &mut Tx, new: &NewUser, now: Timestamp) -> Result<UserId
         .await?;
     assign_each(tx, &[id], &new.role_ids, new.granted_by, Expiry::Kept, now).await?;
     Ok(id)
+}
+
+/// Lets tokens that name the user only be the user's own: of accounts that the predecessor has too.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn honour_old_tokens(tx: &mut Tx, id: UserId) -> Result<()> {
+    tx.query(
+        "UPDATE users SET token_epoch = (SELECT COALESCE(MAX(namesake.token_epoch), 0) FROM users namesake
+                                         WHERE namesake.username = users.username AND namesake.id <> users.id)
+         WHERE id = $1",
+    )
+    .bind(id)
+    .execute()
+    .await
+    .map(drop)
 }
 
 /// Returns an undeleted user with the roles of this moment and their permissions, by id.
@@ -306,7 +323,8 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
                  email_lower = COALESCE($4, email_lower),
                  email_verified = email_verified AND COALESCE($4, email_lower) = email_lower,
                  must_change_password = COALESCE($11, must_change_password), password_hash = COALESCE($5, password_hash),
-                 token_epoch = token_epoch + CASE WHEN $5 IS NULL THEN 0 ELSE 1 END,
+                 token_epoch = token_epoch + CASE
+                     WHEN $5 IS NOT NULL OR ($2 IS NOT NULL AND $2 <> username AND token_epoch = 0) THEN 1 ELSE 0 END,
                  is_active = COALESCE($6, is_active), updated_at = $7,
                  first_name = NULLIF(COALESCE($8, first_name), ''),
                  last_name = NULLIF(COALESCE($9, last_name), ''), avatar = NULLIF(COALESCE($10, avatar), '')

@@ -16,7 +16,9 @@ use crate::admin::gate::{Authorized, Call, Gate};
 use crate::admin::input::{Input, Valid};
 use crate::admin::record;
 use crate::admin::reply::{Message, Written};
-use crate::admin::users::{changed, existing, flaw, keeps_himself, new_password, profile, same_password, scene, suits, taken};
+use crate::admin::users::{
+    changed, existing, flaw, keeps_himself, new_password, profile, same_password, scene, suits, taken,
+};
 use crate::control::Write;
 use crate::http::Attempt;
 use crate::model::{

@@ -43,7 +43,8 @@ pub(super) async fn reset(State(auth): State<Auth>, origin: Origin, input: Input
     let mut tx = auth.control.read().await?;
     // Before anything dear is done for whoever guesses.
     let user = mail_tokens::owner(&mut tx, &hash, Purpose::Reset, now).await?.ok_or_else(void)?;
-    let known = users::credentials_of(&mut tx, user).await?.filter(users::Credentials::has_password).ok_or_else(void)?;
+    let known =
+        users::credentials_of(&mut tx, user).await?.filter(users::Credentials::has_password).ok_or_else(void)?;
     drop(tx);
     suits(auth.policy, "new_password", &new, (&known.username, &known.email))?;
     let password_hash = auth.hasher.hash(new).await?;

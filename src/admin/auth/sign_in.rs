@@ -56,8 +56,12 @@ impl Auth {
         let account = known.as_ref().map_or_else(|| users::bucket(name), |known| known.username.key());
         let forgiven = known.as_ref().and_then(|known| known.unlocked_at);
         let attempt = Attempt { account: &account, address: origin.client, forgiven, now: Timestamp::now() };
-        self.failures.check(&attempt).map_err(Error::TooManyRequests)?;
-        self.open_here(&mut tx, known.as_ref(), &attempt).await?;
+        if let Err(refusal) = self.let_try(&mut tx, known.as_ref(), &attempt).await {
+            drop(tx);
+            let alias = users::bucket(name);
+            let is_alias = known.is_some() && alias != account && !matches!(refusal, Error::Unavailable(_));
+            return Err(if is_alias { self.as_nobody(&alias, password, origin).await } else { refusal });
+        }
         drop(tx);
         let user = known.as_ref().map(|known| known.id);
         let shown = password.clone();
@@ -105,6 +109,28 @@ impl Auth {
         write.touch(Change::User(known.id));
         let after = users::credentials_of(write.tx(), known.id).await?.ok_or_else(wrong_credentials)?;
         write.commit(after.token_epoch).await.map(|written| written.value).map_err(Error::from)
+    }
+
+    /// Refuses one try too many.
+    async fn let_try(&self, tx: &mut Tx, known: Option<&Credentials>, attempt: &Attempt<'_>) -> Result<(), Error> {
+        self.failures.check(attempt).map_err(Error::TooManyRequests)?;
+        self.open_here(tx, known, attempt).await
+    }
+
+    /// Answers a try for a mail address whose account is held up as one for an address that nobody has: or the refusal
+    /// would tell whose address it is.
+    async fn as_nobody(&self, alias: &str, password: Secret<String>, origin: &Origin) -> Error {
+        let attempt = Attempt { account: alias, address: origin.client, forgiven: None, now: Timestamp::now() };
+        if let Err(refusal) = self.failures.check(&attempt) {
+            return Error::TooManyRequests(refusal);
+        }
+        if let Err(error) = self.verify(None, password, origin).await
+            && !matches!(error, Error::Unauthorized { .. })
+        {
+            return error;
+        }
+        self.failures.record(&attempt);
+        wrong_credentials()
     }
 
     /// Refuses a try for an account that is closed, unless its owner has signed in from there before. Names that nobody

@@ -139,6 +139,19 @@ fn upstream(id: i64, name: &str, addresses: &[SocketAddr], retries: i64) -> Upst
     }
 }
 
+fn token_of(minter: &Minter, user: &UserState, now: Timestamp) -> String {
+    let token = NewToken {
+        kind: Kind::Access,
+        user: (user.id, &user.username),
+        epoch: 0,
+        session: "s1",
+        id: "t1",
+        issued_at: now,
+        expires_at: now.plus(Duration::from_mins(1)),
+    };
+    minter.mint(&token).unwrap().expose().clone()
+}
+
 async fn world(tls: Option<TlsFiles>) -> World {
     let seen = Arc::new(AtomicUsize::new(0));
     let back = back_end("back", Arc::clone(&seen)).await;
@@ -204,16 +217,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
     let secret = Secret::new("s".repeat(32));
     let verifier = Verifier::new(Own::secret(&secret), Duration::ZERO, 16);
     let minter = Minter::new(&verifier, Duration::from_mins(1), Duration::from_mins(1));
-    let token = NewToken {
-        kind: Kind::Access,
-        user: (user.id, &user.username),
-        epoch: 0,
-        session: "s1",
-        id: "t1",
-        issued_at: now,
-        expires_at: now.plus(Duration::from_mins(1)),
-    };
-    let token = minter.mint(&token).unwrap().expose().clone();
+    let token = token_of(&minter, &user, now);
     let compiled = Compiled::new(rules, &fixed, None).unwrap();
     let revisions = Revisions { revision: 9, policy_revision: 7 };
     let metrics = Arc::new(Metrics::new("test").unwrap());

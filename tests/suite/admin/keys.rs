@@ -144,7 +144,7 @@ async fn public_keys_are_for_everybody_and_may_be_kept() {
     {
         let answer = answer.expect(200);
         assert_eq!(answer.header("content-type"), Some("application/jwk-set+json"));
-        assert_eq!(answer.header("cache-control"), Some("public, max-age=60"));
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=5"));
         let key = &answer.json()["keys"][0];
         let fields: BTreeSet<&str> = key.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(fields, BTreeSet::from(["alg", "crv", "kid", "kty", "use", "x", "y"]));

@@ -67,6 +67,9 @@ on_both!(whom_a_policy_names_is_left_alone, |backend| async move {
     let boss = json!({ "username": "boss", "email": "boss@example.com", "password": PASSWORD });
     refused(manager.post("/users/", boss).await, 403, ESCALATE);
     manager.put(&path(plain), json!({ "email": "plain2@example.com" })).await.expect(200);
+    // Nor does anybody take or leave such a name by oneself.
+    refused(manager.put("/auth/me", json!({ "username": "boss" })).await, 403, ESCALATE);
+    manager.put("/auth/me", json!({ "first_name": "Ann" })).await.expect(200);
 });
 
 on_both!(a_role_that_a_condition_excludes_is_not_shed, |backend| async move {

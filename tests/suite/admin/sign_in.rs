@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::{Caller, PASSWORD, assert_timestamp, keys, refused};
-use crate::support::app::{Answer, App};
+use crate::support::app::{Answer, App, SECRET};
 
 const WRONG: &str = "Invalid username or password";
 const VOID: &str = "Invalid or expired token";
@@ -302,4 +302,40 @@ on_both!(row_61_a_name_is_one_however_it_is_spelt, |backend| async move {
     }
     assert_eq!(login_at(&app, "127.0.0.8", "unknöwn", "wrong").await.status, 429);
     assert_eq!(login_at(&app, "127.0.0.8", "unknown", "wrong").await.status, 401);
+});
+
+on_both!(whose_address_it_is_does_not_show_while_the_account_is_held_up, |backend| async move {
+    let app = App::start(backend).await;
+    for _ in 0..5 {
+        refused(login_at(&app, "127.0.0.9", "testuser", "wrong").await, 401, WRONG);
+    }
+    assert_eq!(login_at(&app, "127.0.0.9", "testuser", "testuser123").await.status, 429);
+    for address in ["testuser@gmail.com", "nobody@gmail.com"] {
+        for password in ["wrong", "testuser123", "wrong", "wrong", "wrong"] {
+            refused(login_at(&app, "127.0.0.9", address, password).await, 401, WRONG);
+        }
+        assert_eq!(login_at(&app, "127.0.0.9", address, "wrong").await.status, 429, "{address}");
+    }
+    login_at(&app, "127.0.0.10", "testuser@gmail.com", "testuser123").await.expect(200);
+});
+
+on_both!(a_token_that_names_a_user_only_is_not_that_of_a_namesake, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let claims = json!({ "sub": "testuser", "exp": cedargate::model::Timestamp::now().unix_seconds() + 600 });
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
+    let old = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    app.gateway("GET", "/demo/whoami").bearer(&old).await.expect(200);
+    admin.put("/users/4", json!({ "username": "renamed" })).await.expect(200);
+    app.gateway("GET", "/demo/whoami").bearer(&old).await.expect(401);
+    admin.user("testuser", &[3]).await;
+    app.gateway("GET", "/demo/whoami").bearer(&old).await.expect(401);
+    admin.user("other1", &[3]).await;
+    let moved = admin.get("/users/?search=other1").await.expect(200).json()[0]["id"].clone();
+    admin.put("/users/4", json!({ "username": "elsewhere" })).await.expect(200);
+    let taken = admin.get("/users/?search=testuser").await.expect(200).json();
+    let id = taken.as_array().unwrap().iter().find(|user| user["username"] == "testuser").unwrap()["id"].clone();
+    admin.put(&format!("/users/{id}"), json!({ "username": "gone12" })).await.expect(200);
+    admin.put(&format!("/users/{moved}"), json!({ "username": "testuser" })).await.expect(200);
+    app.gateway("GET", "/demo/whoami").bearer(&old).await.expect(401);
 });

@@ -81,6 +81,8 @@ on_both!(another_password_is_set_at_the_next_sign_in, |backend| async move {
         assert_eq!(answer.json()["detail"][0]["loc"], json!(["body", "new_password"]));
         assert!(!answer.text.contains(weak), "{}", answer.text);
     }
+    let same = with(PASSWORD, PASSWORD).await.expect(422);
+    assert!(same.text.contains("Password must be another than before"), "{}", same.text);
     with("wrong", NEW).await.expect(401);
     let pair = with(PASSWORD, NEW).await.expect(200).json();
     app.admin("GET", "/auth/me").bearer(&before).await.expect(401);

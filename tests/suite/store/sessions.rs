@@ -69,6 +69,12 @@ on_both!(ended_sessions_are_purged_oldest_first, |backend| async move {
     assert!(sessions::get(&mut tx, "early").await.unwrap().is_none());
     assert_eq!(sessions::purge(&mut tx, at(30), 10).await.unwrap(), 1);
     assert!(sessions::get(&mut tx, "later").await.unwrap().is_some());
+    // One that was ended is forgotten an hour later, however long its refresh token would live.
+    sessions::insert(&mut tx, &new_session("ended", ann, 1_000_000), at(40)).await.unwrap();
+    sessions::revoke(&mut tx, "ended", at(41)).await.unwrap();
+    assert_eq!(sessions::purge(&mut tx, at(3_640), 10).await.unwrap(), 1, "the other one has expired");
+    assert_eq!(sessions::purge(&mut tx, at(3_641), 10).await.unwrap(), 1);
+    assert!(sessions::get(&mut tx, "ended").await.unwrap().is_none());
 });
 
 on_both!(a_users_sessions_are_listed_and_end_with_the_tokens, |backend| async move {

@@ -188,17 +188,20 @@ on_both!(a_new_password_voids_tokens_and_a_better_hash_does_not, |backend| async
     let (db, _guard) = migrated(backend).await;
     let mut tx = db.write().await.unwrap();
     let id = user(&mut tx, "ann", &[]).await;
-    assert!(users::rehash(&mut tx, id, &Secret::new("better".to_owned())).await.unwrap());
+    let secret = |text: &str| Secret::new(text.to_owned());
+    // A password that was set meanwhile does not give way to a hash of the one before.
+    assert!(!users::rehash(&mut tx, id, &secret("another"), &secret("worse")).await.unwrap());
+    assert!(users::rehash(&mut tx, id, &secret("hash of ann"), &secret("better")).await.unwrap());
     let found = users::credentials_of(&mut tx, id).await.unwrap().unwrap();
-    assert_eq!((found.password_hash.expose().as_str(), found.token_epoch), ("better", 0));
+    assert_eq!((found.password_hash.expose().as_str(), found.token_epoch), ("better", 1));
     assert!(users::set_password(&mut tx, id, &Secret::new("new".to_owned()), at(1)).await.unwrap());
     let found = users::credentials_of(&mut tx, id).await.unwrap().unwrap();
-    assert_eq!((found.password_hash.expose().as_str(), found.token_epoch), ("new", 1));
+    assert_eq!((found.password_hash.expose().as_str(), found.token_epoch), ("new", 2));
     assert!(users::delete(&mut tx, id, at(2)).await.unwrap());
     let epoch = tx.query("SELECT token_epoch FROM users WHERE id = $1").bind(id);
-    assert_eq!(epoch.fetch_value::<i64>().await.unwrap(), 2);
+    assert_eq!(epoch.fetch_value::<i64>().await.unwrap(), 3);
     assert!(!users::set_password(&mut tx, id, &Secret::new("x".to_owned()), at(3)).await.unwrap());
-    assert!(!users::rehash(&mut tx, id, &Secret::new("x".to_owned())).await.unwrap());
+    assert!(!users::rehash(&mut tx, id, &secret("new"), &secret("x")).await.unwrap());
 });
 
 on_both!(states_hold_undeleted_users_and_roles, |backend| async move {
