@@ -374,13 +374,18 @@ on_both!(a_namesake_does_not_inherit_tokens, |backend| async move {
     let first = add_user(&a, "alice").await.unwrap();
     // A token of the predecessor: it names the user, and nothing else.
     let token = Arc::new(Claims::none(&name("alice")));
+    let refused = |control: &Control| control.snapshots().load().caller(&token, Timestamp::now()).err();
+    assert_eq!(refused(&a), Some(Reason::Revoked), "the predecessor knew nobody who is made here");
+    let mut write = a.write().await.unwrap();
+    users::honour_old_tokens(write.tx(), first).await.unwrap();
+    write.touch(Change::User(first));
+    write.commit(()).await.unwrap();
     assert_eq!(a.snapshots().load().caller(&token, Timestamp::now()).unwrap().user_id(), Some(first));
     let mut write = a.write().await.unwrap();
     let now = write.now();
     users::delete(write.tx(), first, now).await.unwrap();
     write.touch(Change::User(first));
     write.commit(()).await.unwrap();
-    let refused = |control: &Control| control.snapshots().load().caller(&token, Timestamp::now()).err();
     assert_eq!(refused(&a), Some(Reason::InvalidToken));
     add_user(&a, "alice").await.unwrap();
     assert_eq!(refused(&a), Some(Reason::Revoked));
