@@ -95,7 +95,7 @@ on_both!(another_password_is_set_at_the_next_sign_in, |backend| async move {
 });
 
 on_both!(mails_that_strangers_ask_for_are_limited_by_address, |backend| async move {
-    let settings = [("RATE_LIMIT_ENABLED", "true"), ("CEDARGATE_RATE_LIMIT__MAIL_REQUESTS", "2")];
+    let settings = [("CEDARGATE_RATE_LIMIT__ENABLED", "true"), ("CEDARGATE_RATE_LIMIT__MAIL_REQUESTS", "2")];
     let (app, _mails) = started(backend, &settings).await;
     for name in ["one", "two"] {
         app.forgot(&format!("{name}@example.com")).await.expect(200);

@@ -83,11 +83,13 @@ async fn row_61_all_spellings_of_an_account_are_one() {
         "somebody <testuser@gmail.com>",
         "another <testuser@gmail.com>",
     ];
-    for (tried, name) in names.into_iter().enumerate() {
-        let expected = if tried < 3 { 401 } else { 429 };
-        world.app.login(name, "wrong").await.expect(expected);
+    // The first three hold it up; whose address it is does not show by that.
+    for name in names {
+        world.app.login(name, "wrong").await.expect(401);
     }
-    world.app.login("testuser", "testuser123").await.expect(429);
+    for name in names {
+        world.app.login(name, "testuser123").await.expect(429);
+    }
     // Nor does the limit tell which accounts there are.
     for tried in 0..4 {
         let expected = if tried < 3 { 401 } else { 429 };
