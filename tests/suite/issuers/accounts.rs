@@ -133,19 +133,20 @@ async fn accounts_are_made_once_with_what_everybody_has() {
 }
 
 /// Trusts a second issuer, too, with keys of a file of its own.
-fn second(folder: &std::path::Path, more: Value) -> (Signer, Value) {
+fn second(folder: &std::path::Path, principal: &str) -> (Signer, Value) {
     let signer = Signer::new("https://second.example.com", "k2");
     let file = folder.join("second.json");
     signer.publish(&file);
-    let mut issuer = json!({ "name": "second", "issuer": signer.iss, "jwks_file": file, "audiences": ["cedargate"] });
-    issuer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let issuer = json!({
+        "name": "second", "issuer": signer.iss, "jwks_file": file, "audiences": ["cedargate"], "principal": principal,
+    });
     (signer, issuer)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_comes_to_an_account_that_was_made_for_somebody_else() {
     let folder = tempfile::tempdir().unwrap();
-    let (other, issuer) = second(folder.path(), json!({ "principal": "create" }));
+    let (other, issuer) = second(folder.path(), "create");
     let world = start_with(json!({ "principal": "create" }), &[issuer]).await;
     let World { app, signer, .. } = &world;
     let me = async |token: &str| app.admin("GET", "/auth/me").bearer(token).await.expect(200).json();
@@ -158,7 +159,7 @@ async fn nobody_comes_to_an_account_that_was_made_for_somebody_else() {
 
     // Where none is made, nobody is let in.
     let folder = tempfile::tempdir().unwrap();
-    let (other, issuer) = second(folder.path(), json!({ "principal": "account" }));
+    let (other, issuer) = second(folder.path(), "account");
     let world = start_with(json!({ "principal": "create" }), &[issuer]).await;
     let World { app, signer, .. } = &world;
     let dora = account(&world, "dora", "dora@example.com").await;
