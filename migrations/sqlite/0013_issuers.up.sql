@@ -17,7 +17,13 @@ CREATE TABLE user_identities (
     issuer TEXT NOT NULL,
     subject TEXT NOT NULL,
     user_id INTEGER NOT NULL REFERENCES users (id),
+    -- Whether the account was made for it: then nobody else is found to have it.
+    is_made INTEGER NOT NULL,
     created_at TEXT NOT NULL,
     PRIMARY KEY (issuer, subject)
 ) STRICT;
-CREATE INDEX user_identities_user ON user_identities (user_id);
+-- An issuer has one name for each: another subject is somebody else.
+CREATE UNIQUE INDEX user_identities_user ON user_identities (user_id, issuer);
+
+-- Tokens of other issuers that were made no later than that are void.
+ALTER TABLE users ADD COLUMN tokens_valid_from TEXT;

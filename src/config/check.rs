@@ -35,6 +35,7 @@ const PUBLISHED_PASSWORDS: &[&str] = &["superadmin123", "admin123", "user123", "
 pub(super) fn all(settings: &Settings, values: &Values) -> Result<(), Error> {
     listeners(settings, values)?;
     argon2(settings, values)?;
+    issuers(settings, values)?;
     if settings.mode != Mode::Offline {
         secret(settings, values)?;
         bootstrap(settings, values)?;
@@ -77,6 +78,15 @@ fn argon2(settings: &Settings, values: &Values) -> Result<(), Error> {
         return Err(values.refused("auth.argon2_memory_kib", "is less than 8 KiB for each of auth.argon2_parallelism"));
     }
     Ok(())
+}
+
+/// Our own tokens are not for anybody else to sign.
+fn issuers(settings: &Settings, values: &Values) -> Result<(), Error> {
+    let ours = &settings.auth.issuer;
+    match settings.auth.issuers.iter().position(|issuer| issuer.spec().issuer == *ours) {
+        Some(index) => Err(values.refused("auth.issuers", format!("[{index}]: issuer '{ours}' is this server itself"))),
+        None => Ok(()),
+    }
 }
 
 fn secret(settings: &Settings, values: &Values) -> Result<(), Error> {

@@ -167,6 +167,11 @@ fn one_line_says_what_is_wrong() {
         ),
         ("PORT", "http", "PORT must be a number from 0 to 65535, not \"http\""),
         ("CEDARGATE_BOOTSTRAP_PASSWORD", "admin123", "auth.bootstrap_password is a published password"),
+        (
+            "CEDARGATE_AUTH__ISSUERS",
+            r#"[{"name":"us","issuer":"cedargate","audiences":["api"],"jwks_url":"https://id.example.com/jwks"}]"#,
+            "auth.issuers [0]: issuer 'cedargate' is this server itself",
+        ),
     ] {
         assert_eq!(serve(&[(name, value)]).unwrap_err(), format!("environment {name}: {told}"));
     }

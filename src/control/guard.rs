@@ -3,7 +3,7 @@
 
 use super::{Error, Origin};
 use crate::{
-    model::{Timestamp, UserId},
+    model::{RoleId, Timestamp, UserId},
     policy::{Concern, Holdings, Snapshot},
     store::changes::Change,
 };
@@ -118,15 +118,24 @@ impl Step<'_> {
         speaks(self.base) || speaks(self.next)
     }
 
+    /// Whether a role has another name now, which tokens of other issuers may speak of.
+    fn takes_given_name(&self, id: RoleId) -> bool {
+        let name = self.next.compiled().role_name(id);
+        name != self.base.compiled().role_name(id)
+            && name.is_some_and(|name| self.next.issuers().values().any(|issuer| issuer.may_give(name)))
+    }
+
     /// No role gains what the actor does not hold; the super role holds everything as it is.
     fn roles_gain_only(&self, own: &Holdings<'_>) -> bool {
         let (before, after) = (self.base.compiled(), self.next.compiled());
         let marks = after.marks();
         let super_role = before.super_role();
         after.changed_roles().into_iter().filter(|id| Some(*id) != super_role).all(|id| {
+            // Whoever is given a role by its name gains all of one that takes the name.
+            let is_given = self.takes_given_name(id);
             let gained = |was: &[_], is: &[_]| {
                 let (held, holds) = (before.holdings(was, &marks), after.holdings(is, &marks));
-                let mut allowed = held.clone();
+                let mut allowed = if is_given { Holdings::default() } else { held.clone() };
                 allowed.add(own);
                 allowed.cover(&holds) && holds.bear(&held)
             };

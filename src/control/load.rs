@@ -11,7 +11,7 @@ use super::Error;
 use crate::{
     model::{Issuer, IssuerFault, IssuerSpec, Issuers, Timestamp, UserId, rules::Revisions},
     policy::{CompileError, Compiled, Fixed, Identity, Snapshot},
-    store::{Tx, changes, changes::Change, issuers, revocations, rules, users},
+    store::{Tx, changes, changes::Change, issuers, issuers::IdentityRow, revocations, rules, users},
 };
 
 /// Longer than any leeway: a token is accepted for that long after its end, and so is its revocation.
@@ -78,7 +78,7 @@ async fn put(
                 Some(state) => {
                     next.put_user(state);
                     let known = issuers::identities(tx, &[*id]).await?;
-                    next.put_identities(*id, known.into_iter().map(identity).collect());
+                    put_identities(next, known);
                 }
                 None => next.remove_user(*id),
             },
@@ -99,17 +99,15 @@ async fn put_everybody(tx: &mut Tx, next: &mut Snapshot, now: Timestamp) -> Resu
     Ok(())
 }
 
-fn identity((_, issuer, subject): (UserId, String, String)) -> Identity {
-    Identity { issuer: issuer.into(), subject: subject.into() }
-}
-
-fn put_identities(next: &mut Snapshot, known: Vec<(UserId, String, String)>) {
-    let mut of_user: BTreeMap<UserId, Vec<Identity>> = BTreeMap::new();
-    for known in known {
-        of_user.entry(known.0).or_default().push(identity(known));
+fn put_identities(next: &mut Snapshot, known: Vec<IdentityRow>) {
+    let mut of_user: BTreeMap<UserId, (Vec<Identity>, Option<Timestamp>)> = BTreeMap::new();
+    for IdentityRow { user_id, issuer, subject, tokens_valid_from } in known {
+        let (identities, valid_from) = of_user.entry(user_id).or_default();
+        identities.push(Identity { issuer: issuer.into(), subject: subject.into() });
+        *valid_from = tokens_valid_from;
     }
-    for (user, identities) in of_user {
-        next.put_identities(user, identities);
+    for (user, (identities, valid_from)) in of_user {
+        next.put_identities(user, identities, valid_from);
     }
 }
 

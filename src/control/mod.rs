@@ -146,7 +146,9 @@ impl Control {
     }
 
     /// Tells `follow` which issuers are trusted, now and whenever that changes. There is one who follows.
-    pub fn on_issuers(&self, follow: impl Fn(&Issuers) + Send + Sync + 'static) {
+    pub async fn on_issuers(&self, follow: impl Fn(&Issuers) + Send + Sync + 'static) {
+        // No write comes between what is looked at and what is told.
+        let _turn = self.0.turn.lock().await;
         if self.0.on_issuers.0.set(Box::new(follow)).is_ok() {
             self.0.tell_issuers(&self.0.snapshots.load());
         }

@@ -3,7 +3,9 @@
 //! ## Why
 //! The data plane waits for no database, so it sends who is new here and goes on when the snapshot knows. What decides is
 //! the issuer's mapping alone. An account is never taken over on the word of a mail address that nobody has verified, on
-//! either side, and one that holds a system role only where the mapping says that it may.
+//! either side, and one that holds a system role only where the mapping says that it may. One that was made for somebody,
+//! or that the issuer has another name for already, is nobody else's: names made here are like those of the issuers, and
+//! issuers give names and addresses again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use crate::{
     jwt::Waiting,
     model::{Claims, Email, Issuer, IssuerPrincipal, NewUser, Secret, Timestamp, UserId, Username},
     policy::Snapshot,
-    store::{Tx, changes::Change, issuers, users},
+    store::{self, Tx, changes::Change, issuers, users},
     telemetry::logs::SECURITY,
 };
 
@@ -52,9 +54,19 @@ enum Refusal {
     Failed(#[from] Error),
 }
 
-impl From<crate::store::Error> for Refusal {
-    fn from(error: crate::store::Error) -> Self {
+impl From<store::Error> for Refusal {
+    fn from(error: store::Error) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl Refusal {
+    /// Whether asking again at once is in vain.
+    fn is_lasting(&self) -> bool {
+        match self {
+            Self::Failed(error) => matches!(error, Error::Store(store::Error::Conflict { .. })),
+            _ => true,
+        }
     }
 }
 
@@ -79,7 +91,7 @@ impl Control {
                     let (issuer, subject) = (&key.0, &key.1);
                     tracing::info!(target: SECURITY, %issuer, subject, reason = %refusal, "no account for a newcomer");
                     // The database may be back at once.
-                    if !matches!(refusal, Refusal::Failed(_)) {
+                    if refusal.is_lasting() {
                         remember(&mut refused, key);
                     }
                 }
@@ -97,14 +109,13 @@ impl Control {
         }
         let mut write = self.write().await?;
         let base = Arc::clone(write.base());
-        let user = match look(write.tx(), &base, claims).await? {
+        let (user, is_new) = match look(write.tx(), &base, claims).await? {
             Found::Settled => return Ok(()),
-            Found::Account(user) => user,
-            Found::Nobody(issuer) => create(&mut write, &issuer, claims).await?,
+            Found::Account(user) => (user, false),
+            Found::Nobody(issuer) => (create(&mut write, &issuer, claims).await?, true),
         };
-        let is_new = base.user(user).is_none();
         let now = write.now();
-        issuers::link(write.tx(), iss, subject, user, now).await?;
+        issuers::link(write.tx(), (iss, subject), user, is_new, now).await?;
         write.touch(Change::User(user));
         let identity = json!({ "user_id": user, "issuer": iss, "subject": subject });
         write.becomes("user_identity", user.0, &identity);
@@ -164,7 +175,7 @@ async fn find(tx: &mut Tx, issuer: &Issuer, claims: &Claims) -> Result<Option<Us
         false => (Username::try_from(wanted).ok(), None),
     };
     let name = name.as_ref().map(Username::as_str);
-    Ok(issuers::account(tx, name, mail.as_deref()).await?)
+    Ok(issuers::account(tx, &issuer.spec().issuer, name, mail.as_deref()).await?)
 }
 
 /// Makes an account, with what everybody has who signs up.
@@ -217,7 +228,7 @@ async fn free_name(write: &mut Write, issuer: &Issuer, claims: &Claims) -> Resul
     let made_up = format!("user{}", Uuid::now_v7().simple());
     for name in base.iter().flat_map(numbered).chain([made_up]) {
         let Ok(name) = Username::try_from(name) else { continue };
-        if issuers::account(write.tx(), Some(name.as_str()), None).await?.is_none() {
+        if issuers::is_name_free(write.tx(), &name).await? {
             return Ok(name);
         }
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::{self, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::standing::Standing;
 use super::{fetch, jwks};
@@ -42,15 +42,17 @@ struct Inner {
     metrics: Arc<Metrics>,
     all: Mutex<HashMap<Arc<str>, Standing>>,
     news: Notify,
+    /// Whenever an attempt has ended.
+    ended: Notify,
 }
 
-type Fetched = (Arc<Issuer>, Result<Vec<u8>, fetch::Error>);
+type Fetched = Result<Vec<u8>, fetch::Error>;
 
 impl Keeper {
     /// Keeps keys for `verifier`.
     pub fn new(terms: Terms, verifier: Verifier, metrics: Arc<Metrics>) -> Self {
-        let (all, news) = Default::default();
-        Self(Arc::new(Inner { terms, verifier, metrics, all, news }))
+        let (all, news, ended) = Default::default();
+        Self(Arc::new(Inner { terms, verifier, metrics, all, news, ended }))
     }
 
     /// From now on these issuers are believed, and no others. Keys that are found as before stay in use.
@@ -97,10 +99,28 @@ impl Keeper {
         inner.news.notify_one();
     }
 
+    /// Waits until each issuer was asked once, whatever came of it, or until that has taken too long.
+    pub async fn first_attempts(&self, within: Duration) {
+        let inner = &self.0;
+        let attempts = async {
+            loop {
+                let ended = inner.ended.notified();
+                if inner.all.lock().values().all(|standing| standing.tried.is_some() && !standing.is_fetching) {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        if timeout(within, attempts).await.is_err() {
+            tracing::warn!("not all issuers have answered yet");
+        }
+    }
+
     /// Fetches what is due, for ever, and what `errands` ask for.
     pub async fn run(self, mut errands: mpsc::Receiver<Waiting<Arc<str>>>) {
         let inner = &self.0;
         let mut fetching: JoinSet<Fetched> = JoinSet::new();
+        let mut asked: HashMap<task::Id, Arc<Issuer>> = HashMap::new();
         let mut files: HashMap<PathBuf, Look> = HashMap::new();
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,17 +129,26 @@ impl Keeper {
                 _ = ticks.tick() => inner.look_at_files(&mut files).await,
                 () = inner.news.notified() => {}
                 Some(errand) = errands.recv() => inner.receive(errand),
-                Some(fetched) = fetching.join_next() => match fetched {
-                    Ok((issuer, outcome)) => inner.take(&issuer, outcome),
-                    Err(error) => tracing::error!(%error, "fetching keys was cut short"),
+                Some(fetched) = fetching.join_next_with_id() => match fetched {
+                    Ok((id, outcome)) => {
+                        if let Some(issuer) = asked.remove(&id) {
+                            inner.take(&issuer, outcome);
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "fetching keys was cut short");
+                        if let Some(issuer) = asked.remove(&error.id()) {
+                            inner.take(&issuer, Err(fetch::Error::Connection("the attempt was cut short".to_owned())));
+                        }
+                    }
                 },
             }
+            inner.ended.notify_waiters();
             inner.give_up_stale();
             for issuer in inner.due() {
-                fetching.spawn(async move {
-                    let keys = fetch::keys(&issuer).await;
-                    (issuer, keys)
-                });
+                let of = Arc::clone(&issuer);
+                let task = fetching.spawn(async move { fetch::keys(&of).await });
+                asked.insert(task.id(), issuer);
             }
         }
     }

@@ -271,6 +271,12 @@ impl Issuer {
         Ok(())
     }
 
+    /// Whether a token may have the role of that name by its claims.
+    pub fn may_give(&self, role: &str) -> bool {
+        let in_table = |table: &BTreeMap<String, String>| table.values().any(|name| name == role);
+        self.spec.roles_claim.is_some() && self.spec.roles.as_ref().is_none_or(in_table)
+    }
+
     /// The text of the claim that says which account is meant; a mail address only if the issuer has verified it.
     pub fn user_of<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c str> {
         if self.by_mail() && claims.get("email_verified") != Some(&Value::Bool(true)) {

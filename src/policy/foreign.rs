@@ -9,7 +9,7 @@ use super::{
     roles::Roles,
     snapshot::Snapshot,
 };
-use crate::model::{Claims, DEFAULT_ROLE, Issuer, IssuerPrincipal, Issuers, Reason, RoleId, Timestamp, UserId};
+use crate::model::{Claims, Issuer, IssuerPrincipal, Issuers, Reason, RoleId, Timestamp, UserId, rules::UserState};
 
 /// Whom an issuer calls `subject`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +26,15 @@ pub(super) struct Foreign {
     issuers: Arc<Issuers>,
     /// By issuer, then by subject, so that a request's are looked up as they stand in its token.
     accounts: HashMap<Arc<str>, HashMap<Arc<str>, UserId>>,
-    of_user: HashMap<UserId, Arc<[Identity]>>,
+    of_user: HashMap<UserId, Linked>,
+}
+
+/// What is known of a user who has identities.
+#[derive(Clone, Debug)]
+struct Linked {
+    identities: Arc<[Identity]>,
+    /// Tokens that were made no later are void.
+    valid_from: Option<Timestamp>,
 }
 
 impl Foreign {
@@ -44,8 +52,9 @@ impl Foreign {
     }
 
     /// Replaces what belongs to a user.
-    pub(super) fn put_account(&mut self, user: UserId, identities: Vec<Identity>) {
-        for Identity { issuer, subject } in self.of_user.remove(&user).iter().flat_map(|old| old.iter()) {
+    pub(super) fn put_account(&mut self, user: UserId, identities: Vec<Identity>, valid_from: Option<Timestamp>) {
+        let before = self.of_user.remove(&user);
+        for Identity { issuer, subject } in before.iter().flat_map(|old| old.identities.iter()) {
             if let Some(accounts) = self.accounts.get_mut(issuer) {
                 accounts.remove(subject);
                 if accounts.is_empty() {
@@ -59,11 +68,19 @@ impl Foreign {
         for Identity { issuer, subject } in &identities {
             self.accounts.entry(Arc::clone(issuer)).or_default().insert(Arc::clone(subject), user);
         }
-        self.of_user.insert(user, identities.into());
+        self.of_user.insert(user, Linked { identities: identities.into(), valid_from });
     }
 
     fn account(&self, issuer: &str, subject: &str) -> Option<UserId> {
         self.accounts.get(issuer)?.get(subject).copied()
+    }
+
+    /// Whether the user was signed out everywhere after the token was made, as far as it tells.
+    fn is_void(&self, user: UserId, claims: &Claims) -> bool {
+        let Some(valid_from) = self.of_user.get(&user).and_then(|linked| linked.valid_from) else { return false };
+        let made = claims.all.get("iat").and_then(serde_json::Value::as_i64);
+        // Tokens tell seconds: one of the same second may be from before.
+        made.is_none_or(|made| made <= valid_from.unix_seconds())
     }
 }
 
@@ -71,8 +88,7 @@ impl Roles {
     /// Whether another issuer must not give the role, unless it was said to: a system role beside the one that everybody
     /// has who signs up, and whatever inherits from one.
     pub(super) fn is_guarded(&self, id: RoleId) -> bool {
-        let own = |id: &RoleId| self.get(*id).is_some_and(|role| role.is_system && &*role.name != DEFAULT_ROLE);
-        own(&id) || self.get(id).is_some_and(|role| role.closure.iter().any(own))
+        self.get(id).is_some_and(|role| role.is_guarded)
     }
 }
 
@@ -98,8 +114,15 @@ impl Snapshot {
         }
         let account = self.foreign().account(issuer, &claims.subject).and_then(|id| self.user(id));
         let state = account.ok_or(Reason::InvalidToken)?;
+        if self.foreign().is_void(state.id, claims) {
+            return Err(Reason::Revoked);
+        }
         if !state.is_active {
             return Err(Reason::UserInactive);
+        }
+        // The account may have come to a system role after it was linked.
+        if !trusted.spec().system_roles && self.holds_guarded(state, now) {
+            return Err(Reason::InvalidToken);
         }
         Ok(self.assume_with(state, Arc::clone(claims), &claimed, now))
     }
@@ -129,7 +152,10 @@ impl Snapshot {
 
     /// Whether somebody with an account holds by assignment what another issuer must not give.
     pub fn is_guarded(&self, user: UserId, now: Timestamp) -> bool {
-        let guarded = |role| self.compiled().roles.is_guarded(role);
-        self.user(user).is_some_and(|state| state.live_roles(now).any(guarded))
+        self.user(user).is_some_and(|state| self.holds_guarded(state, now))
+    }
+
+    fn holds_guarded(&self, state: &UserState, now: Timestamp) -> bool {
+        state.live_roles(now).any(|role| self.compiled().roles.is_guarded(role))
     }
 }

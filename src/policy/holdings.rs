@@ -126,6 +126,11 @@ impl Compiled {
         self.roles.id_of(name)
     }
 
+    /// The name of a role, active or not.
+    pub fn role_name(&self, id: RoleId) -> Option<&str> {
+        self.roles.get(id).map(|role| &*role.name)
+    }
+
     /// The names of all roles, in no order.
     pub fn role_names(&self) -> impl Iterator<Item = &str> {
         self.roles.all().map(|(_, role)| &*role.name)

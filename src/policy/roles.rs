@@ -17,7 +17,7 @@ use super::{
     names,
     permissions::{Grants, Permissions, Shared},
 };
-use crate::model::{PermissionId, RoleId, rules::RoleRule};
+use crate::model::{DEFAULT_ROLE, PermissionId, RoleId, rules::RoleRule};
 
 /// How many role ids the remembered sets hold in all: some 50 MiB at most.
 const REMEMBERED_IDS: u64 = 1 << 20;
@@ -29,6 +29,8 @@ pub(super) struct CompiledRole {
     pub(super) uid: EntityUid,
     pub(super) is_active: bool,
     pub(super) is_system: bool,
+    /// Whether it is a system role beside the one that everybody has who signs up, or inherits from one.
+    pub(super) is_guarded: bool,
     /// Itself and every active role it inherits from through active roles; empty when it is inactive itself.
     pub(super) closure: Arc<[RoleId]>,
     pub(super) parents: Arc<[RoleId]>,
@@ -121,8 +123,9 @@ impl Roles {
         }
         for id in self.with_heirs(&moved) {
             if let Some(role) = self.by_id.get(&id) {
-                let closure = self.closure(id).into();
-                let role = CompiledRole { closure, ..CompiledRole::clone(role) };
+                let closure = self.closure(id);
+                let is_guarded = closure.iter().chain([&id]).any(|id| self.is_special(*id));
+                let role = CompiledRole { closure: closure.into(), is_guarded, ..CompiledRole::clone(role) };
                 self.by_id.insert(id, Arc::new(role));
             }
         }
@@ -164,6 +167,7 @@ impl Roles {
                     name,
                     is_active: rule.is_active,
                     is_system: rule.is_system_role,
+                    is_guarded: false,
                     closure: Arc::default(),
                     parents: rule.parents.into(),
                     grants: Arc::new(Grants::new(granted, permissions)),
@@ -176,6 +180,10 @@ impl Roles {
             }
         };
         self.by_id.insert(id, Arc::new(role));
+    }
+
+    fn is_special(&self, id: RoleId) -> bool {
+        self.get(id).is_some_and(|role| role.is_system && &*role.name != DEFAULT_ROLE)
     }
 
     /// `ids` and all that inherit from them, near or far.

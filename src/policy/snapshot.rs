@@ -91,7 +91,7 @@ impl Snapshot {
     /// Forgets a user.
     pub fn remove_user(&mut self, id: UserId) {
         self.unlist(id);
-        self.foreign.put_account(id, Vec::new());
+        self.foreign.put_account(id, Vec::new(), None);
     }
 
     fn unlist(&mut self, id: UserId) {
@@ -107,9 +107,9 @@ impl Snapshot {
         self.foreign.put_issuers(issuers);
     }
 
-    /// Replaces what other issuers call a user.
-    pub fn put_identities(&mut self, user: UserId, identities: Vec<Identity>) {
-        self.foreign.put_account(user, identities);
+    /// Replaces what other issuers call a user, whose tokens are void if they were made no later than `valid_from`.
+    pub fn put_identities(&mut self, user: UserId, identities: Vec<Identity>, valid_from: Option<Timestamp>) {
+        self.foreign.put_account(user, identities, valid_from);
     }
 
     pub(super) fn foreign(&self) -> &Foreign {

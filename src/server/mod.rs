@@ -41,6 +41,9 @@ use crate::model::Secret;
 use crate::password::random_password;
 use crate::telemetry::{AccessLog, Logs, Metrics, Recent};
 
+/// For so long a start waits for the keys of other issuers.
+const FIRST_KEYS: Duration = Duration::from_secs(5);
+
 /// A server that is running.
 #[derive(Debug)]
 pub struct Running {
@@ -82,7 +85,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
     if let Some(postman) = Postman::new(core.control.db().clone(), &core.outbox, mail::smtp(settings)?) {
         tasks.push(tokio::spawn(postman.run(stopping.clone())));
     }
-    tasks.extend(find_out(settings, &core, arrivals, &stopping));
+    tasks.extend(find_out(settings, &core, arrivals, &stopping).await);
     tasks.extend(watch_files(settings, &core, stopping.clone()));
 
     let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
@@ -131,10 +134,6 @@ async fn prepare<'s>(
     let for_hasher = settings.clone();
     let hasher = tokio::task::spawn_blocking(move || hasher(&for_hasher));
     let control = open(settings, Arc::clone(&metrics)).await?;
-    let ours = |issuer: &&crate::model::Issuer| issuer.spec().issuer == settings.auth.issuer;
-    if let Some(issuer) = settings.auth.issuers.iter().find(ours) {
-        anyhow::bail!("auth.issuers: issuer '{}' is this server itself", issuer.spec().issuer);
-    }
     let verifier = keys::verifier(settings);
     control.keep_keys(keys::keyring(settings, &verifier)?).await.context("keys for tokens")?;
     Ok(Core {
@@ -163,7 +162,7 @@ fn follow(control: Control, settings: &Settings, mut stopping: watch::Receiver<b
 }
 
 /// Finds out what tokens of other issuers need: keys, and whose account it is.
-fn find_out(
+async fn find_out(
     settings: &Settings,
     core: &Core<'_>,
     arrivals: Arrivals,
@@ -172,8 +171,8 @@ fn find_out(
     let terms = settings.auth.issuer_keys;
     let terms = Terms { refresh: terms.refresh, refetch: terms.refetch, outage: terms.outage };
     let keeper = Keeper::new(terms, core.verifier.clone(), Arc::clone(&core.metrics));
-    let follower = keeper.clone();
-    core.control.on_issuers(move |issuers| follower.follow(issuers));
+    let (follower, first) = (keeper.clone(), keeper.clone());
+    core.control.on_issuers(move |issuers| follower.follow(issuers)).await;
     let control = core.control.clone();
     let until_stopped = |mut stopping: watch::Receiver<bool>, work: Pin<Box<dyn Future<Output = ()> + Send>>| {
         tokio::spawn(async move {
@@ -183,10 +182,13 @@ fn find_out(
             }
         })
     };
-    [
+    let tasks = [
         until_stopped(stopping.clone(), Box::pin(keeper.run(arrivals.keys))),
         until_stopped(stopping.clone(), Box::pin(async move { control.welcome(arrivals.accounts).await })),
-    ]
+    ];
+    // Nothing listens yet: a valid token is not refused because its issuer's keys are still on their way.
+    first.first_attempts(FIRST_KEYS).await;
+    tasks
 }
 
 /// Watches the operator's policy files, if there are any.

@@ -127,7 +127,8 @@ pub async fn credentials_of(tx: &mut Tx, id: UserId) -> Result<Option<Credential
 pub async fn set_password(tx: &mut Tx, id: UserId, hash: &Secret<String>, now: Timestamp) -> Result<bool> {
     let changed = tx
         .query(
-            "UPDATE users SET password_hash = $2, token_epoch = token_epoch + 1, must_change_password = FALSE, updated_at = $3
+            "UPDATE users SET password_hash = $2, token_epoch = token_epoch + 1, tokens_valid_from = $3,
+                 must_change_password = FALSE, updated_at = $3
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)

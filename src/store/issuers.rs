@@ -7,7 +7,7 @@ use super::{
     error::Result,
     sql::{Ids, text},
 };
-use crate::model::{IssuerId, IssuerSpec, Timestamp, UserId};
+use crate::model::{IssuerId, IssuerSpec, Timestamp, UserId, Username};
 
 /// An issuer as stored: a release that knows other keys may have written it, so that what it says is read by who uses it.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
@@ -101,28 +101,48 @@ pub async fn linked(tx: &mut Tx, issuer: &str, subject: &str) -> Result<Option<U
     Ok(found.map(|(id,)| id))
 }
 
-/// Notes whom an issuer calls `subject`, once and for all.
+/// Notes whom an issuer calls `subject`, once and for all, and whether the account was made for that.
 ///
 /// # Errors
-/// [`Error::Conflict`](super::Error::Conflict) when that is somebody already.
-pub async fn link(tx: &mut Tx, issuer: &str, subject: &str, user: UserId, now: Timestamp) -> Result<()> {
-    tx.query("INSERT INTO user_identities (issuer, subject, user_id, created_at) VALUES ($1, $2, $3, $4)")
+/// [`Error::Conflict`](super::Error::Conflict) when that is somebody already, or the issuer calls the user something else.
+pub async fn link(
+    tx: &mut Tx,
+    (issuer, subject): (&str, &str),
+    user: UserId,
+    is_made: bool,
+    now: Timestamp,
+) -> Result<()> {
+    tx.query("INSERT INTO user_identities (issuer, subject, user_id, is_made, created_at) VALUES ($1, $2, $3, $4, $5)")
         .bind(issuer.to_owned())
         .bind(subject.to_owned())
         .bind(user)
+        .bind(is_made)
         .bind(now)
         .execute()
         .await
         .map(drop)
 }
 
-/// What issuers call these users: user, issuer and subject, for undeleted users only.
+/// What an issuer calls a user.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct IdentityRow {
+    /// Whom.
+    pub user_id: UserId,
+    /// The issuer's `iss`.
+    pub issuer: String,
+    /// Its `sub`.
+    pub subject: String,
+    /// Tokens of other issuers that were made no later than that are void.
+    pub tokens_valid_from: Option<Timestamp>,
+}
+
+/// What issuers call these users, undeleted ones only.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn identities(tx: &mut Tx, users: &[UserId]) -> Result<Vec<(UserId, String, String)>> {
+pub async fn identities(tx: &mut Tx, users: &[UserId]) -> Result<Vec<IdentityRow>> {
     tx.query(
-        "SELECT i.user_id, i.issuer, i.subject FROM user_identities i JOIN users u ON u.id = i.user_id
+        "SELECT i.user_id, i.issuer, i.subject, u.tokens_valid_from FROM user_identities i JOIN users u ON u.id = i.user_id
          WHERE u.deleted_at IS NULL AND i.user_id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
          ORDER BY i.user_id, i.issuer, i.subject",
     )
@@ -135,28 +155,33 @@ pub async fn identities(tx: &mut Tx, users: &[UserId]) -> Result<Vec<(UserId, St
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn all_identities(tx: &mut Tx) -> Result<Vec<(UserId, String, String)>> {
+pub async fn all_identities(tx: &mut Tx) -> Result<Vec<IdentityRow>> {
     tx.query(
-        "SELECT i.user_id, i.issuer, i.subject FROM user_identities i JOIN users u ON u.id = i.user_id
+        "SELECT i.user_id, i.issuer, i.subject, u.tokens_valid_from FROM user_identities i JOIN users u ON u.id = i.user_id
          WHERE u.deleted_at IS NULL ORDER BY i.user_id, i.issuer, i.subject",
     )
     .fetch_all()
     .await
 }
 
-/// The undeleted user of this name, or with this verified mail address in lower case, active or not.
+/// The undeleted user of this name, or with this verified mail address in lower case, active or not, whom somebody new
+/// at `issuer` can be: nobody whom that issuer calls something else, and nobody who was made for a token.
 ///
 /// # Errors
 /// What the database refuses.
-pub async fn account(tx: &mut Tx, name: Option<&str>, mail: Option<&str>) -> Result<Option<UserId>> {
+pub async fn account(tx: &mut Tx, issuer: &str, name: Option<&str>, mail: Option<&str>) -> Result<Option<UserId>> {
     let found = tx
         .query(
             "SELECT id FROM users
              WHERE deleted_at IS NULL
-               AND (username = $1 OR (email_lower = $2 AND email_verified)) ORDER BY id LIMIT 2",
+               AND (username = $1 OR (email_lower = $2 AND email_verified))
+               AND NOT EXISTS (SELECT 1 FROM user_identities i
+                               WHERE i.user_id = users.id AND (i.is_made OR i.issuer = $3))
+             ORDER BY id LIMIT 2",
         )
         .bind(name.map(text))
         .bind(mail.map(text))
+        .bind(text(issuer))
         .fetch_values::<UserId>()
         .await?;
     // Two of them: neither can be meant.
@@ -164,6 +189,17 @@ pub async fn account(tx: &mut Tx, name: Option<&str>, mail: Option<&str>) -> Res
         [one] => Some(*one),
         _ => None,
     })
+}
+
+/// Whether no undeleted user has this name, or one that people take for the same.
+///
+/// # Errors
+/// What the database refuses.
+pub async fn is_name_free(tx: &mut Tx, name: &Username) -> Result<bool> {
+    let query = tx.query(
+        "SELECT id FROM users WHERE (username_key = $1 OR username = $2) AND deleted_at IS NULL ORDER BY id LIMIT 1",
+    );
+    Ok(query.bind(name.key()).bind(name.clone()).fetch_optional::<(UserId,)>().await?.is_none())
 }
 
 /// Whether no undeleted user has this mail address, in lower case, verified or not.

@@ -325,6 +325,7 @@ pub async fn update(tx: &mut Tx, id: UserId, patch: &UserPatch, now: Timestamp) 
                  must_change_password = COALESCE($11, must_change_password), password_hash = COALESCE($5, password_hash),
                  token_epoch = token_epoch + CASE
                      WHEN $5 IS NOT NULL OR ($2 IS NOT NULL AND $2 <> username AND token_epoch = 0) THEN 1 ELSE 0 END,
+                 tokens_valid_from = CASE WHEN $5 IS NULL THEN tokens_valid_from ELSE $7 END,
                  is_active = COALESCE($6, is_active), updated_at = $7,
                  first_name = NULLIF(COALESCE($8, first_name), ''),
                  last_name = NULLIF(COALESCE($9, last_name), ''), avatar = NULLIF(COALESCE($10, avatar), '')
@@ -385,7 +386,7 @@ pub async fn delete(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool> {
 pub async fn delete_each(tx: &mut Tx, ids: &[UserId], now: Timestamp) -> Result<Vec<UserId>> {
     let deleted = tx
         .query(
-            "UPDATE users SET deleted_at = $2, token_epoch = token_epoch + 1
+            "UPDATE users SET deleted_at = $2, token_epoch = token_epoch + 1, tokens_valid_from = $2
              WHERE deleted_at IS NULL AND id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
              RETURNING id",
         )
@@ -402,8 +403,10 @@ pub async fn delete_each(tx: &mut Tx, ids: &[UserId], now: Timestamp) -> Result<
 /// # Errors
 /// What the database refuses.
 pub async fn sign_out(tx: &mut Tx, id: UserId, now: Timestamp) -> Result<bool> {
-    let query = tx.query("UPDATE users SET token_epoch = token_epoch + 1 WHERE id = $1 AND deleted_at IS NULL");
-    let changed = query.bind(id).execute().await? > 0;
+    let query = tx.query(
+        "UPDATE users SET token_epoch = token_epoch + 1, tokens_valid_from = $2 WHERE id = $1 AND deleted_at IS NULL",
+    );
+    let changed = query.bind(id).bind(now).execute().await? > 0;
     sessions::revoke_all(tx, &[id], now).await?;
     Ok(changed)
 }

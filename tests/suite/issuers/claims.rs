@@ -140,3 +140,30 @@ async fn the_admin_api_needs_an_account() {
         assert!(answer.text.contains("gives no account here"), "{}", answer.text);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_takes_a_name_that_tokens_give_only_from_who_holds_it() {
+    let table = json!({ "roles": { "writers": "editor" } });
+    let World { app, admin, .. } = &start(table).await;
+    let keeper = role(app, admin, "keeper", &["role:read", "role:update", "role:create", "article:read"]).await;
+    let payroll = role(app, admin, "payroll", &["article:delete"]).await;
+    let body = json!({
+        "username": "kim", "email": "kim@example.com", "password": "Correct-horse-1", "role_ids": [keeper],
+    });
+    app.admin("POST", "/users/").bearer(admin).json(body).await.expect(200);
+    let kim = app.login("kim", "Correct-horse-1").await.expect(200).json()["access_token"].as_str().unwrap().to_owned();
+    let rename = async |token: &str, id: i64, name: &str| {
+        app.admin("PUT", &format!("/roles/{id}")).bearer(token).json(json!({ "name": name })).await.status
+    };
+    let roles = app.admin("GET", "/roles/").bearer(admin).await.expect(200).json();
+    let editor = roles.as_array().unwrap().iter().find(|role| role["name"] == "editor").unwrap()["id"].clone();
+    assert_eq!(rename(&kim, editor.as_i64().unwrap(), "old").await, 200);
+    // Whoever the issuer calls a writer would be given it.
+    assert_eq!(rename(&kim, payroll, "editor").await, 403);
+    assert_eq!(rename(&kim, payroll, "wages").await, 200);
+    // With what they hold themselves they may, and who holds `role:escalate` always.
+    let harmless = role(app, admin, "readers", &["article:read"]).await;
+    assert_eq!(rename(&kim, harmless, "editor").await, 200);
+    assert_eq!(rename(&kim, harmless, "readers").await, 200);
+    assert_eq!(rename(admin, payroll, "editor").await, 200);
+}

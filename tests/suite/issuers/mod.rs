@@ -24,6 +24,11 @@ struct World {
 
 /// A server that trusts one issuer by a file, with these settings over the usual ones.
 async fn start(more: Value) -> World {
+    start_with(more, &[]).await
+}
+
+/// The same, with other issuers beside it.
+async fn start_with(more: Value, others: &[Value]) -> World {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("jwks.json");
     let signer = Signer::new(ISS, "k1");
@@ -34,7 +39,7 @@ async fn start(more: Value) -> World {
     });
     issuer.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let settings = [
-        ("CEDARGATE_AUTH__ISSUERS", &*issuers(&[issuer])),
+        ("CEDARGATE_AUTH__ISSUERS", &*issuers(&[&[issuer], others].concat())),
         ("CEDARGATE_AUTH__ISSUER_REFETCH_SECONDS", "1"),
         ("CEDARGATE_AUTH__ISSUER_OUTAGE_SECONDS", "3"),
     ];

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
 use super::{get, reason, role, whoami};
 use crate::support::Backend;
 use crate::support::app::App;
-use crate::support::issuer::{Provider, issuers};
+use crate::support::issuer::{Provider, Signer, issuers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_provider_is_discovered_rotates_and_goes_away() {
@@ -57,4 +59,37 @@ async fn a_real_provider_is_discovered_rotates_and_goes_away() {
     let metrics = app.internal("GET", "/metrics").await.expect(200).text;
     assert!(metrics.contains("cedargate_issuer_fetches_total{issuer=\"oidc\",outcome=\"connection\"}"), "{metrics}");
     assert!(metrics.contains("cedargate_issuer_keys{issuer=\"oidc\"} 0"), "{metrics}");
+}
+
+/// Whose keys come after so long.
+async fn slow(signer: &Signer, pause: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+    let body = signer.jwks().to_string();
+    let length = body.len();
+    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::time::sleep(pause).await;
+            let _sent = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    url
+}
+
+async fn started_with(signer: &Signer, pause: Duration) -> App {
+    let issuer = json!({
+        "name": "slow", "issuer": signer.iss, "jwks_url": slow(signer, pause).await, "audiences": ["cedargate"],
+        "principal": "claims", "allow_private_addresses": true, "allow_http": true,
+    });
+    let settings = [("CEDARGATE_AUTH__ISSUERS", &*issuers(&[issuer])), ("CEDARGATE_AUTH__ISSUER_REFETCH_SECONDS", "1")];
+    App::start_with(Backend::Sqlite, &settings).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_waits_for_the_first_keys() {
+    let signer = Signer::new("https://slow.example.com", "k");
+    let token = signer.token("u", json!({}));
+    let app = started_with(&signer, Duration::from_millis(3_500)).await;
+    assert_eq!(whoami(&app, &token).await["x-auth-username"], "u");
 }
