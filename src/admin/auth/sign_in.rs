@@ -81,7 +81,9 @@ impl Auth {
             None if known.must_change_password => return Err(Error::Forbidden("Password change required".into())),
             None => known.token_epoch,
         };
-        self.open_session((known.id, &known.username), epoch, origin, Some(person(&known))).await
+        let pair = self.open_session((known.id, &known.username), epoch, origin, Some(person(&known))).await?;
+        tracing::info!(target: SECURITY, client = %origin.client, user.id = %known.id, "signed in");
+        Ok(pair)
     }
 
     /// Sets another password for somebody who has shown the one before; returns the token epoch that begins with it.
@@ -218,7 +220,6 @@ impl Auth {
             // The password is right nevertheless, and the next sign-in tries again.
             tracing::warn!(%error, user.id = %known.id, "an outdated password hash could not be replaced");
         }
-        tracing::info!(target: SECURITY, client = %origin.client, user.id = %known.id, "signed in");
         Ok(known)
     }
 }
