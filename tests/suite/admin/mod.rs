@@ -25,6 +25,7 @@ mod policy_guards;
 mod preview;
 mod roles;
 mod routes;
+mod rows;
 mod search;
 mod sessions;
 mod sign_in;
