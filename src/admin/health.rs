@@ -146,6 +146,8 @@ async fn detailed(State(health): State<Health>) -> Response {
         "policy_directory": policy_directory,
         "upstreams": upstreams(&health.metrics, snapshot.upstreams().count()),
         "issuers": issuers(&health.metrics),
+        "certificates": certificates(&health.metrics),
+        "connections": connections(&health.metrics),
         "disk": disk,
         "mail": mail(&health.outbox),
     });
@@ -206,6 +208,31 @@ fn issuers(metrics: &Metrics) -> Value {
         })
         .collect();
     json!({ "status": status(fault), "issuers": told })
+}
+
+/// So long before a certificate ends somebody should look.
+const SOON_SECONDS: i64 = 14 * 86_400;
+
+/// Certificates that are served; their files may have become unusable since.
+fn certificates(metrics: &Metrics) -> Value {
+    let (state, now) = (metrics.certificates(), Timestamp::now().unix_millis() / 1_000);
+    let served = state.served();
+    let ends = served.iter().find(|one| one.expires - now < SOON_SECONDS).map(|one| match one.expires < now {
+        true => format!("{} has expired", one.file),
+        false => format!("{} expires in {} days", one.file, (one.expires - now) / 86_400),
+    });
+    let fault = state.fault().or(ends);
+    let told: Vec<Value> = served
+        .iter()
+        .map(|one| json!({ "file": one.file, "names": one.names, "expires_in_seconds": one.expires - now }))
+        .collect();
+    json!({ "status": status(fault.as_ref()), "served": told, "error": fault })
+}
+
+fn connections(metrics: &Metrics) -> Value {
+    let state = metrics.connections();
+    let fault = state.is_shedding().then(|| "memory runs short; new work is refused".to_owned());
+    json!({ "status": status(fault.as_ref()), "open": state.count(), "error": fault })
 }
 
 /// So many attempts in a row are no mishap any more.

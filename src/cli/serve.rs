@@ -64,7 +64,7 @@ impl Signals {
     }
 }
 
-/// Serves until a signal, then drains; a second signal ends at once. SIGHUP opens logs and certificate anew.
+/// Serves until a signal, then drains; a second signal ends at once. SIGHUP opens logs and loads certificates anew.
 pub(super) async fn run_until_told(running: Running, logs: &Logs, mut signals: Signals) -> anyhow::Result<ExitCode> {
     loop {
         tokio::select! {
@@ -90,8 +90,6 @@ pub(super) async fn run_until_told(running: Running, logs: &Logs, mut signals: S
 
 fn reload(running: &Running, logs: &Logs) {
     logs.reopen();
-    match running.reload_certificate() {
-        Ok(()) => tracing::info!("logs and certificate are opened anew"),
-        Err(error) => tracing::error!(%error, "the certificate is unusable; the one before stays in use"),
-    }
+    tracing::info!("logs are opened anew");
+    running.reload_certificates();
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::values::Values;
-use super::{Error, Mode, Settings, mail};
+use super::{Error, Mode, Settings, gateway, mail};
 
 const MIN_SECRET_BYTES: usize = 32;
 
@@ -48,6 +48,7 @@ pub(super) fn all(settings: &Settings, values: &Values) -> Result<(), Error> {
 
 fn listeners(settings: &Settings, values: &Values) -> Result<(), Error> {
     let mut listeners = vec![("gateway.listen", settings.gateway.listen), ("admin.listen", settings.admin.listen)];
+    listeners.extend(settings.gateway.redirect.map(|redirect| ("gateway.redirect_listen", redirect.listen)));
     if settings.metrics.enabled {
         listeners.extend(settings.metrics.listen.map(|address| ("metrics.listen", address)));
     }
@@ -162,9 +163,8 @@ fn files(settings: &Settings, values: &Values) -> Result<(), Error> {
         Ok(_) => Ok(()),
         Err(error) => Err(values.refused(key, format!("{}: cannot be read: {error}", path.display()))),
     };
-    if let Some(tls) = &settings.gateway.tls {
-        readable("gateway.tls_certificate", &tls.certificate)?;
-        readable("gateway.tls_key", &tls.key)?;
+    for (key, file) in gateway::files(&settings.gateway) {
+        readable(key, file)?;
     }
     if let Some((key, file)) = mail::file(settings) {
         readable(key, file)?;

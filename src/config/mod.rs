@@ -12,6 +12,7 @@ mod check;
 mod env;
 mod error;
 mod file;
+mod gateway;
 mod issuers;
 mod key;
 mod legacy;
@@ -28,11 +29,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
+pub use gateway::{ClientAuth, Gateway, Head, Http2, Redirect, Tls, TlsFiles};
 pub use origin::Origin;
 pub use settings::{
     AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, EmailVerification, Environment,
-    Gateway, IssuerKeys, Log, LogFormat, Mail, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders,
-    SecurityLog, Settings, Smtp, SmtpSecurity, TlsFiles,
+    IssuerKeys, Log, LogFormat, Mail, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog,
+    Settings, Smtp, SmtpSecurity,
 };
 pub use show::Entry;
 use show::redact;

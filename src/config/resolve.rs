@@ -8,11 +8,11 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::settings::{
     AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, Docs, Environment, Explain,
-    Gateway, IssuerKeys, Lockout, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders,
-    SecurityLog, Sessions, Settings, TlsFiles,
+    IssuerKeys, Lockout, Log, LogFormat, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog,
+    Sessions, Settings,
 };
 use super::values::Values;
-use super::{Error, Sources, mail};
+use super::{Error, Sources, gateway, mail};
 use crate::model::Secret;
 
 /// What ends the path of a `sqlite:` address, and the escape itself.
@@ -50,7 +50,7 @@ pub(super) fn settings(sources: &Sources, values: &Values) -> Result<Settings, E
     Ok(Settings {
         mode: sources.mode,
         data_dir: sources.data_dir.clone(),
-        gateway: gateway(values)?,
+        gateway: gateway::resolve(values)?,
         admin: admin(values)?,
         docs: Docs { enabled: values.switch("docs.enabled") },
         metrics: Metrics { enabled: values.switch("metrics.enabled"), listen: values.address("metrics.listen")? },
@@ -153,36 +153,6 @@ fn security_log(sources: &Sources, values: &Values) -> Result<Option<SecurityLog
         daily: values.text("log.rotation") == "daily",
         backups: values.number("log.backups")?,
     }))
-}
-
-fn gateway(values: &Values) -> Result<Gateway, Error> {
-    Ok(Gateway {
-        listen: listen(values, "gateway.listen")?,
-        workers: match values.number("gateway.workers")? {
-            0 => cores(),
-            workers => workers,
-        },
-        mount: values.switch("gateway.mount"),
-        max_body_bytes: values.number("gateway.max_body_bytes")?,
-        max_connections: values.number("gateway.max_connections")?,
-        max_connections_per_address: values.number("gateway.max_connections_per_address")?,
-        header_timeout: milliseconds(values, "gateway.header_timeout_ms")?,
-        body_read_timeout: milliseconds(values, "gateway.body_read_timeout_ms")?,
-        keepalive_timeout: milliseconds(values, "gateway.keepalive_timeout_ms")?,
-        shutdown_timeout: milliseconds(values, "gateway.shutdown_timeout_ms")?,
-        tls: match (path(values, "gateway.tls_certificate"), path(values, "gateway.tls_key")) {
-            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err(values.refused("gateway.tls_certificate", "is set without gateway.tls_key"));
-            }
-            (None, Some(_)) => {
-                return Err(values.refused("gateway.tls_key", "is set without gateway.tls_certificate"));
-            }
-        },
-        token_cache_entries: values.number("gateway.token_cache_entries")?,
-        upstream_pool_size: values.number("gateway.upstream_pool_size")?,
-    })
 }
 
 fn admin(values: &Values) -> Result<Admin, Error> {
@@ -302,7 +272,7 @@ fn allowance_if_any(values: &Values, requests: &str, window: &str) -> Result<Opt
     }
 }
 
-fn listen(values: &Values, path: &str) -> Result<std::net::SocketAddr, Error> {
+pub(super) fn listen(values: &Values, path: &str) -> Result<std::net::SocketAddr, Error> {
     values.address(path)?.ok_or_else(|| values.invalid(path, "an address and port", ""))
 }
 
@@ -318,7 +288,7 @@ fn seconds(values: &Values, path: &str) -> Result<Duration, Error> {
     values.number(path).map(Duration::from_secs)
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -3,7 +3,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Entry, Mode};
+use super::{Entry, Gateway, Mode};
 use crate::model::{Issuer, Secret, SigningAlgorithm};
 
 /// All settings, resolved and checked.
@@ -56,46 +56,6 @@ pub struct Settings {
     /// How the service presents itself.
     pub app: App,
     pub(super) entries: Vec<Entry>,
-}
-
-/// The data plane.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Gateway {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Threads; resolved, never 0.
-    pub workers: usize,
-    /// Whether the admin paths are reachable on this listener too.
-    pub mount: bool,
-    /// Larger request bodies are refused with 413.
-    pub max_body_bytes: u64,
-    /// Open client connections; 0 is no limit.
-    pub max_connections: usize,
-    /// Open connections of one client address; 0 is no limit.
-    pub max_connections_per_address: usize,
-    /// A request's head must have arrived within this time.
-    pub header_timeout: Duration,
-    /// Each part of a request's body must arrive within this time.
-    pub body_read_timeout: Duration,
-    /// Idle client connections are closed after this time.
-    pub keepalive_timeout: Duration,
-    /// Requests in flight have this long at shutdown.
-    pub shutdown_timeout: Duration,
-    /// Serve TLS with these.
-    pub tls: Option<TlsFiles>,
-    /// Capacity of the cache of verified tokens.
-    pub token_cache_entries: usize,
-    /// Idle connections kept to upstreams.
-    pub upstream_pool_size: usize,
-}
-
-/// A certificate chain and its key, both PEM.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, leaf first.
-    pub certificate: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
 }
 
 /// The admin service.

@@ -71,6 +71,9 @@ fn depends_on_rules(reason: Reason) -> bool {
         | Reason::PolicyError
         | Reason::UnknownRoute
         | Reason::MethodNotAllowed
+        | Reason::TargetTooLong
+        | Reason::HeadersTooLarge
+        | Reason::RequestTimeout
         | Reason::TooLarge
         | Reason::UpstreamUnreachable
         | Reason::UpstreamTimeout => true,

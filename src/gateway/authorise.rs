@@ -53,6 +53,13 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
         ctx.refused_path = Some(loggable(request.raw_path()));
         return Err(Stop::NotAllowed(HeaderValue::from_static("")));
     }
+    // Over HTTP/2 nobody has counted yet.
+    let bounds = &shared.limits.head;
+    if request.raw_path().len() > bounds.target || request.headers.len() > bounds.fields {
+        ctx.refused_path = Some(loggable(request.raw_path()));
+        let is_long = request.raw_path().len() > bounds.target;
+        return Err(if is_long { Reason::TargetTooLong } else { Reason::HeadersTooLarge }.into());
+    }
     let target = Target::parse(request.raw_path()).map_err(|_| {
         ctx.refused_path = Some(loggable(request.raw_path()));
         Reason::BadTarget

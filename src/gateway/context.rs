@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Method};
-use pingora::protocols::tls::SslDigest;
 
 use crate::http::{RequestId, Standing, Target};
 use crate::model::{Claims, Reason, RouteId, Timestamp, Upstream};
@@ -14,6 +13,7 @@ use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
 
 use super::load::InFlight;
+use super::peer::{BodyClock, Peer, Tls};
 use super::shared::Shared;
 
 /// As much of a path as is remembered, in bytes.
@@ -42,7 +42,9 @@ pub(super) struct Context {
     pub(super) request_id: RequestId,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) client: Option<IpAddr>,
-    pub(super) tls: Option<Arc<SslDigest>>,
+    pub(super) tls: Option<Tls>,
+    /// Where nothing else times the request's body.
+    pub(super) body_clock: Option<Arc<BodyClock>>,
     pub(super) method: Option<Method>,
     pub(super) target: Option<Target>,
     /// What can be told of a target that was refused.
@@ -85,6 +87,7 @@ impl Context {
             snapshot: None,
             client: None,
             tls: None,
+            body_clock: None,
             method: None,
             target: None,
             refused_path: None,
@@ -112,6 +115,19 @@ impl Context {
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// Records whose request it is.
+    pub(super) fn meet(&mut self, peer: &Peer) {
+        self.client = Some(peer.address);
+        self.tls.clone_from(&peer.tls);
+    }
+
+    /// Records a request that is refused before anything of it is looked at.
+    pub(super) fn overloaded(&mut self, snapshot: Arc<Snapshot>, method: &Method) {
+        self.snapshot = Some(snapshot);
+        self.method = Some(method.clone());
+        self.retry_after = Some(Duration::from_secs(1));
     }
 
     /// Records that the request may pass.
@@ -172,6 +188,11 @@ impl Context {
     /// What the gateway's own answer to this client tells browsers.
     pub(super) fn security_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.shared.security_headers.iter().flat_map(|headers| headers.of(self.tls.is_some()))
+    }
+
+    /// Time since the request's head.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// What is left of `total` since the decision.
@@ -245,13 +266,17 @@ impl Context {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()),
-            tls: self.tls.as_ref().map(|tls| tls.version.as_ref()),
+            tls: self.tls.as_ref().map(|tls| tls.version),
         });
     }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
+        if self.status.is_none() && self.body_clock.as_ref().is_some_and(|clock| clock.is_over()) {
+            // Its stream was reset, which has no status.
+            self.refused(Reason::RequestTimeout);
+        }
         self.write();
         self.remember();
     }

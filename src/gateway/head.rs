@@ -11,11 +11,25 @@ use crate::model::Reason;
 
 use super::headers;
 
-/// The longest head, in bytes.
-pub const MAX_HEAD: usize = 64 * 1024;
-/// The greatest number of header fields.
-pub const MAX_FIELDS: usize = 128;
-const MAX_REQUEST_LINE: usize = MAX_TARGET + 64;
+/// What a request line has besides its target, in bytes.
+const AROUND_TARGET: usize = 64;
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// All of it, in bytes.
+    pub bytes: usize,
+    /// Header fields.
+    pub fields: usize,
+    /// The target, in bytes; never more than [`MAX_TARGET`].
+    pub target: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { bytes: 64 * 1024, fields: 128, target: MAX_TARGET }
+    }
+}
 
 /// How far a head has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +45,7 @@ pub enum Progress {
 /// Reads a head as its bytes come in; each byte is looked at once.
 #[derive(Debug, Default)]
 pub struct Scanner {
+    bounds: Bounds,
     line_start: usize,
     scanned: usize,
     fields: usize,
@@ -42,6 +57,21 @@ pub struct Scanner {
 }
 
 impl Scanner {
+    /// For one head.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// Where the body begins, once the head is complete.
+    pub fn end(&self) -> usize {
+        self.line_start
+    }
+
+    /// Whether a chunked body follows a head that is complete.
+    pub fn is_chunked(&self) -> bool {
+        self.codings > 0
+    }
+
     /// Looks at what has been added to `head` since the last call.
     pub fn advance(&mut self, head: &[u8]) -> Progress {
         while let Some(found) = memchr::memchr(b'\n', &head[self.scanned..]) {
@@ -51,6 +81,9 @@ impl Scanner {
             };
             self.scanned = end + 1;
             self.line_start = end + 1;
+            if self.line_start > self.bounds.bytes {
+                return Progress::Refused(Reason::HeadersTooLarge);
+            }
             let outcome = match (self.has_request_line, line) {
                 // RFC 9112 2.2: blank lines before the request line are ignored.
                 (false, []) => continue,
@@ -63,11 +96,18 @@ impl Scanner {
             }
         }
         self.scanned = head.len();
-        let line_bound = if self.has_request_line { MAX_HEAD } else { MAX_REQUEST_LINE };
-        if head.len() - self.line_start > line_bound || head.len() > MAX_HEAD {
-            return self.refused();
+        self.bounded(head.len()).map_or_else(Progress::Refused, |()| Progress::Partial)
+    }
+
+    /// Whether more may come, after so many bytes.
+    fn bounded(&self, bytes: usize) -> Result<(), Reason> {
+        if bytes > self.bounds.bytes {
+            return Err(Reason::HeadersTooLarge);
         }
-        Progress::Partial
+        match !self.has_request_line && bytes - self.line_start > self.bounds.target + AROUND_TARGET {
+            true => Err(Reason::TargetTooLong),
+            false => Ok(()),
+        }
     }
 
     fn refused(&self) -> Progress {
@@ -93,16 +133,22 @@ impl Scanner {
         if method == b"CONNECT" {
             return Err(Reason::MethodNotAllowed);
         }
+        if target.len() > self.bounds.target {
+            return Err(Reason::TargetTooLong);
+        }
         if target::is_plain(target) { Ok(()) } else { Err(Reason::BadTarget) }
     }
 
     fn field(&mut self, line: &[u8]) -> Result<(), Reason> {
         self.fields += 1;
+        if self.fields > self.bounds.fields {
+            return Err(Reason::HeadersTooLarge);
+        }
         let colon = memchr::memchr(b':', line).ok_or(Reason::BadRequest)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         // A folded line begins with a blank, which is no token; so does a name with a blank before its colon.
-        let well_formed = !name.is_empty() && bytes::all(name, is_token);
-        if self.fields > MAX_FIELDS || !well_formed || headers::has_controls(value) {
+        let well_formed = !name.is_empty() && bytes::all(name, bytes::token);
+        if !well_formed || headers::has_controls(value) {
             return Err(Reason::BadRequest);
         }
         if name.eq_ignore_ascii_case(b"host") {
@@ -125,11 +171,6 @@ impl Scanner {
         let known_framing = self.codings == 0 || !self.http_10;
         if one_host && one_framing && known_framing { Ok(()) } else { Err(Reason::BadRequest) }
     }
-}
-
-/// `tchar` of RFC 9110 5.6.2.
-fn is_token(byte: u8) -> bool {
-    bytes::alphanumeric(byte) | bytes::one_of(byte, b"!#$%&'*+-.^_`|~")
 }
 
 #[cfg(test)]
@@ -205,12 +246,27 @@ mod tests {
 
     #[test]
     fn bounds() {
-        let endless = "a".repeat(MAX_REQUEST_LINE + 1);
-        assert_eq!(scan(&endless), Progress::Refused(Reason::BadTarget));
-        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(MAX_FIELDS));
-        assert_eq!(scan(&many), Progress::Refused(Reason::BadRequest));
-        let large = format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}", "y".repeat(MAX_HEAD));
-        assert_eq!(scan(&large), Progress::Refused(Reason::BadRequest));
+        let Bounds { bytes, fields, target } = Bounds::default();
+        for endless in ["a".repeat(target + AROUND_TARGET + 1), format!("GET /{} HTTP/1.1\r\n", "a".repeat(target))] {
+            assert_eq!(scan(&endless), Progress::Refused(Reason::TargetTooLong));
+        }
+        let with = |count: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "x: y\r\n".repeat(count));
+        assert_eq!(scan(&with(fields - 1)), Progress::Complete);
+        assert_eq!(scan(&with(fields)), Progress::Refused(Reason::HeadersTooLarge));
+        for end in ["", "\r\n\r\n"] {
+            let large = format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}{end}", "y".repeat(bytes));
+            assert_eq!(scan(&large), Progress::Refused(Reason::HeadersTooLarge));
+        }
+        let tight = Bounds { bytes: 60, fields: 2, target: 3 };
+        let tightly = |head: &str| Scanner::new(tight).advance(head.as_bytes());
+        assert_eq!(tightly("GET /ab HTTP/1.1\r\nHost: a\r\na: b\r\n\r\n"), Progress::Complete);
+        assert_eq!(tightly("GET /abc HTTP/1.1\r\nHost: a\r\n\r\n"), Progress::Refused(Reason::TargetTooLong));
+        let scanned = |head: &str| {
+            let mut scanner = Scanner::default();
+            assert_eq!(scanner.advance(head.as_bytes()), Progress::Complete);
+            (scanner.end(), scanner.is_chunked())
+        };
+        assert_eq!(scanned("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), (56, true));
         assert_eq!(scan("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nBODY"), Progress::Complete);
     }
 

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::telemetry::Turned;
 
 /// Counts of one listener.
 #[derive(Debug, Default)]
@@ -16,6 +18,7 @@ pub(super) struct Load {
     connections: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
     changed: Notify,
+    shedding: AtomicBool,
 }
 
 /// One request in flight, until dropped.
@@ -35,28 +38,45 @@ impl Load {
         InFlight(Arc::clone(self))
     }
 
-    /// Admits a connection, unless there are as many already as allowed; zero is no limit.
+    /// Admits a connection, unless there are as many already as allowed, or memory runs short; zero is no limit.
     pub(super) fn connection(
         self: &Arc<Self>,
-        address: Option<IpAddr>,
+        address: IpAddr,
         max: usize,
         per_address: usize,
-    ) -> Option<Slot> {
+    ) -> Result<Slot, Turned> {
         // Counted first and given back on drop: two that arrive together cannot both take the last place.
         let mut slot = Slot { load: Arc::clone(self), address: None };
         if self.connections.fetch_add(1, Ordering::Relaxed) >= max && max > 0 {
-            return None;
+            return Err(Turned::Connections);
         }
-        if let (Some(address), true) = (address, per_address > 0) {
+        if self.is_shedding() {
+            return Err(Turned::Memory);
+        }
+        if per_address > 0 {
             let mut counts = self.by_address.lock();
             let count = counts.entry(address).or_insert(0);
             if *count >= per_address {
-                return None;
+                return Err(Turned::Address);
             }
             *count += 1;
             slot.address = Some(address);
         }
-        Some(slot)
+        Ok(slot)
+    }
+
+    /// Has new work refused, or accepted again.
+    pub(super) fn shed(&self, is_shedding: bool) {
+        self.shedding.store(is_shedding, Ordering::Relaxed);
+    }
+
+    /// Whether new work is refused.
+    pub(super) fn is_shedding(&self) -> bool {
+        self.shedding.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(super) fn requests(&self) -> usize {
@@ -64,7 +84,7 @@ impl Load {
     }
 
     fn idle(&self) -> bool {
-        self.requests() == 0 && self.connections.load(Ordering::Relaxed) == 0
+        self.requests() == 0 && self.connections() == 0
     }
 
     /// Waits until no request is in flight and no connection open; false when that took longer than `limit`.
@@ -114,16 +134,19 @@ mod tests {
     #[tokio::test]
     async fn connections_are_bounded_and_given_back() {
         let load = Arc::new(Load::default());
-        let here = Some(IpAddr::from([127, 0, 0, 1]));
-        let there = Some(IpAddr::from([127, 0, 0, 2]));
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let there = IpAddr::from([127, 0, 0, 2]);
         let first = load.connection(here, 2, 1);
-        assert!(first.is_some());
-        assert!(load.connection(here, 2, 1).is_none());
+        assert!(first.is_ok());
+        assert_eq!(load.connection(here, 2, 1).err(), Some(Turned::Address));
         let second = load.connection(there, 2, 1);
-        assert!(second.is_some());
-        assert!(load.connection(None, 2, 1).is_none());
+        assert!(second.is_ok());
+        assert_eq!(load.connection(there, 2, 0).err(), Some(Turned::Connections));
         drop(first);
-        assert!(load.connection(here, 2, 1).is_some());
+        load.shed(true);
+        assert_eq!(load.connection(here, 2, 1).err(), Some(Turned::Memory));
+        load.shed(false);
+        assert!(load.connection(here, 2, 1).is_ok());
         drop(second);
         assert!(load.drained(Duration::ZERO).await);
         assert!(load.by_address.lock().is_empty());

@@ -16,11 +16,15 @@ pub mod head;
 pub mod headers;
 mod host;
 mod load;
+mod memory;
 mod meters;
+mod pace;
+mod peer;
 mod proxy;
 mod respond;
 mod service;
 mod shared;
+mod stream;
 mod tls;
 mod upstreams;
 mod workers;
@@ -28,7 +32,13 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub use service::{Limits, Parts, Running, Settings, StartError, TlsFiles, start};
+pub use head::Bounds;
+pub use memory::bound as memory_bound;
+pub use pace::Pace;
+pub use service::{Http2Limits, Limits, Parts, Redirect, Running, Settings, StartError, start};
 pub use shared::Mount;
+pub use stream::frames::Allowances;
+pub use stream::{chunks, frames};
+pub use tls::{ClientAuth, Tls, TlsError, TlsFiles, TlsSettings};
 
 use proxy::Gateway;

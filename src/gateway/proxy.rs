@@ -1,6 +1,8 @@
 //! The order in which Pingora's hooks carry a request through.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,8 +19,12 @@ use crate::policy::{Destination, Permit};
 
 use super::authorise::{Stop, authorise};
 use super::context::{Context, RouteLabel};
+use super::peer::Exchange;
 use super::shared::Shared;
 use super::{forward, respond};
+
+/// How long the rest of a body is read that nobody wants, so that its client sees the answer.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// The proxy itself.
 #[derive(Debug)]
@@ -56,6 +62,33 @@ impl Gateway {
         if announced.is_some_and(|length| length > self.max_body(ctx)) { Err(Reason::TooLarge) } else { Ok(()) }
     }
 
+    /// Why no new work is taken on, if so.
+    fn overload(&self) -> Option<Reason> {
+        let most = self.shared.limits.max_requests;
+        let is_full = most > 0 && self.shared.load.requests() > most;
+        (is_full || self.shared.load.is_shedding()).then_some(Reason::Overloaded)
+    }
+
+    /// Puts the clock of a request's body forward; an error if it has run out.
+    fn pace(&self, session: &mut Session, ctx: &Context, is_last: bool) -> Result<()> {
+        let clock = ctx.body_clock.as_deref();
+        if is_last {
+            clock.inspect(|clock| clock.stop());
+            return Ok(());
+        }
+        // What follows an answer is a conversation, and ends as that does.
+        if ctx.status.is_some() {
+            return Ok(());
+        }
+        let left = self.shared.limits.pace.left(ctx.bytes_in, ctx.elapsed());
+        if left.is_zero() {
+            return Err(Error::explain(ErrorType::ReadTimedout, "request body too slow").into_down());
+        }
+        session.set_read_timeout(Some(left));
+        clock.inspect(|clock| clock.extend(left + self.shared.limits.write_timeout));
+        Ok(())
+    }
+
     fn max_body(&self, ctx: &Context) -> u64 {
         let own = ctx.upstream.as_ref().and_then(|upstream| upstream.max_body_bytes);
         own.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(self.shared.limits.max_body_bytes)
@@ -75,9 +108,20 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
-        session.set_read_timeout(Some(self.shared.limits.body_read_timeout));
-        ctx.client = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip().to_canonical());
-        ctx.tls = session.digest().and_then(|digest| digest.ssl_digest.clone());
+        let limits = &self.shared.limits;
+        session.set_read_timeout(Some(limits.pace.first()));
+        session.set_write_timeout(Some(limits.write_timeout));
+        session.set_total_drain_timeout(Some(DRAIN));
+        let exchange = Exchange::find(session);
+        let exchange = exchange.ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection of nobody"))?;
+        ctx.meet(&exchange.peer);
+        ctx.body_clock.clone_from(&exchange.body);
+        if let Some(reason) = self.overload() {
+            ctx.overloaded(self.shared.snapshots.load(), &session.req_header().method);
+            session.set_keepalive(None);
+            respond::refuse(&self.shared, session, ctx, reason, None).await?;
+            return Ok(true);
+        }
         let verdict = self.judge(session, ctx).await;
         let verdict = verdict.and_then(|()| self.prepare(session, ctx).map_err(Stop::Refuse));
         match verdict {
@@ -127,28 +171,29 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        forward::rewrite(&self.shared, request, ctx, tls)
+        forward::rewrite(&self.shared, request, ctx)
     }
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
-        if ctx.bytes_in > self.max_body(ctx) {
+        // What follows an upgrade is no body.
+        let is_upgraded = ctx.status == Some(101);
+        if ctx.bytes_in > self.max_body(ctx) && !is_upgraded {
             let mut error = Error::explain(ErrorType::HTTPStatus(Reason::TooLarge.status()), "request body too large");
             error.set_retry(false);
             return Err(error.into_down());
         }
-        Ok(())
+        self.pace(session, ctx, end_of_stream)
     }
 
     async fn response_filter(
@@ -161,6 +206,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         ctx.answered(answer.status.as_u16());
+        ctx.body_clock.as_deref().inspect(|clock| clock.stop());
         // The admin service says itself which rules it decided by.
         if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
     }
@@ -186,6 +232,8 @@ impl ProxyHttp for Gateway {
                 Some(forward::reason(error))
             }
             (ErrorType::InvalidHTTPHeader | ErrorType::Custom(_), ErrorSource::Downstream) => Some(Reason::BadRequest),
+            (_, ErrorSource::Downstream) if is_bad_framing(error) => Some(Reason::BadRequest),
+            (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Reason::RequestTimeout),
             // The client is gone or has broken its own connection: nobody to answer.
             (_, ErrorSource::Downstream) => {
                 tracing::debug!(request.id = %ctx.request_id, %error, "client failed");
@@ -209,4 +257,10 @@ impl ProxyHttp for Gateway {
         ctx.bytes_in = ctx.bytes_in.max(session.body_bytes_read() as u64);
         ctx.bytes_out = session.body_bytes_sent() as u64;
     }
+}
+
+/// Whether what was read is not framed as a body must be.
+fn is_bad_framing(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }

@@ -16,6 +16,8 @@ use super::shared::Shared;
 
 /// What the gateway calls itself.
 const SERVER: &str = "cedargate";
+/// The same method at another address (RFC 9110 15.4.9).
+pub(super) const PERMANENT_REDIRECT: u16 = 308;
 const REQUEST_ID: &str = "X-Request-Id";
 const POLICY_REVISION: &str = "X-Policy-Revision";
 
@@ -37,7 +39,7 @@ pub(super) async fn refuse(
     if let Some(challenge) = challenge(reason) {
         head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
     }
-    if let Some(time) = ctx.retry_after.filter(|_| reason == Reason::RateLimited) {
+    if let Some(time) = ctx.retry_after.filter(|_| matches!(reason, Reason::RateLimited | Reason::Overloaded)) {
         head.insert_header(header::RETRY_AFTER, retry_after(time))?;
     }
     if let Some(allow) = allow {
@@ -102,28 +104,40 @@ async fn send(session: &mut Session, ctx: &mut Context, mut head: ResponseHeader
 /// The whole answer to an HTTP/1 request whose head was refused before anything parsed it.
 pub(super) fn raw_refusal(ctx: &Context, reason: Reason) -> Vec<u8> {
     let body = Problem::new(reason, ctx.request_id.as_str(), ctx.policy_revision()).to_bytes();
-    let status = reason.status();
-    let title = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Error");
-    let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT");
-    let mut answer = format!(
-        "HTTP/1.1 {status} {title}\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Type: {}\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nConnection: close\r\n{REQUEST_ID}: {}\r\n",
-        Problem::MEDIA_TYPE,
-        body.len(),
-        ctx.request_id,
-    );
+    let mut answer = raw_head(ctx, reason.status(), body.len());
+    // Writing to a String cannot fail.
+    let _ = write!(answer, "Content-Type: {}\r\n", Problem::MEDIA_TYPE);
     if reason == Reason::MethodNotAllowed {
         answer.push_str("Allow: \r\n");
-    }
-    // Writing to a String cannot fail.
-    if let Some(revision) = ctx.policy_revision() {
-        let _ = write!(answer, "{POLICY_REVISION}: {revision}\r\n");
-    }
-    for (name, value) in ctx.security_headers() {
-        let _ = write!(answer, "{name}: {}\r\n", value.to_str().unwrap_or_default());
     }
     answer.push_str("\r\n");
     let mut answer = answer.into_bytes();
     answer.extend_from_slice(&body);
     answer
+}
+
+/// The whole answer to a request that belongs elsewhere.
+pub(super) fn raw_redirect(ctx: &Context, location: &str) -> Vec<u8> {
+    let mut answer = raw_head(ctx, PERMANENT_REDIRECT, 0);
+    let _ = write!(answer, "Location: {location}\r\n\r\n");
+    answer.into_bytes()
+}
+
+/// The head of an answer after which the connection ends, but for what makes it special and its last line.
+fn raw_head(ctx: &Context, status: u16, length: usize) -> String {
+    let title = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Error");
+    let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT");
+    let mut head = format!(
+        "HTTP/1.1 {status} {title}\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Length: {length}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n{REQUEST_ID}: {}\r\n",
+        ctx.request_id,
+    );
+    // Writing to a String cannot fail.
+    if let Some(revision) = ctx.policy_revision() {
+        let _ = write!(head, "{POLICY_REVISION}: {revision}\r\n");
+    }
+    for (name, value) in ctx.security_headers() {
+        let _ = write!(head, "{name}: {}\r\n", value.to_str().unwrap_or_default());
+    }
+    head
 }

@@ -1,16 +1,12 @@
 //! Starting and stopping the gateway's listener.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::tls::TlsSettings;
-use pingora::listeners::{ALPN, L4BufferSettings, ListenerConfig, TcpSocketOptions};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
-use pingora::services::listening::Service;
 
 use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders};
 use crate::jwt::{Errands, Verifier};
@@ -18,19 +14,20 @@ use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
 
 use super::Gateway;
-use super::edge::Edge;
+use super::edge::{Edge, Purpose};
+use super::head::Bounds;
 use super::load::Load;
+use super::memory;
 use super::meters::Meters;
+use super::pace::Pace;
 use super::shared::{Mount, Shared};
-use super::tls;
+use super::stream::frames::Allowances;
+use super::tls::{Tls, TlsError, TlsSettings};
 use super::upstreams::Upstreams;
 use super::workers::Workers;
 
 /// Attempts per request: connections that failed, and pooled ones that turned out to be closed.
 const MAX_ATTEMPTS: usize = 16;
-/// Measured: 10,000 idle connections cost 40 KB each with this, and 100 KB with Pingora's default.
-const READ_BUFFER: usize = 4 * 1024;
-const WRITE_BUFFER: usize = 4 * 1024;
 
 /// Bounds of what clients can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +38,35 @@ pub struct Limits {
     pub max_connections: usize,
     /// Most open connections of one address; zero is no limit.
     pub max_connections_per_address: usize,
+    /// Most requests in flight; zero is no limit.
+    pub max_requests: usize,
+    /// New work is refused while the process holds more bytes than this.
+    pub max_memory_bytes: Option<u64>,
+    /// How large a request's head may be.
+    pub head: Bounds,
+    /// For TLS to be agreed upon, from the connection's start.
+    pub handshake_timeout: Duration,
     /// For a whole request head, from its first byte.
     pub header_timeout: Duration,
     /// For the next request on a connection.
     pub keepalive_timeout: Duration,
-    /// For each read of a request's body.
-    pub body_read_timeout: Duration,
+    /// How slowly a request's body may come.
+    pub pace: Pace,
+    /// For each part of an answer, to be taken by the client.
+    pub write_timeout: Duration,
+    /// What HTTP/2 adds.
+    pub http2: Http2Limits,
     /// Unused connections to upstreams that are kept.
     pub upstream_pool: usize,
+}
+
+/// Bounds of one HTTP/2 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2Limits {
+    /// Requests at once.
+    pub streams: u32,
+    /// Frames that carry nothing.
+    pub allowances: Allowances,
 }
 
 impl Default for Limits {
@@ -57,21 +75,27 @@ impl Default for Limits {
             max_body_bytes: 64 * 1024 * 1024,
             max_connections: 0,
             max_connections_per_address: 0,
+            max_requests: 0,
+            max_memory_bytes: None,
+            head: Bounds::default(),
+            handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             keepalive_timeout: Duration::from_mins(1),
-            body_read_timeout: Duration::from_secs(30),
+            pace: Pace::default(),
+            write_timeout: Duration::from_secs(30),
+            http2: Http2Limits { streams: 100, allowances: Allowances { resets: 200, empty: 1_000 } },
             upstream_pool: 512,
         }
     }
 }
 
-/// A certificate chain and its key, as PEM files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The chain, leaf first.
-    pub certificates: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
+/// A listener that sends clients to the gateway's TLS.
+#[derive(Debug)]
+pub struct Redirect {
+    /// Already bound.
+    pub listener: TcpListener,
+    /// The port that clients know the gateway by.
+    pub port: u16,
 }
 
 /// How one gateway is set up.
@@ -80,7 +104,9 @@ pub struct Settings {
     /// Already bound: nothing listens before the first snapshot exists, and ports may be inherited.
     pub listener: TcpListener,
     /// Serve TLS, with HTTP/2 and HTTP/1.1 by ALPN; plain HTTP/1.1 when absent.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<TlsSettings>,
+    /// Where clients without TLS are sent on.
+    pub redirect: Option<Redirect>,
     /// The admin service, if it is mounted.
     pub mount: Option<Mount>,
     /// Threads that move the bytes of requests; at least one.
@@ -118,17 +144,18 @@ pub enum StartError {
     /// The listening socket is unusable.
     #[error("the gateway's socket: {0}")]
     Socket(#[from] std::io::Error),
-    /// Certificate or key are missing, malformed, or do not belong together.
+    /// A certificate or key is missing, malformed, or they do not belong together.
     #[error("the gateway's certificate: {0}")]
-    Tls(String),
+    Tls(#[from] TlsError),
 }
 
 /// A gateway that is running; dropping it ends it, and cuts what is in flight.
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    redirect: Option<SocketAddr>,
     load: Arc<Load>,
-    certificate: Option<Arc<tls::Certificate>>,
+    tls: Option<Arc<Tls>>,
     workers: Workers,
 }
 
@@ -138,7 +165,12 @@ impl Running {
         self.address
     }
 
-    /// Closes the listener; requests in flight go on, idle connections are closed.
+    /// Where clients are sent on to TLS.
+    pub fn redirect(&self) -> Option<SocketAddr> {
+        self.redirect
+    }
+
+    /// Closes the listeners; requests in flight go on, idle connections are closed.
     pub fn stop_accepting(&self) {
         self.workers.stop_accepting();
     }
@@ -156,12 +188,9 @@ impl Running {
             && self.load.drained(until.saturating_duration_since(tokio::time::Instant::now())).await
     }
 
-    /// Reads certificate and key again; new connections use them.
-    ///
-    /// # Errors
-    /// They are unusable; the ones before stay in use.
-    pub fn reload_certificate(&self) -> Result<(), StartError> {
-        self.certificate.as_ref().map_or(Ok(()), |certificate| certificate.reload())
+    /// The certificates, which can be loaded again.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 }
 
@@ -170,10 +199,10 @@ impl Running {
 /// # Errors
 /// The socket or the certificate is unusable.
 pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
-    let Settings { listener, tls, mount, workers, limits, cors, security_headers, rates } = settings;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
+    let Settings { listener, tls, redirect, mount, workers, limits, cors, security_headers, rates } = settings;
+    let tls = tls.map(|tls| Tls::load(tls, Arc::clone(&parts.metrics))).transpose()?.map(Arc::new);
     let load = Arc::new(Load::default());
+    let metrics = Arc::clone(&parts.metrics);
     let shared = Arc::new(Shared {
         decisions: Shared::counters(&parts.metrics),
         snapshots: parts.snapshots,
@@ -191,14 +220,14 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         meters: Meters::default(),
         load: Arc::clone(&load),
     });
-    let certificate = tls.map(tls::Certificate::load).transpose()?.map(Arc::new);
-    let workers = Workers::start(workers, &listener, address, || {
-        let edge = Edge::new(proxy(&shared, workers), Arc::clone(&shared));
-        let mut service = Service::new("gateway".to_owned(), edge);
-        service.add_listener(endpoint(address, certificate.as_ref())?);
-        Ok(service)
-    })?;
-    Ok(Running { address, load, certificate, workers })
+    let address = listener.local_addr()?;
+    let redirected = redirect.as_ref().map(|redirect| redirect.listener.local_addr()).transpose()?;
+    let mut listeners = vec![(listener, Purpose::Serve(tls.clone()))];
+    listeners.extend(redirect.map(|redirect| (redirect.listener, Purpose::Redirect(redirect.port))));
+    let edge = || Edge::new(proxy(&shared, workers), Arc::clone(&shared));
+    let workers = Workers::start(workers, listeners, edge)?;
+    workers.also(memory::watch(Arc::clone(&load), metrics, limits.max_memory_bytes))?;
+    Ok(Running { address, redirect: redirected, load, tls, workers })
 }
 
 /// The proxy of one of `workers` threads.
@@ -215,19 +244,6 @@ fn proxy(shared: &Arc<Shared>, workers: usize) -> HttpProxy<Gateway> {
     let mut options = HttpServerOptions::default();
     // Answered by the gateway itself, with 405.
     options.allow_connect_method_proxying = true;
-    options.h2_idle_timeout = Some(shared.limits.keepalive_timeout);
     proxy.server_options = Some(options);
     proxy
-}
-
-fn endpoint(address: SocketAddr, certificate: Option<&Arc<tls::Certificate>>) -> Result<ListenerConfig, StartError> {
-    let mut socket = TcpSocketOptions::default();
-    socket.tcp_fastopen = None;
-    let buffers = L4BufferSettings::new(READ_BUFFER, WRITE_BUFFER);
-    let endpoint = ListenerConfig::tcp(address.to_string()).tcp_socket_options(socket).l4_buffer(buffers);
-    let Some(certificate) = certificate else { return Ok(endpoint) };
-    let mut settings = TlsSettings::intermediate("", "").map_err(|error| StartError::Tls(error.to_string()))?;
-    settings.set_cert_resolver(Arc::<tls::Certificate>::clone(certificate));
-    settings.set_alpn(ALPN::H2H1);
-    Ok(endpoint.tls(settings))
 }

@@ -1,70 +1,83 @@
-//! The threads of the data plane: each serves connections of its own and shares only the listening socket.
+//! The threads of the data plane: each serves connections of its own and shares only the listening sockets.
 //!
 //! ## Why
 //! Tokio's work stealing moves a connection to wherever there is time, and pays for that with atomics, wake-ups
 //! and cold caches on every request. A proxy has many connections and little to do on each, so whoever accepted
 //! one keeps it, together with the upstream connections it uses; and nothing the admin service does takes its turn.
 
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd as _;
+use std::io;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use pingora::server::{Fds, ListenFds};
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
+use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::edge::Edge;
+use super::edge::{Edge, Purpose};
+
+/// How long a thread waits when it cannot accept a connection, most likely because no file descriptor is left.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// The running threads; dropping this ends them, whatever they are doing.
 #[derive(Debug)]
 pub(super) struct Workers {
     stop: watch::Sender<bool>,
-    /// Each is answered once its thread has closed the listener.
+    /// Each is answered once its thread has closed the listeners.
     closed: Vec<oneshot::Receiver<()>>,
     /// Dropped, it lets the threads end.
-    _end: watch::Sender<()>,
+    end: watch::Sender<()>,
 }
 
 impl Workers {
-    /// Starts `count` threads on `listener`, which is known as `address`.
+    /// Starts `count` threads on listening sockets, each for a purpose.
     pub(super) fn start(
         count: usize,
-        listener: &TcpListener,
-        address: SocketAddr,
-        mut service: impl FnMut() -> Result<Service<Edge>, super::StartError>,
-    ) -> Result<Self, super::StartError> {
+        listeners: Vec<(TcpListener, Purpose)>,
+        edge: impl Fn() -> Edge,
+    ) -> io::Result<Self> {
+        let (listeners, purposes): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
+        let purposes: Arc<[Purpose]> = purposes.into();
         let (stop, stopping) = watch::channel(false);
-        let (end, ending) = watch::channel(());
+        let (end, mut ending) = watch::channel(());
+        ending.mark_unchanged();
         let mut closed = Vec::new();
         for number in 0..count.max(1) {
-            let mut fds = Fds::new();
-            fds.add(address.to_string(), listener.try_clone()?.into_raw_fd());
             let (tell, told) = oneshot::channel();
             closed.push(told);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let worker = serve(service()?, Arc::new(Mutex::new(fds)), stopping.clone(), tell, ending.clone());
-            std::thread::Builder::new().name(format!("gateway-{number}")).spawn(move || {
-                runtime.block_on(worker);
-                // A name that is being looked up must not hold the exit up.
-                runtime.shutdown_background();
-            })?;
+            let sockets = {
+                let _entered = runtime.enter();
+                sockets(&listeners)?
+            };
+            let worker = Worker { edge: Arc::new(edge()), purposes: Arc::clone(&purposes), stop: stopping.clone() };
+            run(format!("gateway-{number}"), runtime, worker.serve(sockets, tell, ending.clone()))?;
         }
-        Ok(Self { stop, closed, _end: end })
+        Ok(Self { stop, closed, end })
+    }
+
+    /// Does something else for as long as the threads run, on one of its own.
+    pub(super) fn also(&self, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let mut ending = self.end.subscribe();
+        run("gateway-watch".to_owned(), runtime, async move {
+            tokio::select! {
+                () = task => {}
+                _ = ending.changed() => {}
+            }
+        })
     }
 
     pub(super) fn stop_accepting(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Waits until the listener is closed; false when that took longer than `limit`.
+    /// Waits until the listeners are closed; false when that took longer than `limit`.
     pub(super) async fn closed(&mut self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         for closed in &mut self.closed {
-            // An error says that the thread is gone, and its listener with it.
+            // An error says that the thread is gone, and its listeners with it.
             if timeout_at(until, closed).await.is_err() {
                 return false;
             }
@@ -80,16 +93,76 @@ impl Drop for Workers {
     }
 }
 
-async fn serve(
-    mut service: Service<Edge>,
-    fds: ListenFds,
-    stopping: watch::Receiver<bool>,
-    closed: oneshot::Sender<()>,
-    mut ending: watch::Receiver<()>,
-) {
-    service.start_service(Some(fds), stopping, 1).await;
-    // Nobody listening is nobody to tell.
-    let _ = closed.send(());
-    // Connections go on meanwhile; the error is the signal.
-    let _ = ending.changed().await;
+/// A thread's own copies.
+fn sockets(listeners: &[TcpListener]) -> io::Result<Vec<tokio::net::TcpListener>> {
+    let own = listeners.iter().map(|listener| {
+        listener.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(listener.try_clone()?)
+    });
+    own.collect()
+}
+
+fn run(name: String, runtime: Runtime, task: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    std::thread::Builder::new().name(name).spawn(move || {
+        runtime.block_on(task);
+        // A name that is being looked up must not hold the exit up.
+        runtime.shutdown_background();
+    })?;
+    Ok(())
+}
+
+struct Worker {
+    edge: Arc<Edge>,
+    purposes: Arc<[Purpose]>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Worker {
+    async fn serve(
+        self,
+        sockets: Vec<tokio::net::TcpListener>,
+        closed: oneshot::Sender<()>,
+        mut ending: watch::Receiver<()>,
+    ) {
+        let worker = Arc::new(self);
+        let mut accepting = JoinSet::new();
+        for (index, socket) in sockets.into_iter().enumerate() {
+            accepting.spawn(Arc::clone(&worker).accept(index, socket));
+        }
+        accepting.join_all().await;
+        worker.edge.cleanup().await;
+        // Nobody listening is nobody to tell.
+        let _ = closed.send(());
+        // Connections go on meanwhile; the error is the signal.
+        let _ = ending.changed().await;
+    }
+
+    /// Accepts connections until told to stop.
+    async fn accept(self: Arc<Self>, index: usize, socket: tokio::net::TcpListener) {
+        let mut stopping = self.stop.clone();
+        let mut stopped = std::pin::pin!(async move {
+            // An error says that nobody is left to tell.
+            let _ = stopping.wait_for(|stop| *stop).await;
+        });
+        loop {
+            let accepted = tokio::select! {
+                accepted = socket.accept() => accepted,
+                () = &mut stopped => return,
+            };
+            match accepted {
+                Ok((tcp, from)) => {
+                    let worker = Arc::clone(&self);
+                    tokio::spawn(async move {
+                        worker.edge.connection(tcp, from, &worker.purposes[index], worker.stop.clone()).await;
+                    });
+                }
+                // Gone before it was accepted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::error!(%error, "no connection can be accepted");
+                    sleep(BREATH).await;
+                }
+            }
+        }
+    }
 }

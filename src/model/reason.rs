@@ -27,6 +27,12 @@ pub enum Reason {
     BadTarget,
     /// Another part of the request is malformed or ambiguous.
     BadRequest,
+    /// The request target is longer than its bound.
+    TargetTooLong,
+    /// The header fields are more, or longer, than their bound.
+    HeadersTooLarge,
+    /// The request did not arrive in time.
+    RequestTimeout,
     /// The body exceeds its bound.
     TooLarge,
     /// Too many requests.
@@ -57,6 +63,9 @@ impl Reason {
         Self::MethodNotAllowed,
         Self::BadTarget,
         Self::BadRequest,
+        Self::TargetTooLong,
+        Self::HeadersTooLarge,
+        Self::RequestTimeout,
         Self::TooLarge,
         Self::RateLimited,
         Self::UpstreamUnreachable,
@@ -81,6 +90,9 @@ impl Reason {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BadTarget => "bad_target",
             Self::BadRequest => "bad_request",
+            Self::TargetTooLong => "target_too_long",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::RequestTimeout => "request_timeout",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
             Self::UpstreamUnreachable => "upstream_unreachable",
@@ -99,8 +111,11 @@ impl Reason {
             Self::NoGrant | Self::ForbiddenByPolicy | Self::PolicyError => 403,
             Self::UnknownRoute => 404,
             Self::MethodNotAllowed => 405,
+            Self::RequestTimeout => 408,
             Self::TooLarge => 413,
+            Self::TargetTooLong => 414,
             Self::RateLimited => 429,
+            Self::HeadersTooLarge => 431,
             Self::Internal => 500,
             Self::UpstreamUnreachable => 502,
             Self::Overloaded => 503,
@@ -129,6 +144,9 @@ impl Reason {
             Self::MethodNotAllowed => "The route does not accept this method.",
             Self::BadTarget => "The request target is malformed or ambiguous.",
             Self::BadRequest => "The request is malformed or ambiguous.",
+            Self::TargetTooLong => "The request target is too long.",
+            Self::HeadersTooLarge => "The header fields of the request are too many or too long.",
+            Self::RequestTimeout => "The request did not arrive in time.",
             Self::TooLarge => "The request body is too large.",
             Self::RateLimited => "Too many requests.",
             Self::UpstreamUnreachable => "The upstream could not be reached or gave no usable answer.",

@@ -3,6 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use super::edge;
 use super::open::password_policy;
 use crate::admin::{self, About, Gate};
 use crate::config::{self, EmailVerification, Environment, Settings};
@@ -93,33 +94,31 @@ impl Core<'_> {
     }
 
     /// How the gateway is set up, with the admin service at `admin` mounted if the settings say so.
-    pub(super) fn gateway_settings(&self, listener: TcpListener, admin: SocketAddr) -> gateway::Settings {
-        let settings = self.settings;
-        let own = &settings.gateway;
-        gateway::Settings {
+    pub(super) fn gateway_settings(
+        &self,
+        listener: TcpListener,
+        redirect: Option<TcpListener>,
+        admin: SocketAddr,
+    ) -> anyhow::Result<gateway::Settings> {
+        let own = &self.settings.gateway;
+        let port = match own.redirect.and_then(|redirect| redirect.port) {
+            Some(port) => port,
+            None => listener.local_addr()?.port(),
+        };
+        Ok(gateway::Settings {
             listener,
-            tls: own
-                .tls
-                .as_ref()
-                .map(|files| gateway::TlsFiles { certificates: files.certificate.clone(), key: files.key.clone() }),
+            tls: own.tls.as_ref().map(edge::tls),
+            redirect: redirect.map(|listener| gateway::Redirect { listener, port }),
             mount: own.mount.then(|| gateway::Mount { address: reachable(admin), secret: self.mount_secret.clone() }),
             workers: own.workers,
-            limits: gateway::Limits {
-                max_body_bytes: own.max_body_bytes,
-                max_connections: own.max_connections,
-                max_connections_per_address: own.max_connections_per_address,
-                header_timeout: own.header_timeout,
-                keepalive_timeout: own.keepalive_timeout,
-                body_read_timeout: own.body_read_timeout,
-                upstream_pool: own.upstream_pool_size,
-            },
+            limits: edge::limits(own),
             cors: self.cors(),
             security_headers: self.security_headers(),
-            rates: settings.rate_limit.enabled.then(|| {
-                let limit = settings.rate_limit;
+            rates: self.settings.rate_limit.enabled.then(|| {
+                let limit = self.settings.rate_limit;
                 GatewayLimits::new(limit.gateway_anonymous.map(allowance), limit.gateway_authenticated.map(allowance))
             }),
-        }
+        })
     }
 
     fn login_failures(&self) -> LoginFailures {

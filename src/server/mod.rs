@@ -5,6 +5,7 @@
 mod accounts;
 mod core;
 mod demo;
+mod edge;
 mod keys;
 mod listen;
 mod mail;
@@ -49,6 +50,8 @@ const FIRST_KEYS: Duration = Duration::from_secs(5);
 pub struct Running {
     /// Where the gateway listens.
     pub gateway: SocketAddr,
+    /// Where clients are sent from HTTP to HTTPS, if they are.
+    pub redirect: Option<SocketAddr>,
     /// Where the admin service listens.
     pub admin: SocketAddr,
     /// Where `/metrics` is served, if it has a listener of its own.
@@ -89,6 +92,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
     tasks.extend(watch_files(settings, &core, stopping.clone()));
 
     let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
+    let redirect = settings.gateway.redirect.map(|redirect| bind(redirect.listen, "gateway.redirect_listen"));
     let admin_socket = bind(settings.admin.listen, "admin.listen")?;
     let admin_address = admin_socket.local_addr()?;
     let router = admin::router(core.admin(), &settings.admin.api_prefix);
@@ -101,12 +105,17 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
         }
         None => None,
     };
-    tasks.push(serve(admin_socket, router, stopping)?);
+    tasks.push(serve(admin_socket, router, stopping.clone())?);
     let (access_log, guard) = access_log(settings, &core.metrics);
-    let gateway_settings = core.gateway_settings(gateway_socket, admin_address);
+    edge::raise_open_files(&settings.gateway);
+    let gateway_settings = core.gateway_settings(gateway_socket, redirect.transpose()?, admin_address)?;
     let data_plane = gateway::start(gateway_settings, core.gateway(access_log))?;
+    if let Some(tls) = data_plane.tls() {
+        tasks.push(until_stopped(stopping, Box::pin(edge::watch_certificates(Arc::clone(tls)))));
+    }
     Ok(Running {
         gateway: data_plane.address(),
+        redirect: data_plane.redirect(),
         admin: admin_address,
         metrics: metrics_address,
         demo,
@@ -151,14 +160,9 @@ async fn prepare<'s>(
     })
 }
 
-fn follow(control: Control, settings: &Settings, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
+fn follow(control: Control, settings: &Settings, stopping: watch::Receiver<bool>) -> JoinHandle<()> {
     let retention = Retention { audit: settings.audit.retention };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = control.follow(retention) => {}
-            _ = stopping.wait_for(|stop| *stop) => {}
-        }
-    })
+    until_stopped(stopping, Box::pin(async move { control.follow(retention).await }))
 }
 
 /// Finds out what tokens of other issuers need: keys, and whose account it is.
@@ -174,14 +178,6 @@ async fn find_out(
     let (follower, first) = (keeper.clone(), keeper.clone());
     core.control.on_issuers(move |issuers| follower.follow(issuers)).await;
     let control = core.control.clone();
-    let until_stopped = |mut stopping: watch::Receiver<bool>, work: Pin<Box<dyn Future<Output = ()> + Send>>| {
-        tokio::spawn(async move {
-            tokio::select! {
-                () = work => {}
-                _ = stopping.wait_for(|stop| *stop) => {}
-            }
-        })
-    };
     let tasks = [
         until_stopped(stopping.clone(), Box::pin(keeper.run(arrivals.keys))),
         until_stopped(stopping.clone(), Box::pin(async move { control.welcome(arrivals.accounts).await })),
@@ -192,15 +188,23 @@ async fn find_out(
 }
 
 /// Watches the operator's policy files, if there are any.
-fn watch_files(settings: &Settings, core: &Core<'_>, mut stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
+fn watch_files(settings: &Settings, core: &Core<'_>, stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
     let directory = settings.policy.dir.clone()?;
     let watching = policy_files::watch(core.control.clone(), directory, Arc::clone(&core.metrics));
-    Some(tokio::spawn(async move {
+    Some(until_stopped(stopping, Box::pin(watching)))
+}
+
+/// Does something until the server stops.
+fn until_stopped(
+    mut stopping: watch::Receiver<bool>,
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
         tokio::select! {
-            () = watching => {}
+            () = work => {}
             _ = stopping.wait_for(|stop| *stop) => {}
         }
-    }))
+    })
 }
 
 fn access_log(settings: &Settings, metrics: &Metrics) -> (AccessLog, Option<WorkerGuard>) {
@@ -234,12 +238,12 @@ impl Running {
         drained
     }
 
-    /// Reads the certificate again; new connections use it.
-    ///
-    /// # Errors
-    /// It is unusable; the one before stays in use.
-    pub fn reload_certificate(&self) -> anyhow::Result<()> {
-        Ok(self.data_plane.reload_certificate()?)
+    /// Loads certificates again, which new connections use; unusable ones leave those before in use, which is logged
+    /// and told by health.
+    pub fn reload_certificates(&self) {
+        if let Some(tls) = self.data_plane.tls() {
+            edge::reload(tls);
+        }
     }
 
     /// Changes the database and the snapshot together; for tests and embedders.

@@ -9,7 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::{IssuerState, UpstreamState};
+use super::{CertificateState, ConnectionState, IssuerState, UpstreamState};
 
 /// Asks some logs how many lines each has lost.
 struct LostLines(Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>);
@@ -49,6 +49,8 @@ pub struct Metrics {
     logs: Mutex<Vec<LostLines>>,
     upstreams: UpstreamState,
     issuers: IssuerState,
+    certificates: CertificateState,
+    connections: ConnectionState,
     activated: Mutex<Option<Instant>>,
 }
 
@@ -134,6 +136,8 @@ impl Metrics {
             logs: Mutex::default(),
             upstreams: UpstreamState::default(),
             issuers: IssuerState::new(&registry)?,
+            certificates: CertificateState::new(&registry)?,
+            connections: ConnectionState::new(&registry)?,
             activated: Mutex::new(None),
             registry,
         };
@@ -207,6 +211,16 @@ impl Metrics {
     /// How it stands with the keys of other issuers.
     pub fn issuers(&self) -> &IssuerState {
         &self.issuers
+    }
+
+    /// Certificates that are served to clients.
+    pub fn certificates(&self) -> &CertificateState {
+        &self.certificates
+    }
+
+    /// Connections of clients.
+    pub fn connections(&self) -> &ConnectionState {
+        &self.connections
     }
 
     /// Records that a snapshot became active.

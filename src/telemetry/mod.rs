@@ -1,6 +1,8 @@
 //! Metrics, the access log and the log: what the service says about itself.
 
 pub mod access_log;
+mod certificate_state;
+mod connection_state;
 mod issuer_state;
 pub mod logs;
 pub mod metrics;
@@ -10,6 +12,8 @@ mod sink;
 mod upstream_state;
 
 pub use access_log::AccessLog;
+pub use certificate_state::{CertificateState, ServedCertificate};
+pub use connection_state::{ConnectionState, Turned};
 pub use issuer_state::{IssuerKeys, IssuerState};
 pub use logs::Logs;
 pub use metrics::{Metrics, RequestMeter};

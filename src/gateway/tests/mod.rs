@@ -233,7 +233,12 @@ async fn world(tls: Option<TlsFiles>) -> World {
     };
     let settings = Settings {
         listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
-        tls,
+        tls: tls.map(|files| TlsSettings {
+            certificates: vec![files],
+            client_auth: ClientAuth::Off,
+            allows_tls12: true,
+        }),
+        redirect: None,
         mount: Some(Mount { address: admin, secret: Secret::new("mount-secret".to_owned()) }),
         workers: 2,
         limits: Limits {

@@ -1,0 +1,210 @@
+//! HTTP/1: one request after another.
+//!
+//! ## Why
+//! Pingora reads a head leniently and without a total deadline. So heads are read here, strictly and against the clock,
+//! and handed over as bytes that were read ahead.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::Method;
+use pin_project_lite::pin_project;
+use pingora::apps::HttpServerApp as _;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+
+use crate::model::Reason;
+
+use super::super::authorise::loggable;
+use super::super::context::Context;
+use super::super::head::{Progress, Scanner};
+use super::super::respond;
+use super::super::stream::Connection;
+use super::{Edge, LINGER_TIME, close};
+
+const CHUNK: usize = 4 * 1024;
+/// How long an idle connection may still bring a request once the listener is closed: one that was under way.
+const LAST_CALL: Duration = Duration::from_millis(250);
+/// How much of a refused request is read: closing with unread bytes would destroy the answer.
+const LINGER_BYTES: usize = 256 * 1024;
+
+pub(super) enum Head {
+    /// A head that is well formed, and what came with it.
+    Complete(BytesMut, Scanner),
+    Refused(Reason, BytesMut),
+    /// The client went away without a word, or the service is stopping.
+    None,
+}
+
+pin_project! {
+    /// What a connection that waits for a request waits for besides: set up once, since to do it for each request
+    /// costs more than to read its head.
+    pub(super) struct Waiting<S> {
+        #[pin]
+        timer: Sleep,
+        until: Instant,
+        #[pin]
+        stopping: S,
+        stopped: bool,
+    }
+}
+
+impl<S: Future<Output = ()>> Waiting<S> {
+    pub(super) fn new(patience: Duration, stopping: S) -> Self {
+        Self { timer: sleep(patience), until: Instant::now() + patience, stopping, stopped: false }
+    }
+
+    /// Waits until `until`.
+    fn until(self: Pin<&mut Self>, until: Instant) {
+        let this = self.project();
+        *this.until = until;
+        // Set early it is set anew when it fires, which is once for many requests.
+        if until < this.timer.deadline() {
+            this.timer.reset(until);
+        }
+    }
+
+    /// The first bytes of a request; `None` when there is none in time.
+    async fn first(self: Pin<&mut Self>, stream: &mut Connection, head: &mut BytesMut) -> Option<io::Result<usize>> {
+        let mut this = self.project();
+        loop {
+            tokio::select! {
+                biased;
+                read = fill(stream, head) => return Some(read),
+                () = &mut this.stopping, if !*this.stopped => {
+                    *this.stopped = true;
+                    return timeout(LAST_CALL, fill(stream, head)).await.ok();
+                }
+                () = &mut this.timer => {
+                    if *this.until <= this.timer.deadline() {
+                        return None;
+                    }
+                    this.timer.as_mut().reset(*this.until);
+                }
+            }
+        }
+    }
+}
+
+/// Serves the requests of one connection.
+pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: ShutdownWatch) {
+    let limits = &edge.shared.limits;
+    let mut waiting = pin!(Waiting::new(limits.header_timeout, stopping(stop.clone())));
+    loop {
+        let (head, scanner) = match read_head(edge, &mut connection, waiting.as_mut()).await {
+            Head::Complete(head, scanner) => (head, scanner),
+            Head::Refused(reason, head) => return refuse(edge, &mut connection, reason, &head).await,
+            Head::None => return close(&mut connection).await,
+        };
+        connection.expect_nothing();
+        if scanner.is_chunked() && connection.expect_chunks(&head[scanner.end()..]).is_err() {
+            return refuse(edge, &mut connection, Reason::BadRequest, &head).await;
+        }
+        let mut session = ServerSession::new_http1(connection);
+        session.set_pipelined_prefix(head);
+        let Some(reused) = edge.proxy.process_new_http(session, &stop).await else { return };
+        let (stream, _) = reused.consume();
+        let Ok(again) = stream.into_any().downcast() else { return };
+        connection = again;
+        if edge.shared.load.is_shedding() {
+            return close(&mut connection).await;
+        }
+        waiting.as_mut().until(Instant::now() + limits.keepalive_timeout);
+    }
+}
+
+pub(super) async fn read_head(
+    edge: &Edge,
+    connection: &mut Connection,
+    waiting: Pin<&mut Waiting<impl Future<Output = ()>>>,
+) -> Head {
+    let limits = &edge.shared.limits;
+    let mut head = BytesMut::new();
+    let mut scanner = Scanner::new(limits.head);
+    let Some(Ok(1..)) = waiting.first(connection, &mut head).await else { return Head::None };
+    let mut deadline = None;
+    loop {
+        match scanner.advance(&head) {
+            Progress::Complete => return Head::Complete(head, scanner),
+            Progress::Refused(reason) => return Head::Refused(reason, head),
+            Progress::Partial => {}
+        }
+        let deadline = *deadline.get_or_insert_with(|| Instant::now() + limits.header_timeout);
+        match timeout_at(deadline, fill(connection, &mut head)).await {
+            Ok(Ok(1..)) => {}
+            Ok(_) => return Head::None,
+            Err(_) => return Head::Refused(Reason::RequestTimeout, head),
+        }
+    }
+}
+
+/// Answers a request that nothing has parsed yet, and ends the connection.
+pub(super) async fn refuse(edge: &Edge, connection: &mut Connection, reason: Reason, head: &[u8]) {
+    let mut ctx = Context::new(&edge.shared);
+    ctx.snapshot = Some(edge.shared.snapshots.load());
+    ctx.meet(connection.peer());
+    let line = head.trim_ascii_start().split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or_default();
+    let mut words = line.splitn(2, |b| *b == b' ');
+    ctx.method = words.next().and_then(|word| Method::from_bytes(word.get(..32).unwrap_or(word)).ok());
+    let target = words.next().map(|rest| rest.split(|b| *b == b' ').next().unwrap_or_default());
+    ctx.refused_path = target.map(loggable);
+    ctx.refused(reason);
+    ctx.status = Some(reason.status());
+    let answer = respond::raw_refusal(&ctx, reason);
+    if last_words(connection, &answer).await {
+        drop(ctx);
+        linger(connection).await;
+    }
+}
+
+/// Sends the last answer of a connection; whether that worked.
+pub(super) async fn last_words(connection: &mut Connection, answer: &[u8]) -> bool {
+    let sent = timeout(LINGER_TIME, async {
+        connection.write_all(answer).await?;
+        connection.flush().await
+    });
+    matches!(sent.await, Ok(Ok(())))
+}
+
+/// Closes a connection whose client may not have read its last answer yet.
+pub(super) async fn linger(connection: &mut Connection) {
+    // The write side only: the client sees the end of the answer and stops sending.
+    close(connection).await;
+    let drain = async {
+        let mut discarded = BytesMut::new();
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match fill(connection, &mut discarded).await {
+                Ok(read @ 1..) => left = left.saturating_sub(read),
+                Ok(0) | Err(_) => return,
+            }
+            discarded.clear();
+        }
+    };
+    // However it ends, the connection closes now.
+    let _ = timeout(LINGER_TIME, drain).await;
+}
+
+/// Appends what has arrived; the buffer lives on the stack while there is nothing.
+async fn fill(connection: &mut Connection, head: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut read = ReadBuf::uninit(&mut chunk);
+        std::task::ready!(Pin::new(&mut *connection).poll_read(context, &mut read))?;
+        head.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
+    .await
+}
+
+pub(super) async fn stopping(mut stop: ShutdownWatch) {
+    // An error means that the sender is gone, which is a shutdown too.
+    let _ = stop.wait_for(|stopping| *stopping).await;
+}

@@ -1,0 +1,136 @@
+//! Connections of clients, from the first byte to the last.
+//!
+//! ## Why
+//! Pingora's own listener gives every handshake a minute, reads heads without a total deadline, and has no hook that
+//! ends a stream. So connections are accepted, encrypted and timed here, and Pingora is handed requests.
+
+mod http1;
+mod http2;
+mod redirect;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::HttpServerApp as _;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+
+use crate::telemetry::Turned;
+use crate::telemetry::logs::SECURITY;
+
+use super::Gateway;
+use super::load::Slot;
+use super::peer::{self, Peer};
+use super::shared::Shared;
+use super::stream::{Connection, Transport};
+use super::tls::{Tls, is_h2};
+
+/// How long the end of a connection may take.
+const LINGER_TIME: Duration = Duration::from_millis(500);
+/// What a connection is told that is one too many, where that costs nothing.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nServer: cedargate\r\nRetry-After: 1\r\n\
+    Content-Type: text/plain\r\nContent-Length: 11\r\nCache-Control: no-store\r\nConnection: close\r\n\r\noverloaded\n";
+
+/// What a listener is for.
+pub(super) enum Purpose {
+    /// Requests are decided and forwarded.
+    Serve(Option<Arc<Tls>>),
+    /// Requests are sent to the same place by HTTPS, at this port.
+    Redirect(u16),
+}
+
+/// Serves the connections of one thread.
+pub(super) struct Edge {
+    proxy: Arc<HttpProxy<Gateway>>,
+    shared: Arc<Shared>,
+}
+
+impl Edge {
+    pub(super) fn new(proxy: HttpProxy<Gateway>, shared: Arc<Shared>) -> Self {
+        Self { proxy: Arc::new(proxy), shared }
+    }
+
+    /// Serves one connection until it ends.
+    pub(super) async fn connection(&self, tcp: TcpStream, from: SocketAddr, purpose: &Purpose, stop: ShutdownWatch) {
+        // A small answer is not kept back until the one before is acknowledged; where that fails it is slower.
+        let _ = tcp.set_nodelay(true);
+        let deadline = Instant::now() + self.shared.limits.handshake_timeout;
+        let address = from.ip().to_canonical();
+        let Some(_slot) = self.admit(&tcp, address, purpose) else { return };
+        match purpose {
+            Purpose::Redirect(port) => {
+                let peer = Arc::new(Peer::new(address, None));
+                let connection = Box::new(Connection::new(Transport::Plain(tcp), peer));
+                redirect::serve(self, connection, *port, stop).await;
+            }
+            Purpose::Serve(None) => {
+                let peer = Arc::new(Peer::new(address, None));
+                http1::serve(self, Box::new(Connection::new(Transport::Plain(tcp), peer)), stop).await;
+            }
+            Purpose::Serve(Some(tls)) => self.encrypted(tcp, address, tls, deadline, stop).await,
+        }
+    }
+
+    /// Tells Pingora that no more requests come.
+    pub(super) async fn cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+
+    fn admit(&self, tcp: &TcpStream, address: IpAddr, purpose: &Purpose) -> Option<Slot> {
+        let limits = &self.shared.limits;
+        let load = &self.shared.load;
+        match load.connection(address, limits.max_connections, limits.max_connections_per_address) {
+            Ok(slot) => Some(slot),
+            Err(turned) => {
+                self.turned(turned, address);
+                if !matches!(purpose, Purpose::Serve(Some(_))) {
+                    // Without waiting: whoever does not take it has had its chance.
+                    let _ = tcp.try_write(BUSY);
+                }
+                None
+            }
+        }
+    }
+
+    async fn encrypted(&self, tcp: TcpStream, address: IpAddr, tls: &Tls, deadline: Instant, stop: ShutdownWatch) {
+        let handshake = TlsAcceptor::from(tls.current()).accept(tcp);
+        let stream = match timeout_at(deadline, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                // Nothing was said at all: a probe, or a browser that opens connections in advance.
+                if error.kind() != io::ErrorKind::UnexpectedEof {
+                    tracing::debug!(client = %address, %error, "TLS handshake failed");
+                    self.turned(Turned::Handshake, address);
+                }
+                return;
+            }
+            Err(_) => return self.turned(Turned::HandshakeTimeout, address),
+        };
+        let session = stream.get_ref().1;
+        let is_h2 = is_h2(session.alpn_protocol());
+        let peer = Arc::new(Peer::new(address, Some(peer::Tls::of(session))));
+        let connection = Connection::new(Transport::Tls(Box::new(stream)), peer);
+        if is_h2 {
+            http2::serve(self, connection, stop).await;
+        } else {
+            http1::serve(self, Box::new(connection), stop).await;
+        }
+    }
+
+    /// Counts and logs a connection that ends without an answer.
+    fn turned(&self, turned: Turned, client: IpAddr) {
+        self.shared.metrics.connections().turned(turned);
+        tracing::info!(target: SECURITY, reason = turned.code(), %client, "connection refused");
+    }
+}
+
+async fn close(connection: &mut Connection) {
+    // It is over either way.
+    let _ = timeout(LINGER_TIME, connection.shutdown()).await;
+}

@@ -1,0 +1,143 @@
+//! What is known of a connection, and how it reaches the hooks of a request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use pingora::http::ResponseHeader;
+use pingora::protocols::Digest;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::proxy::Session;
+use rustls::{ProtocolVersion, ServerConnection};
+use tokio::time::sleep_until;
+
+/// TLS as it was agreed upon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tls {
+    /// Such as `TLSv1.3`.
+    pub(super) version: &'static str,
+}
+
+/// The other side of a connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Whoever opened the connection, or whom a trusted proxy names as such.
+    pub(super) address: IpAddr,
+    /// Absent for plain connections.
+    pub(super) tls: Option<Tls>,
+}
+
+impl Tls {
+    /// What `session` agreed upon.
+    pub(super) fn of(session: &ServerConnection) -> Self {
+        let version = match session.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLS",
+        };
+        Self { version }
+    }
+}
+
+impl Peer {
+    pub(super) fn new(address: IpAddr, tls: Option<Tls>) -> Self {
+        Self { address, tls }
+    }
+}
+
+/// One request's side of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange {
+    pub(super) peer: Arc<Peer>,
+    /// Where Pingora does not time the request's body.
+    pub(super) body: Option<Arc<BodyClock>>,
+}
+
+impl Exchange {
+    pub(super) fn of(peer: Arc<Peer>) -> Self {
+        Self { peer, body: None }
+    }
+
+    /// In the form in which Pingora carries it. It is the one place of a digest for data of others.
+    pub(super) fn digest(self) -> Arc<ProxyDigest> {
+        let response = ResponseHeader::build(200, Some(0)).expect("200 is a status");
+        Arc::new(ProxyDigest::new(Box::new(response), Some(Box::new(self))))
+    }
+
+    /// What `session` was started with.
+    pub(super) fn find(session: &Session) -> Option<&Self> {
+        Self::within(session.digest()?)
+    }
+
+    fn within(digest: &Digest) -> Option<&Self> {
+        digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+}
+
+/// Until when more of a body must have come, where nothing else watches over it.
+#[derive(Debug)]
+pub(super) struct BodyClock {
+    start: Instant,
+    /// Milliseconds since `start`; `u64::MAX` once nothing is waited for.
+    until: AtomicU64,
+}
+
+impl BodyClock {
+    pub(super) fn new(patience: Duration) -> Self {
+        let clock = Self { start: Instant::now(), until: AtomicU64::new(0) };
+        clock.extend(patience);
+        clock
+    }
+
+    /// More is waited for, for so long from now.
+    pub(super) fn extend(&self, patience: Duration) {
+        let until = (self.start.elapsed() + patience).as_millis();
+        self.until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Nothing is waited for any more.
+    pub(super) fn stop(&self) {
+        self.until.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Whether it is too late.
+    pub(super) fn is_over(&self) -> bool {
+        self.start.elapsed().as_millis() >= u128::from(self.until.load(Ordering::Relaxed))
+    }
+
+    /// Waits until it is too late; for ever once nothing is waited for.
+    pub(super) async fn expired(&self) {
+        loop {
+            let until = self.until.load(Ordering::Relaxed);
+            if until == u64::MAX {
+                return std::future::pending().await;
+            }
+            let deadline = self.start + Duration::from_millis(until);
+            if Instant::now() >= deadline {
+                return;
+            }
+            sleep_until(deadline.into()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_clock_can_be_put_forward_and_stopped() {
+        let short = Duration::from_millis(30);
+        let clock = Arc::new(BodyClock::new(short));
+        clock.extend(short * 3);
+        let waited = Instant::now();
+        clock.expired().await;
+        assert!(clock.is_over());
+        assert!(waited.elapsed() >= short * 2);
+        clock.extend(short);
+        clock.stop();
+        assert!(!clock.is_over());
+        assert!(tokio::time::timeout(short * 2, clock.expired()).await.is_err());
+    }
+}
