@@ -76,8 +76,9 @@ impl Gateway {
             clock.inspect(|clock| clock.stop());
             return Ok(());
         }
-        // What follows an answer is a conversation, and ends as that does.
-        if ctx.status.is_some() {
+        // What follows an upgrade, or an answer over HTTP/2, is a conversation, and ends as that does.
+        let is_conversation = ctx.status == Some(101) || (clock.is_some() && ctx.status.is_some());
+        if is_conversation {
             return Ok(());
         }
         let left = self.shared.limits.pace.left(ctx.bytes_in, ctx.elapsed());

@@ -122,7 +122,7 @@ pub(super) async fn serve(edge: &Edge, mut connection: Connection, stop: Shutdow
                 }
             }
             Ok(None) => return,
-            Err(_) if watch.is_flood() => return edge.turned(Turned::Flood, peer.address),
+            Err(error) if watch.is_flood() || is_flood(&error) => return edge.turned(Turned::Flood, peer.address),
             Err(error) => {
                 tracing::debug!(client = %peer.address, %error, "HTTP/2 connection failed");
                 return;
@@ -137,6 +137,12 @@ pub(super) async fn serve(edge: &Edge, mut connection: Connection, stop: Shutdow
     }
     // Sends what is left to say; whatever comes meanwhile is not heard.
     let _ = timeout(LINGER_TIME, async { while let Ok(Some(_)) = h2.accept().await.transpose() {} }).await;
+}
+
+/// Whether the library has ended a connection for what its frames cost.
+fn is_flood(error: &pingora::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 /// One request.

@@ -22,6 +22,8 @@ const REFILL: Duration = Duration::from_secs(10);
 const LARGE: usize = 64;
 /// So many bytes sent allow the client a frame to say that it has them.
 const BYTES_PER_FRAME: u64 = 1_024;
+/// So many bytes sent are an answer that was waited for, and excuse one that was not.
+const BYTES_PER_RESET: u64 = 256;
 /// Small frames with data are ordinary for interactive streams, so that they weigh less than empty ones.
 const DATA_WEIGHT: f64 = 1.0 / 64.0;
 
@@ -57,6 +59,10 @@ impl Bucket {
         self.left = (self.left + self.most * elapsed.as_secs_f64() / REFILL.as_secs_f64()).min(self.most);
     }
 
+    fn earn(&mut self, count: u64) {
+        self.left += f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
     fn take(&mut self, amount: f64) -> bool {
         self.left -= amount;
         self.left >= 0.0
@@ -77,6 +83,8 @@ pub struct Meter {
     last: Instant,
     /// Of which the client may have told that it has them.
     told: u64,
+    /// Which have excused cancelled streams.
+    excused: u64,
     watch: Arc<Watch>,
 }
 
@@ -157,6 +165,7 @@ impl Meter {
             empty: Bucket::new(allowances.empty),
             last: Instant::now(),
             told: 0,
+            excused: 0,
             watch,
         }
     }
@@ -198,7 +207,11 @@ impl Meter {
         let earned = (sent - self.told) / BYTES_PER_FRAME;
         self.told += earned * BYTES_PER_FRAME;
         // More than the allowance may be earned: acknowledgements of a long download come in a crowd.
-        self.empty.left += f64::from(u32::try_from(earned).unwrap_or(u32::MAX));
+        self.empty.earn(earned);
+        let excuses = (sent - self.excused) / BYTES_PER_RESET;
+        self.excused += excuses * BYTES_PER_RESET;
+        self.resets.earn(excuses);
+        self.resets.left = self.resets.left.min(self.resets.most);
     }
 
     /// Counts the frame whose head is complete; false if it is one too many.
@@ -288,6 +301,20 @@ mod tests {
         watch.sent(1_000 * 1_024);
         assert!(meter.advance(&update.repeat(1_000), start + REFILL / 2));
         assert!(!meter.advance(&update.repeat(100), start + REFILL / 2));
+    }
+
+    #[test]
+    fn answers_excuse_cancelled_streams() {
+        let (mut meter, watch) = meter();
+        let (now, reset) = (Instant::now(), frame(RST_STREAM, 0, 4));
+        for _ in 0..100 {
+            watch.sent(2 * 256);
+            assert!(meter.advance(&reset.repeat(2), now));
+        }
+        // They are not saved up.
+        watch.sent(1_000_000);
+        assert!(meter.advance(&reset.repeat(10), now));
+        assert!(!meter.advance(&reset, now));
     }
 
     #[tokio::test]

@@ -15,13 +15,22 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) async fn start() -> Self {
+        Self::answering(true).await
+    }
+
+    /// One that never answers.
+    pub(crate) async fn silent() -> Self {
+        Self::answering(false).await
+    }
+
+    async fn answering(answers: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
         let record = Arc::clone(&received);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, Arc::clone(&record)));
+                tokio::spawn(answer(stream, Arc::clone(&record), answers));
             }
         });
         Self { address, received }
@@ -43,7 +52,7 @@ impl Recorder {
     }
 }
 
-async fn answer(mut stream: TcpStream, record: Arc<Mutex<Vec<u8>>>) {
+async fn answer(mut stream: TcpStream, record: Arc<Mutex<Vec<u8>>>, answers: bool) {
     let mut head = Vec::new();
     let mut chunk = [0; 4096];
     while let Ok(count @ 1..) = stream.read(&mut chunk).await {
@@ -52,7 +61,7 @@ async fn answer(mut stream: TcpStream, record: Arc<Mutex<Vec<u8>>>) {
         while let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") {
             head.drain(..end + 4);
             let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-            if stream.write_all(answer).await.is_err() {
+            if answers && stream.write_all(answer).await.is_err() {
                 return;
             }
         }

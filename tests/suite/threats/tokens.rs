@@ -205,7 +205,7 @@ async fn row_45_odd_names_of_keys_find_none() {
         }
         // Too long a head for the gateway, and too long a token for the admin service.
         let long = sign(&with(&header, "kid", "k".repeat(64 * 1024).into()).to_string(), &payload, &key, algorithm);
-        keys.world.refuses(400, &get("/open/x", &bearer(&long))).await;
+        keys.world.refuses(431, &get("/open/x", &bearer(&long))).await;
         keys.world.app.admin("GET", "/auth/me").bearer(&long).await.expect(401);
         let mut null = header.clone();
         null["kid"] = Value::Null;

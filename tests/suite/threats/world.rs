@@ -60,8 +60,19 @@ impl World {
     pub(super) async fn route(&self, mut route: Value) {
         route["label"] = "a route".into();
         route["module_id"] = self.module.into();
-        route["upstream"] = "back".into();
+        if route.get("upstream").is_none() {
+            route["upstream"] = "back".into();
+        }
         self.app.admin("POST", "/routes/").bearer(&self.admin).json(route).await.expect(200);
+    }
+
+    /// Adds a public route `/silent/…` to a back end that never answers.
+    pub(super) async fn silent(&self) -> Recorder {
+        let back = Recorder::silent().await;
+        let upstream = json!({ "name": "silent", "targets": [{ "address": back.address.to_string() }] });
+        self.app.admin("POST", "/upstreams/").bearer(&self.admin).json(upstream).await.expect(200);
+        self.route(json!({ "route": "/silent/{*rest}", "upstream": "silent", "operations": public() })).await;
+        back
     }
 
     /// Sends one request on a connection of its own.
