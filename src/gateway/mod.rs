@@ -18,6 +18,7 @@ mod host;
 mod load;
 mod meters;
 mod proxy;
+pub mod proxy_protocol;
 mod respond;
 mod service;
 mod shared;
