@@ -13,13 +13,16 @@ use super::settings::{
 };
 use super::values::Values;
 use super::{Error, Sources, mail};
-use crate::model::Secret;
+use crate::model::{ForwardedHeader, Network, NetworkError, Secret};
 
 /// What ends the path of a `sqlite:` address, and the escape itself.
 const IN_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#');
 
 /// Of what tokens call us, in bytes.
 const LONGEST_NAME: usize = 256;
+
+/// Each request of a proxy is compared with all of them.
+const MOST_NETWORKS: usize = 256;
 
 /// Fills in the database of the data directory, and takes off a driver as `SQLAlchemy` writes it
 /// (`postgresql+psycopg2://`).
@@ -180,6 +183,12 @@ fn gateway(values: &Values) -> Result<Gateway, Error> {
                 return Err(values.refused("gateway.tls_key", "is set without gateway.tls_certificate"));
             }
         },
+        trusted_proxies: networks(values, "gateway.trusted_proxies")?,
+        forwarded_header: match values.text("gateway.forwarded_header") {
+            "forwarded" => ForwardedHeader::Forwarded,
+            _ => ForwardedHeader::XForwardedFor,
+        },
+        proxy_protocol: values.switch("gateway.proxy_protocol"),
         token_cache_entries: values.number("gateway.token_cache_entries")?,
         upstream_pool_size: values.number("gateway.upstream_pool_size")?,
     })
@@ -300,6 +309,16 @@ fn allowance_if_any(values: &Values, requests: &str, window: &str) -> Result<Opt
         0_u32 => Ok(None),
         _ => allowance(values, requests, window).map(Some),
     }
+}
+
+fn networks(values: &Values, key: &str) -> Result<Vec<Network>, Error> {
+    let items = values.list(key);
+    if items.len() > MOST_NETWORKS {
+        return Err(values.refused(key, format!("has {} networks; {MOST_NETWORKS} are the most", items.len())));
+    }
+    let read =
+        |item: &String| item.parse().map_err(|error: NetworkError| values.refused(key, format!("{item:?} {error}")));
+    items.iter().map(read).collect()
 }
 
 fn listen(values: &Values, path: &str) -> Result<std::net::SocketAddr, Error> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Entry, Mode};
-use crate::model::{Issuer, Secret, SigningAlgorithm};
+use crate::model::{ForwardedHeader, Issuer, Network, Secret, SigningAlgorithm};
 
 /// All settings, resolved and checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +83,12 @@ pub struct Gateway {
     pub shutdown_timeout: Duration,
     /// Serve TLS with these.
     pub tls: Option<TlsFiles>,
+    /// Whose word about clients is believed, on the admin listener too.
+    pub trusted_proxies: Vec<Network>,
+    /// Where they give it.
+    pub forwarded_header: ForwardedHeader,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Capacity of the cache of verified tokens.
     pub token_cache_entries: usize,
     /// Idle connections kept to upstreams.

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::protocols::tls::SslDigest;
 
-use crate::http::{RequestId, Standing, Target};
+use crate::http::{Connection, Remote, RequestId, Scheme, Standing, Target};
 use crate::model::{Claims, Reason, RouteId, Timestamp, Upstream};
 use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRoute, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
@@ -42,6 +42,10 @@ pub(super) struct Context {
     pub(super) request_id: RequestId,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) client: Option<IpAddr>,
+    /// How the client speaks to whom it sees, be that us or a trusted proxy.
+    pub(super) scheme: Scheme,
+    /// The host it asked for, where a trusted proxy says so.
+    pub(super) forwarded_host: Option<HeaderValue>,
     pub(super) tls: Option<Arc<SslDigest>>,
     pub(super) method: Option<Method>,
     pub(super) target: Option<Target>,
@@ -84,6 +88,8 @@ impl Context {
             request_id: RequestId::fresh(),
             snapshot: None,
             client: None,
+            scheme: Scheme::default(),
+            forwarded_host: None,
             tls: None,
             method: None,
             target: None,
@@ -112,6 +118,15 @@ impl Context {
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// Records who makes the request, by its connection and what a trusted proxy says in `headers`.
+    pub(super) fn arrived(&mut self, connection: Connection, headers: &HeaderMap) {
+        let Remote { address, scheme, host, request_id } = self.shared.proxies.remote(connection, headers);
+        self.client = address;
+        self.scheme = scheme;
+        self.forwarded_host = host;
+        self.request_id = request_id.unwrap_or(self.request_id);
     }
 
     /// Records that the request may pass.
@@ -171,7 +186,7 @@ impl Context {
 
     /// What the gateway's own answer to this client tells browsers.
     pub(super) fn security_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        self.shared.security_headers.iter().flat_map(|headers| headers.of(self.tls.is_some()))
+        self.shared.security_headers.iter().flat_map(|headers| headers.of(self.scheme == Scheme::Https))
     }
 
     /// What is left of `total` since the decision.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use http::Method;
+use http::{HeaderMap, Method};
 use pin_project_lite::pin_project;
 use pingora::apps::{HttpServerApp as _, ServerApp};
 use pingora::protocols::http::ServerSession;
@@ -26,6 +26,7 @@ use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 
+use crate::http::Connection;
 use crate::model::Reason;
 
 use super::Gateway;
@@ -154,8 +155,9 @@ impl Edge {
     async fn refuse(&self, stream: &mut Stream, reason: Reason, head: &[u8]) {
         let mut ctx = Context::new(&self.shared);
         ctx.snapshot = Some(self.shared.snapshots.load());
-        ctx.client = address(stream);
         ctx.tls = stream.get_ssl_digest();
+        // Nothing in such a head is believed.
+        ctx.arrived(Connection { peer: address(stream), tls: ctx.tls.is_some() }, &HeaderMap::new());
         let line = head.trim_ascii_start().split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or_default();
         let mut words = line.splitn(2, |b| *b == b' ');
         ctx.method = words.next().and_then(|word| Method::from_bytes(word.get(..32).unwrap_or(word)).ok());
@@ -180,8 +182,11 @@ impl ServerApp for Edge {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         let limits = &self.shared.limits;
         let load = &self.shared.load;
-        let Some(_slot) = load.connection(address(&stream), limits.max_connections, limits.max_connections_per_address)
-        else {
+        let peer = address(&stream);
+        // A proxy's connections are those of many clients.
+        let is_proxy = peer.is_some_and(|peer| self.shared.proxies.trusts(peer));
+        let per_address = if is_proxy { 0 } else { limits.max_connections_per_address };
+        let Some(_slot) = load.connection(peer, limits.max_connections, per_address) else {
             tracing::debug!("connection refused: too many are open");
             close(&mut stream).await;
             return None;

@@ -81,7 +81,7 @@ fn connection(address: SocketAddr, server_name: Option<&str>, timeouts: &Timeout
 ///
 /// Runs after Pingora has dropped what `Connection` nominates, so that a client cannot take the identity off
 /// again (CVE-2024-45410).
-pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Context, tls: bool) -> Result<()> {
+pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let not_permitted = || Error::explain(ErrorType::InternalError, "not permitted");
     let permit = ctx.permit.as_ref().ok_or_else(not_permitted)?;
     let target = ctx.target.as_ref().ok_or_else(not_permitted)?;
@@ -90,10 +90,10 @@ pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Contex
     if let Some(client) = ctx.client {
         request.insert_header("X-Forwarded-For", client.to_string())?;
     }
-    request.insert_header("X-Forwarded-Proto", if tls { "https" } else { "http" })?;
+    request.insert_header("X-Forwarded-Proto", ctx.scheme.as_str())?;
     let host = request.headers.get(header::HOST).cloned();
     let has_host = host.is_some();
-    if let Some(host) = host {
+    if let Some(host) = ctx.forwarded_host.clone().or(host) {
         request.insert_header("X-Forwarded-Host", host)?;
     }
     match permit.destination() {

@@ -101,7 +101,7 @@ impl Scanner {
         let colon = memchr::memchr(b':', line).ok_or(Reason::BadRequest)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         // A folded line begins with a blank, which is no token; so does a name with a blank before its colon.
-        let well_formed = !name.is_empty() && bytes::all(name, is_token);
+        let well_formed = !name.is_empty() && bytes::all(name, bytes::token);
         if self.fields > MAX_FIELDS || !well_formed || headers::has_controls(value) {
             return Err(Reason::BadRequest);
         }
@@ -125,11 +125,6 @@ impl Scanner {
         let known_framing = self.codings == 0 || !self.http_10;
         if one_host && one_framing && known_framing { Ok(()) } else { Err(Reason::BadRequest) }
     }
-}
-
-/// `tchar` of RFC 9110 5.6.2.
-fn is_token(byte: u8) -> bool {
-    bytes::alphanumeric(byte) | bytes::one_of(byte, b"!#$%&'*+-.^_`|~")
 }
 
 #[cfg(test)]

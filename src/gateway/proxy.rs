@@ -12,6 +12,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
+use crate::http::Connection;
 use crate::model::Reason;
 use crate::policy::{Destination, Permit};
 
@@ -76,8 +77,9 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
         session.set_read_timeout(Some(self.shared.limits.body_read_timeout));
-        ctx.client = session.client_addr().and_then(|peer| peer.as_inet()).map(|peer| peer.ip().to_canonical());
         ctx.tls = session.digest().and_then(|digest| digest.ssl_digest.clone());
+        let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(std::net::SocketAddr::ip);
+        ctx.arrived(Connection { peer, tls: ctx.tls.is_some() }, &session.req_header().headers);
         let verdict = self.judge(session, ctx).await;
         let verdict = verdict.and_then(|()| self.prepare(session, ctx).map_err(Stop::Refuse));
         match verdict {
@@ -127,12 +129,11 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-        forward::rewrite(&self.shared, request, ctx, tls)
+        forward::rewrite(&self.shared, request, ctx)
     }
 
     async fn request_body_filter(

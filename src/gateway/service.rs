@@ -12,7 +12,7 @@ use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 
-use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders};
+use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders, TrustedProxies};
 use crate::jwt::{Errands, Verifier};
 use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
@@ -93,6 +93,10 @@ pub struct Settings {
     pub security_headers: Option<SecurityHeaders>,
     /// How much one client may ask for; none where that is not limited.
     pub rates: Option<GatewayLimits>,
+    /// Whose word about clients is believed.
+    pub proxies: TrustedProxies,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// What a gateway works with.
@@ -170,7 +174,7 @@ impl Running {
 /// # Errors
 /// The socket or the certificate is unusable.
 pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
-    let Settings { listener, tls, mount, workers, limits, cors, security_headers, rates } = settings;
+    let Settings { listener, tls, mount, workers, limits, cors, security_headers, rates, proxies, .. } = settings;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let load = Arc::new(Load::default());
@@ -185,6 +189,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         cors,
         security_headers,
         rates,
+        proxies,
         limits,
         mount,
         upstreams: Upstreams::default(),

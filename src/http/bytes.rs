@@ -23,6 +23,11 @@ pub(crate) const fn one_of<const N: usize>(byte: u8, others: &[u8; N]) -> bool {
     found
 }
 
+/// `tchar` of RFC 9110 5.6.2.
+pub(crate) const fn token(byte: u8) -> bool {
+    alphanumeric(byte) | one_of(byte, b"!#$%&'*+-.^_`|~")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ mod issuers;
 mod origins;
 mod parsing;
 mod paths;
+mod proxies;
 mod routing;
 mod start;
 mod tokens;
@@ -35,6 +36,7 @@ fn each_row_has_its_test() {
         include_str!("origins.rs"),
         include_str!("parsing.rs"),
         include_str!("paths.rs"),
+        include_str!("proxies.rs"),
         include_str!("routing.rs"),
         include_str!("start.rs"),
         include_str!("tokens.rs"),
