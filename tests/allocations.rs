@@ -1,16 +1,18 @@
-//! A decision without conditions allocates nothing.
+//! A decision without conditions allocates nothing, nor does finding out whose request it is.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
 use cedargate::{
+    http::{Connection, TrustedProxies},
     model::{
-        Claims, Label, ModuleId, PermissionId, Reason, RoleId, Route, RouteId, Timestamp, UserId,
+        Claims, ForwardedHeader, Label, ModuleId, PermissionId, Reason, RoleId, Route, RouteId, Timestamp, UserId,
         rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState},
     },
     policy::{Ask, Compiled, Entry, Facts, Fixed, Snapshot, Subject},
 };
+use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 
 /// More roles than most users have.
@@ -121,4 +123,29 @@ fn a_decision_without_conditions_allocates_nothing() {
     }
     let counted = allocation_counter::measure(|| drop(std::hint::black_box(vec![1_u8; 100])));
     assert_eq!(counted.count_total, 1, "nothing is counted at all");
+}
+
+#[test]
+fn finding_the_client_allocates_nothing() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("x-forwarded-for", "203.0.113.9, 192.0.2.1, 10.0.0.7"),
+        ("x-forwarded-proto", "https"),
+        ("x-request-id", "edge-1"),
+        ("forwarded", "for=192.0.2.1;proto=https, for=\"10.0.0.7:80\""),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let trusting = |header| TrustedProxies::new(["10.0.0.0/8".parse().unwrap()], header);
+    for (proxies, expected) in [
+        (TrustedProxies::default(), "10.0.0.1"),
+        (trusting(ForwardedHeader::XForwardedFor), "192.0.2.1"),
+        (trusting(ForwardedHeader::Forwarded), "192.0.2.1"),
+    ] {
+        let connection = Connection { peer: Some("10.0.0.1".parse().unwrap()), tls: false };
+        let mut remote = None;
+        let counted = allocation_counter::measure(|| remote = Some(proxies.remote(connection, &headers)));
+        assert_eq!(remote.unwrap().address, Some(expected.parse().unwrap()));
+        assert_eq!(counted.count_total, 0, "{proxies:?}: {counted:?}");
+    }
 }

@@ -1,4 +1,5 @@
-//! Where a request comes from: the peer, or what our own gateway says of a request to a mounted path.
+//! Where a request comes from: the peer, or what our own gateway says of a request to a mounted path, or a trusted proxy of
+//! a request to the admin service itself.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -10,6 +11,7 @@ use axum::response::Response;
 use subtle::ConstantTimeEq;
 
 use super::error::RequestId;
+use crate::http::{self, Connection, Remote, Scheme, TrustedProxies};
 use crate::model::{Secret, UserId};
 use crate::telemetry::logs::SECURITY;
 
@@ -27,7 +29,7 @@ pub(crate) struct ClientAddress(pub(crate) IpAddr);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NothingWritten;
 
-/// Whether the client came to the gateway over TLS; the admin service itself speaks none.
+/// Whether the client came to the gateway, or to a trusted proxy, over TLS; the admin service itself speaks none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OverTls(pub(crate) bool);
 
@@ -38,27 +40,27 @@ impl ClientAddress {
     }
 }
 
-/// What only our own gateway knows; made anew by each process.
+/// Who is believed about clients.
 #[derive(Clone, Debug)]
-pub(crate) struct MountSecret(pub(crate) Secret<String>);
+pub(crate) struct Informants {
+    /// What only our own gateway knows; made anew by each process.
+    pub(crate) mount_secret: Secret<String>,
+    /// Proxies in front of the admin service.
+    pub(crate) proxies: TrustedProxies,
+}
 
 /// Finds the client's address and the request's id. Both are taken from headers only when the gateway of this
-/// process sent them (CVE-2026-33495, CVE-2023-36456).
-pub(crate) async fn identify(State(secret): State<MountSecret>, mut request: Request, next: Next) -> Response {
+/// process sent them, or a trusted proxy (CVE-2026-33495, CVE-2023-36456).
+pub(crate) async fn identify(State(informants): State<Informants>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let mut client = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    if secret.matches(request.headers()) {
-        let stated = request.headers().get(FORWARDED_FOR).and_then(|value| value.to_str().ok()?.parse().ok());
-        client = stated.unwrap_or(client);
-        let tls = request.headers().get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
-        request.extensions_mut().insert(OverTls(tls));
-        if let Some(id) = request.headers().get(REQUEST_ID).cloned() {
-            request.extensions_mut().insert(RequestId(id));
-        }
-    }
-    let client = ClientAddress(client.to_canonical());
+    let Remote { address, scheme, request_id, .. } = informants.remote(peer, request.headers());
+    let client = ClientAddress(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
     request.headers_mut().remove(MOUNT);
     request.extensions_mut().insert(client);
+    request.extensions_mut().insert(OverTls(scheme == Scheme::Https));
+    if let Some(id) = request_id {
+        request.extensions_mut().insert(RequestId::from(id));
+    }
     let actor = Actor::default();
     request.extensions_mut().insert(actor.clone());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -99,8 +101,26 @@ impl Actor {
     }
 }
 
-impl MountSecret {
-    fn matches(&self, headers: &HeaderMap) -> bool {
-        headers.get(MOUNT).is_some_and(|sent| sent.as_bytes().ct_eq(self.0.expose().as_bytes()).into())
+impl Informants {
+    fn remote(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Remote {
+        let secret = self.mount_secret.expose().as_bytes();
+        let is_ours = headers.get(MOUNT).is_some_and(|sent| sent.as_bytes().ct_eq(secret).into());
+        if is_ours {
+            told_by_the_gateway(peer, headers)
+        } else {
+            self.proxies.remote(Connection { peer, tls: false }, headers)
+        }
+    }
+}
+
+/// What the gateway has found out: it writes each of these headers once, and anew.
+fn told_by_the_gateway(peer: Option<IpAddr>, headers: &HeaderMap) -> Remote {
+    let stated = headers.get(FORWARDED_FOR).and_then(|value| value.to_str().ok()?.parse::<IpAddr>().ok());
+    let tls = headers.get(FORWARDED_PROTO).is_some_and(|scheme| scheme == "https");
+    Remote {
+        address: stated.or(peer).map(|address| address.to_canonical()),
+        scheme: if tls { Scheme::Https } else { Scheme::Http },
+        host: None,
+        request_id: headers.get(REQUEST_ID).and_then(|id| http::RequestId::given(id.as_bytes())),
     }
 }

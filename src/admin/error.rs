@@ -207,6 +207,12 @@ impl RequestId {
     }
 }
 
+impl From<crate::http::RequestId> for RequestId {
+    fn from(id: crate::http::RequestId) -> Self {
+        Self(HeaderValue::from_str(id.as_str()).expect("an id is visible ASCII"))
+    }
+}
+
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Gives every answer of `router` its `X-Request-Id`, and every error its body: those of handlers, those of the router
@@ -232,8 +238,7 @@ async fn render(mut request: Request, next: Next) -> Response {
 }
 
 fn fresh() -> RequestId {
-    let id = uuid::Uuid::now_v7().to_string();
-    RequestId(HeaderValue::try_from(id).expect("a UUID is visible ASCII"))
+    crate::http::RequestId::fresh().into()
 }
 
 /// What an error's body says about its request.

@@ -67,7 +67,7 @@ use resources::Include;
 use turns::Turns;
 
 use crate::control::Control;
-use crate::http::{Lifecycle, LoginFailures, RateLimits};
+use crate::http::{Lifecycle, LoginFailures, RateLimits, TrustedProxies};
 use crate::jwt::Minter;
 use crate::model::{PathTemplate, Secret};
 use crate::password::{Hasher, Policy};
@@ -117,6 +117,8 @@ pub struct Parts {
     pub logs: Logs,
     /// What only the gateway of this process knows.
     pub mount_secret: Secret<String>,
+    /// Whose word about clients is believed besides.
+    pub proxies: TrustedProxies,
     /// Bounds of each request.
     pub limits: Limits,
 }
@@ -157,8 +159,8 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, parts.limits.timeout))
         .layer(DefaultBodyLimit::max(parts.limits.max_body_bytes))
         .layer(middleware::from_fn_with_state(parts.browsers, browser::guard));
-    error::surface(router)
-        .layer(middleware::from_fn_with_state(client::MountSecret(parts.mount_secret), client::identify))
+    let informants = client::Informants { mount_secret: parts.mount_secret, proxies: parts.proxies };
+    error::surface(router).layer(middleware::from_fn_with_state(informants, client::identify))
 }
 
 fn api(parts: &Parts, prefix: &str) -> Router {

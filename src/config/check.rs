@@ -34,6 +34,7 @@ const PUBLISHED_PASSWORDS: &[&str] = &["superadmin123", "admin123", "user123", "
 
 pub(super) fn all(settings: &Settings, values: &Values) -> Result<(), Error> {
     listeners(settings, values)?;
+    proxies(settings, values)?;
     argon2(settings, values)?;
     issuers(settings, values)?;
     if settings.mode != Mode::Offline {
@@ -71,6 +72,16 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port()
         && one.port() != 0
         && (one.ip() == other.ip() || covers(one, other) || covers(other, one))
+}
+
+fn proxies(settings: &Settings, values: &Values) -> Result<(), Error> {
+    let gateway = &settings.gateway;
+    if gateway.proxy_protocol && gateway.trusted_proxies.is_empty() {
+        return Err(
+            values.refused("gateway.proxy_protocol", "is on, but gateway.trusted_proxies names nobody to speak it")
+        );
+    }
+    Ok(())
 }
 
 fn argon2(settings: &Settings, values: &Values) -> Result<(), Error> {

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
+use crate::model::{ForwardedHeader, Network, NetworkError};
+
+/// Each request of a proxy is compared with all of them.
+const MOST_NETWORKS: usize = 256;
 use super::resolve::{cores, listen, milliseconds, path};
 use super::values::Values;
 
@@ -51,6 +55,12 @@ pub struct Gateway {
     pub tls: Option<Tls>,
     /// Sends clients from HTTP to HTTPS.
     pub redirect: Option<Redirect>,
+    /// Whose word about clients is believed, on the admin listener too.
+    pub trusted_proxies: Vec<Network>,
+    /// Where they give it.
+    pub forwarded_header: ForwardedHeader,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Capacity of the cache of verified tokens.
     pub token_cache_entries: usize,
     /// Idle connections kept to upstreams.
@@ -152,9 +162,25 @@ pub(super) fn resolve(values: &Values) -> Result<Gateway, Error> {
         shutdown_timeout: milliseconds(values, "gateway.shutdown_timeout_ms")?,
         tls: tls(values)?,
         redirect: redirect(values)?,
+        trusted_proxies: networks(values, "gateway.trusted_proxies")?,
+        forwarded_header: match values.text("gateway.forwarded_header") {
+            "forwarded" => ForwardedHeader::Forwarded,
+            _ => ForwardedHeader::XForwardedFor,
+        },
+        proxy_protocol: values.switch("gateway.proxy_protocol"),
         token_cache_entries: values.number("gateway.token_cache_entries")?,
         upstream_pool_size: values.number("gateway.upstream_pool_size")?,
     })
+}
+
+fn networks(values: &Values, key: &str) -> Result<Vec<Network>, Error> {
+    let items = values.list(key);
+    if items.len() > MOST_NETWORKS {
+        return Err(values.refused(key, format!("has {} networks; {MOST_NETWORKS} are the most", items.len())));
+    }
+    let read =
+        |item: &String| item.parse().map_err(|error: NetworkError| values.refused(key, format!("{item:?} {error}")));
+    items.iter().map(read).collect()
 }
 
 fn tls(values: &Values) -> Result<Option<Tls>, Error> {

@@ -165,6 +165,27 @@ fn one_line_says_what_is_wrong() {
             "app.example.com",
             "cors.allowed_origins must be a list of * or origins such as https://app.example.com, not \"app.example.com\"",
         ),
+        (
+            "CEDARGATE_GATEWAY__TRUSTED_PROXIES",
+            "10.0.0.0/8, proxy.example",
+            "gateway.trusted_proxies \"proxy.example\" is no network such as 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1",
+        ),
+        (
+            "CEDARGATE_GATEWAY__TRUSTED_PROXIES",
+            "10.0.0.1/8",
+            "gateway.trusted_proxies \"10.0.0.1/8\" has host bits set: 10.0.0.0/8 is the network, 10.0.0.1 the address",
+        ),
+        ("CEDARGATE_GATEWAY__TRUSTED_PROXIES", "::/0", "gateway.trusted_proxies \"::/0\" is everybody"),
+        (
+            "CEDARGATE_GATEWAY__FORWARDED_HEADER",
+            "x-real-ip",
+            "gateway.forwarded_header must be \"x-forwarded-for\" or \"forwarded\", not \"x-real-ip\"",
+        ),
+        (
+            "CEDARGATE_GATEWAY__PROXY_PROTOCOL",
+            "on",
+            "gateway.proxy_protocol is on, but gateway.trusted_proxies names nobody to speak it",
+        ),
         ("PORT", "http", "PORT must be a number from 0 to 65535, not \"http\""),
         ("CEDARGATE_BOOTSTRAP_PASSWORD", "admin123", "auth.bootstrap_password is a published password"),
         (

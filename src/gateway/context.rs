@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::http::{RequestId, Standing, Target};
+use crate::http::{Connection, Remote, RequestId, Scheme, Standing, Target};
 use crate::model::{Claims, Reason, RouteId, Timestamp, Upstream};
 use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRoute, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
@@ -45,6 +45,10 @@ pub(super) struct Context {
     pub(super) tls: Option<Tls>,
     /// Where nothing else times the request's body.
     pub(super) body_clock: Option<Arc<BodyClock>>,
+    /// How the client speaks to whom it sees, be that us or a trusted proxy.
+    pub(super) scheme: Scheme,
+    /// The host it asked for, where a trusted proxy says so.
+    pub(super) forwarded_host: Option<HeaderValue>,
     pub(super) method: Option<Method>,
     pub(super) target: Option<Target>,
     /// What can be told of a target that was refused.
@@ -86,6 +90,8 @@ impl Context {
             request_id: RequestId::fresh(),
             snapshot: None,
             client: None,
+            scheme: Scheme::default(),
+            forwarded_host: None,
             tls: None,
             body_clock: None,
             method: None,
@@ -117,17 +123,22 @@ impl Context {
         }
     }
 
-    /// Records whose request it is.
-    pub(super) fn meet(&mut self, peer: &Peer) {
-        self.client = Some(peer.address);
-        self.tls.clone_from(&peer.tls);
-    }
-
     /// Records a request that is refused before anything of it is looked at.
     pub(super) fn overloaded(&mut self, snapshot: Arc<Snapshot>, method: &Method) {
         self.snapshot = Some(snapshot);
         self.method = Some(method.clone());
         self.retry_after = Some(Duration::from_secs(1));
+    }
+
+    /// Records who makes the request, by its connection and what a trusted proxy says in `headers`.
+    pub(super) fn arrived(&mut self, peer: &Peer, headers: &HeaderMap) {
+        self.tls.clone_from(&peer.tls);
+        let connection = Connection { peer: Some(peer.address), tls: peer.tls.is_some() };
+        let Remote { address, scheme, host, request_id } = self.shared.proxies.remote(connection, headers);
+        self.client = address;
+        self.scheme = scheme;
+        self.forwarded_host = host;
+        self.request_id = request_id.unwrap_or(self.request_id);
     }
 
     /// Records that the request may pass.
@@ -187,7 +198,7 @@ impl Context {
 
     /// What the gateway's own answer to this client tells browsers.
     pub(super) fn security_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
-        self.shared.security_headers.iter().flat_map(|headers| headers.of(self.tls.is_some()))
+        self.shared.security_headers.iter().flat_map(|headers| headers.of(self.scheme == Scheme::Https))
     }
 
     /// Time since the request's head.

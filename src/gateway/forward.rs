@@ -90,10 +90,10 @@ pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Contex
     if let Some(client) = ctx.client {
         request.insert_header("X-Forwarded-For", client.to_string())?;
     }
-    request.insert_header("X-Forwarded-Proto", if ctx.tls.is_some() { "https" } else { "http" })?;
+    request.insert_header("X-Forwarded-Proto", ctx.scheme.as_str())?;
     let host = request.headers.get(header::HOST).cloned();
     let has_host = host.is_some();
-    if let Some(host) = host {
+    if let Some(host) = ctx.forwarded_host.clone().or(host) {
         request.insert_header("X-Forwarded-Host", host)?;
     }
     match permit.destination() {

@@ -39,30 +39,13 @@ impl Load {
     }
 
     /// Admits a connection, unless there are as many already as allowed, or memory runs short; zero is no limit.
-    pub(super) fn connection(
-        self: &Arc<Self>,
-        address: IpAddr,
-        max: usize,
-        per_address: usize,
-    ) -> Result<Slot, Turned> {
+    pub(super) fn connection(self: &Arc<Self>, max: usize) -> Result<Slot, Turned> {
         // Counted first and given back on drop: two that arrive together cannot both take the last place.
-        let mut slot = Slot { load: Arc::clone(self), address: None };
+        let slot = Slot { load: Arc::clone(self), address: None };
         if self.connections.fetch_add(1, Ordering::Relaxed) >= max && max > 0 {
             return Err(Turned::Connections);
         }
-        if self.is_shedding() {
-            return Err(Turned::Memory);
-        }
-        if per_address > 0 {
-            let mut counts = self.by_address.lock();
-            let count = counts.entry(address).or_insert(0);
-            if *count >= per_address {
-                return Err(Turned::Address);
-            }
-            *count += 1;
-            slot.address = Some(address);
-        }
-        Ok(slot)
+        if self.is_shedding() { Err(Turned::Memory) } else { Ok(slot) }
     }
 
     /// Has new work refused, or accepted again.
@@ -102,6 +85,22 @@ impl Load {
     }
 }
 
+impl Slot {
+    /// Counts the connection as one of `address`, unless it has as many already as allowed; zero is no limit.
+    pub(super) fn of(mut self, address: IpAddr, max: usize) -> Result<Self, Turned> {
+        if max > 0 {
+            let mut counts = self.load.by_address.lock();
+            let count = counts.entry(address).or_insert(0);
+            if *count >= max {
+                return Err(Turned::Address);
+            }
+            *count += 1;
+            self.address = Some(address);
+        }
+        Ok(self)
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         if self.0.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -136,17 +135,18 @@ mod tests {
         let load = Arc::new(Load::default());
         let here = IpAddr::from([127, 0, 0, 1]);
         let there = IpAddr::from([127, 0, 0, 2]);
-        let first = load.connection(here, 2, 1);
+        let from = |address, max| load.connection(max).and_then(|slot| slot.of(address, 1));
+        let first = from(here, 2);
         assert!(first.is_ok());
-        assert_eq!(load.connection(here, 2, 1).err(), Some(Turned::Address));
-        let second = load.connection(there, 2, 1);
+        assert_eq!(from(here, 2).err(), Some(Turned::Address));
+        let second = from(there, 2);
         assert!(second.is_ok());
-        assert_eq!(load.connection(there, 2, 0).err(), Some(Turned::Connections));
+        assert_eq!(from(there, 2).err(), Some(Turned::Connections));
         drop(first);
         load.shed(true);
-        assert_eq!(load.connection(here, 2, 1).err(), Some(Turned::Memory));
+        assert_eq!(from(here, 2).err(), Some(Turned::Memory));
         load.shed(false);
-        assert!(load.connection(here, 2, 1).is_ok());
+        assert!(from(here, 2).is_ok());
         drop(second);
         assert!(load.drained(Duration::ZERO).await);
         assert!(load.by_address.lock().is_empty());

@@ -21,6 +21,7 @@ mod meters;
 mod pace;
 mod peer;
 mod proxy;
+pub mod proxy_protocol;
 mod respond;
 mod service;
 mod shared;

@@ -115,7 +115,7 @@ impl ProxyHttp for Gateway {
         session.set_total_drain_timeout(Some(DRAIN));
         let exchange = Exchange::find(session);
         let exchange = exchange.ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection of nobody"))?;
-        ctx.meet(&exchange.peer);
+        ctx.arrived(&exchange.peer, &session.req_header().headers);
         ctx.body_clock.clone_from(&exchange.body);
         if let Some(reason) = self.overload() {
             ctx.overloaded(self.shared.snapshots.load(), &session.req_header().method);

@@ -8,7 +8,7 @@ use pingora::apps::HttpServerOptions;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 
-use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders};
+use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders, TrustedProxies};
 use crate::jwt::{Errands, Verifier};
 use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
@@ -119,6 +119,10 @@ pub struct Settings {
     pub security_headers: Option<SecurityHeaders>,
     /// How much one client may ask for; none where that is not limited.
     pub rates: Option<GatewayLimits>,
+    /// Whose word about clients is believed.
+    pub proxies: TrustedProxies,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// What a gateway works with.
@@ -199,7 +203,19 @@ impl Running {
 /// # Errors
 /// The socket or the certificate is unusable.
 pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
-    let Settings { listener, tls, redirect, mount, workers, limits, cors, security_headers, rates } = settings;
+    let Settings {
+        listener,
+        tls,
+        redirect,
+        mount,
+        workers,
+        limits,
+        cors,
+        security_headers,
+        rates,
+        proxies,
+        proxy_protocol,
+    } = settings;
     let tls = tls.map(|tls| Tls::load(tls, Arc::clone(&parts.metrics))).transpose()?.map(Arc::new);
     let load = Arc::new(Load::default());
     let metrics = Arc::clone(&parts.metrics);
@@ -214,6 +230,8 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         cors,
         security_headers,
         rates,
+        proxies,
+        proxy_protocol,
         limits,
         mount,
         upstreams: Upstreams::default(),

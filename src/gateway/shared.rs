@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use prometheus::IntCounter;
 
-use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders};
+use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders, TrustedProxies};
 use crate::jwt::{Errands, Verifier};
 use crate::model::{Reason, Secret};
 use crate::policy::{Decided, SnapshotHandle};
@@ -34,6 +34,9 @@ pub(super) struct Shared {
     pub(super) recent: Recent<RequestId, Decided>,
     pub(super) cors: Cors,
     pub(super) security_headers: Option<SecurityHeaders>,
+    pub(super) proxies: TrustedProxies,
+    /// Whether connections of those begin with a header of the PROXY protocol.
+    pub(super) proxy_protocol: bool,
     pub(super) rates: Option<GatewayLimits>,
     pub(super) limits: Limits,
     pub(super) mount: Option<Mount>,

@@ -28,7 +28,8 @@ pub fn name(host: &[u8]) -> Result<&str, BadHost> {
     if is_address(name) || is_dns(name) { Ok(name) } else { Err(BadHost) }
 }
 
-fn split_port(text: &str) -> Result<(&str, Option<&str>), BadHost> {
+/// A name and its port, as they are written.
+pub(super) fn split_port(text: &str) -> Result<(&str, Option<&str>), BadHost> {
     if text.starts_with('[') {
         let end = text.find(']').ok_or(BadHost)? + 1;
         let (name, rest) = text.split_at(end);

@@ -2,6 +2,7 @@
 
 pub(crate) mod bytes;
 pub mod cors;
+mod forwarded;
 pub mod host;
 mod lifecycle;
 mod limit;
@@ -13,6 +14,7 @@ mod security_headers;
 pub mod target;
 
 pub use cors::Cors;
+pub use forwarded::{Connection, Remote, Scheme, TrustedProxies};
 pub use lifecycle::Lifecycle;
 pub use limit::{
     Allowance, Attempt, Client, GatewayLimits, LIMIT, LoginFailures, Patience, RateLimits, Refusal, Standing,

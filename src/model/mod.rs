@@ -12,6 +12,7 @@ mod issuer;
 mod module;
 mod name;
 mod nearest;
+mod network;
 mod path;
 mod permission;
 mod policy;
@@ -41,6 +42,7 @@ pub use name::{
     PolicyName, RoleName, UpstreamName, Username, folded,
 };
 pub use nearest::{nearest, nearest_by};
+pub use network::{ForwardedHeader, Network, NetworkError};
 pub use path::{PathTemplate, Segment};
 pub use permission::{EffectivePermission, NewPermission, Permission, PermissionPatch};
 pub use policy::{NewPolicy, Policy, PolicyPatch};

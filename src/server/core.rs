@@ -9,7 +9,9 @@ use crate::admin::{self, About, Gate};
 use crate::config::{self, EmailVerification, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
-use crate::http::{self, Cors, GatewayLimits, Lifecycle, LoginFailures, Patience, RateLimits, SecurityHeaders};
+use crate::http::{
+    self, Cors, GatewayLimits, Lifecycle, LoginFailures, Patience, RateLimits, SecurityHeaders, TrustedProxies,
+};
 use crate::jwt::{Errands, Minter, Verifier};
 use crate::mail::Outbox;
 use crate::model::Secret;
@@ -86,6 +88,7 @@ impl Core<'_> {
             docs: settings.docs.enabled,
             places: admin::Places { policies: settings.policy.dir.clone(), data: settings.data_dir.clone() },
             mount_secret: self.mount_secret.clone(),
+            proxies: self.proxies(),
             limits: admin::Limits {
                 max_body_bytes: settings.admin.max_body_bytes,
                 timeout: settings.admin.request_timeout,
@@ -118,7 +121,14 @@ impl Core<'_> {
                 let limit = self.settings.rate_limit;
                 GatewayLimits::new(limit.gateway_anonymous.map(allowance), limit.gateway_authenticated.map(allowance))
             }),
+            proxies: self.proxies(),
+            proxy_protocol: own.proxy_protocol,
         })
+    }
+
+    fn proxies(&self) -> TrustedProxies {
+        let gateway = &self.settings.gateway;
+        TrustedProxies::new(gateway.trusted_proxies.clone(), gateway.forwarded_header)
     }
 
     fn login_failures(&self) -> LoginFailures {

@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::Method;
+use http::{HeaderMap, Method};
 use pin_project_lite::pin_project;
 use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
@@ -149,7 +149,8 @@ pub(super) async fn read_head(
 pub(super) async fn refuse(edge: &Edge, connection: &mut Connection, reason: Reason, head: &[u8]) {
     let mut ctx = Context::new(&edge.shared);
     ctx.snapshot = Some(edge.shared.snapshots.load());
-    ctx.meet(connection.peer());
+    // Nothing in such a head is believed.
+    ctx.arrived(connection.peer(), &HeaderMap::new());
     let line = head.trim_ascii_start().split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or_default();
     let mut words = line.splitn(2, |b| *b == b' ');
     ctx.method = words.next().and_then(|word| Method::from_bytes(word.get(..32).unwrap_or(word)).ok());

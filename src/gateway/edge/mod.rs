@@ -27,6 +27,7 @@ use crate::telemetry::logs::SECURITY;
 use super::Gateway;
 use super::load::Slot;
 use super::peer::{self, Peer};
+use super::proxy_protocol;
 use super::shared::Shared;
 use super::stream::{Connection, Transport};
 use super::tls::{Tls, is_h2};
@@ -45,6 +46,12 @@ pub(super) enum Purpose {
     Redirect(u16),
 }
 
+/// A connection of which nothing is known but where it comes from.
+struct Arrival {
+    tcp: TcpStream,
+    address: IpAddr,
+}
+
 /// Serves the connections of one thread.
 pub(super) struct Edge {
     proxy: Arc<HttpProxy<Gateway>>,
@@ -61,19 +68,25 @@ impl Edge {
         // A small answer is not kept back until the one before is acknowledged; where that fails it is slower.
         let _ = tcp.set_nodelay(true);
         let deadline = Instant::now() + self.shared.limits.handshake_timeout;
-        let address = from.ip().to_canonical();
-        let Some(_slot) = self.admit(&tcp, address, purpose) else { return };
+        let mut arrival = Arrival { tcp, address: from.ip().to_canonical() };
+        let _slot = match self.admit(&mut arrival, deadline).await {
+            Ok(slot) => slot,
+            Err(turned) => {
+                self.turned(turned, arrival.address);
+                if !matches!(purpose, Purpose::Serve(Some(_))) && turned != Turned::ProxyProtocol {
+                    // Without waiting: whoever does not take it has had its chance.
+                    let _ = arrival.tcp.try_write(BUSY);
+                }
+                return;
+            }
+        };
+        let plain = |Arrival { tcp, address }| {
+            Box::new(Connection::new(Transport::Plain(tcp), Arc::new(Peer::new(address, None))))
+        };
         match purpose {
-            Purpose::Redirect(port) => {
-                let peer = Arc::new(Peer::new(address, None));
-                let connection = Box::new(Connection::new(Transport::Plain(tcp), peer));
-                redirect::serve(self, connection, *port, stop).await;
-            }
-            Purpose::Serve(None) => {
-                let peer = Arc::new(Peer::new(address, None));
-                http1::serve(self, Box::new(Connection::new(Transport::Plain(tcp), peer)), stop).await;
-            }
-            Purpose::Serve(Some(tls)) => self.encrypted(tcp, address, tls, deadline, stop).await,
+            Purpose::Redirect(port) => redirect::serve(self, plain(arrival), *port, stop).await,
+            Purpose::Serve(None) => http1::serve(self, plain(arrival), stop).await,
+            Purpose::Serve(Some(tls)) => self.encrypted(arrival, tls, deadline, stop).await,
         }
     }
 
@@ -82,23 +95,28 @@ impl Edge {
         self.proxy.http_cleanup().await;
     }
 
-    fn admit(&self, tcp: &TcpStream, address: IpAddr, purpose: &Purpose) -> Option<Slot> {
-        let limits = &self.shared.limits;
-        let load = &self.shared.load;
-        match load.connection(address, limits.max_connections, limits.max_connections_per_address) {
-            Ok(slot) => Some(slot),
-            Err(turned) => {
-                self.turned(turned, address);
-                if !matches!(purpose, Purpose::Serve(Some(_))) {
-                    // Without waiting: whoever does not take it has had its chance.
-                    let _ = tcp.try_write(BUSY);
+    /// Takes a connection on, and finds out whose it is.
+    async fn admit(&self, arrival: &mut Arrival, deadline: Instant) -> Result<Slot, Turned> {
+        let shared = &self.shared;
+        let slot = shared.load.connection(shared.limits.max_connections)?;
+        let mut per_address = shared.limits.max_connections_per_address;
+        if shared.proxies.trusts(arrival.address) {
+            // A proxy's connections are those of many clients.
+            per_address = 0;
+            if shared.proxy_protocol {
+                let header = timeout_at(deadline, proxy_protocol::read(&mut arrival.tcp)).await;
+                let source = header.ok().and_then(Result::ok).ok_or(Turned::ProxyProtocol)?;
+                if let Some(source) = source {
+                    arrival.address = source.ip();
+                    per_address = shared.limits.max_connections_per_address;
                 }
-                None
             }
         }
+        slot.of(arrival.address, per_address)
     }
 
-    async fn encrypted(&self, tcp: TcpStream, address: IpAddr, tls: &Tls, deadline: Instant, stop: ShutdownWatch) {
+    async fn encrypted(&self, arrival: Arrival, tls: &Tls, deadline: Instant, stop: ShutdownWatch) {
+        let Arrival { tcp, address } = arrival;
         let handshake = TlsAcceptor::from(tls.current()).accept(tcp);
         let stream = match timeout_at(deadline, handshake).await {
             Ok(Ok(stream)) => stream,

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use http::HeaderMap;
 use pingora::server::ShutdownWatch;
 
 use crate::http::{Target, host};
@@ -27,7 +28,7 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, port: u1
             Err(reason) => refuse(edge, &mut connection, reason, &head).await,
             Ok(location) => {
                 let mut ctx = Context::new(&edge.shared);
-                ctx.meet(connection.peer());
+                ctx.arrived(connection.peer(), &HeaderMap::new());
                 ctx.status = Some(respond::PERMANENT_REDIRECT);
                 let answer = respond::raw_redirect(&ctx, &location);
                 if last_words(&mut connection, &answer).await {

@@ -1,11 +1,12 @@
 //! What becomes of connections, and of what is told about them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
-use super::{status, world};
+use super::{PROXY, status, world};
 use crate::gateway::TlsFiles;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,4 +136,27 @@ async fn web_sockets_pass_once_permitted() {
         }
     }
     panic!("no upgraded connection carried anything");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_names_the_client_behind_a_proxy() {
+    let world = world(None).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(PROXY.parse().unwrap(), 0)).unwrap();
+    let mut proxy = socket.connect(world.gateway.address()).await.unwrap();
+    let told = "X-Forwarded-For: 203.0.113.9, 192.0.2.1\r\nX-Forwarded-Proto: https\r\nX-Request-Id: a-1.b_C\r\n";
+    // The last one's head is malformed, so that nothing in it is believed.
+    for (line, target) in ["/public/a", "/demo/a", "/public/%2e%2e/a", "/public/ b"].into_iter().enumerate() {
+        proxy.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n{told}\r\n").as_bytes()).await.unwrap();
+        world.lines(line + 1).await;
+    }
+    let text = String::from_utf8(world.log.0.lock().clone()).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (line, status) in [200, 401, 400].into_iter().enumerate() {
+        let told = (&lines[line]["status"], &lines[line]["client"], &lines[line]["request_id"]);
+        assert_eq!(told, (&status.into(), &"192.0.2.1".into(), &"a-1.b_C".into()), "{text}");
+    }
+    assert_eq!((&lines[3]["status"], &lines[3]["client"]), (&400.into(), &PROXY.into()), "{text}");
+    assert_ne!(lines[3]["request_id"], "a-1.b_C");
+    assert!(lines.iter().all(|line| line["tls"].is_null()), "{text}");
 }

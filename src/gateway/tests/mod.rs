@@ -12,15 +12,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::http::{Cors, SecurityHeaders};
+use crate::http::{Cors, SecurityHeaders, TrustedProxies};
 use crate::jwt::{Errands, Kind, Minter, NewToken, Own, Verifier};
 use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState};
 use crate::model::{
-    Balance, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId, Secret, Target, Timeouts, Timestamp,
-    Upstream, UpstreamId, UserId,
+    Balance, ForwardedHeader, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId, Secret, Target,
+    Timeouts, Timestamp, Upstream, UpstreamId, UserId,
 };
 use crate::policy::{Compiled, Fixed, MountedPath, Snapshot, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
+
+/// An address whose word about clients is believed.
+const PROXY: &str = "127.0.0.9";
 
 struct World {
     gateway: Running,
@@ -249,6 +252,8 @@ async fn world(tls: Option<TlsFiles>) -> World {
         cors: Cors::default(),
         security_headers: Some(SecurityHeaders::new(Duration::from_mins(1))),
         rates: None,
+        proxies: TrustedProxies::new([PROXY.parse().unwrap()], ForwardedHeader::default()),
+        proxy_protocol: false,
     };
     let gateway = start(settings, parts).unwrap();
     World { gateway, metrics, seen, token, log, _guard: guard }

@@ -5,7 +5,7 @@ use super::wire::{get, raw};
 use super::world::bearer;
 
 /// The values of a field, in the order of their lines.
-fn values<'s>(seen: &'s str, name: &str) -> Vec<&'s str> {
+pub(super) fn values<'s>(seen: &'s str, name: &str) -> Vec<&'s str> {
     let lines = seen.split("\r\n").filter_map(|line| line.split_once(':'));
     lines.filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
 }

@@ -12,6 +12,7 @@ mod issuers;
 mod origins;
 mod parsing;
 mod paths;
+mod proxies;
 mod routing;
 mod secure;
 mod slow;
@@ -39,6 +40,7 @@ fn each_row_has_its_test() {
         include_str!("origins.rs"),
         include_str!("parsing.rs"),
         include_str!("paths.rs"),
+        include_str!("proxies.rs"),
         include_str!("routing.rs"),
         include_str!("slow.rs"),
         include_str!("start.rs"),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// An answer as it came.
 #[derive(Debug)]
@@ -21,6 +21,13 @@ pub(super) struct Wire(TcpStream);
 impl Wire {
     pub(super) async fn open(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// The same from another address of this machine.
+    pub(super) async fn open_from(from: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+        Self(socket.connect(address).await.unwrap())
     }
 
     /// Sends `request` and reads one answer; status 0 when the connection closed instead.
