@@ -96,6 +96,7 @@ fn ask(snapshot: &Snapshot, path: &str, claims: &Arc<Claims>, now: Timestamp) ->
         params: &matched.params,
         client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
         now,
+        client_certificate: None,
         owner: Some("2"),
     };
     let operation = route.operation("GET").unwrap();

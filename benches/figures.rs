@@ -182,6 +182,7 @@ impl<'s> Bench<'s> {
             params: &matched.params,
             client_ip: self.client,
             now: self.now,
+            client_certificate: None,
             owner: Some(&asked.owner),
         };
         let operation = route.operation(method).unwrap();
@@ -223,6 +224,7 @@ impl<'s> Bench<'s> {
                 params: &matched.params,
                 client_ip: self.client,
                 now: self.now,
+                client_certificate: None,
                 owner: Some(&asked.owner),
             };
             let ask =

@@ -93,6 +93,7 @@ fn ask(snapshot: &Snapshot, method: &str, claims: &Arc<Claims>, now: Timestamp) 
         params: &matched.params,
         client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
         now,
+        client_certificate: None,
         owner: None,
     };
     let ask = Ask { caller: Some(&caller), subject: Subject::Operation(operation), facts };

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method};
 use pingora::protocols::tls::SslDigest;
 
 use crate::http::{RequestId, Standing, Target};
-use crate::model::{Claims, Reason, RouteId, Timestamp, Upstream};
+use crate::model::{Claims, ClientCertificate, Reason, RouteId, Timestamp, Upstream};
 use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRoute, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
@@ -43,6 +43,8 @@ pub(super) struct Context {
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) client: Option<IpAddr>,
     pub(super) tls: Option<Arc<SslDigest>>,
+    /// What the client's certificate says, if it presented one.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     pub(super) method: Option<Method>,
     pub(super) target: Option<Target>,
     /// What can be told of a target that was refused.
@@ -85,6 +87,7 @@ impl Context {
             snapshot: None,
             client: None,
             tls: None,
+            certificate: None,
             method: None,
             target: None,
             refused_path: None,
@@ -207,6 +210,7 @@ impl Context {
             host: self.host.take(),
             path: kept(path.unwrap_or_default()),
             client: self.client,
+            client_certificate: self.certificate.take(),
             claims: self.claims.take(),
             caller: self.caller.take(),
             route: self.matched.take(),
@@ -246,6 +250,7 @@ impl Context {
             bytes_out: self.bytes_out,
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()),
             tls: self.tls.as_ref().map(|tls| tls.version.as_ref()),
+            client_certificate: self.certificate.as_ref().map(|certificate| certificate.fingerprint.as_str()),
         });
     }
 }
