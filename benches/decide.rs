@@ -80,6 +80,7 @@ fn route(id: i64, now: Timestamp) -> Route {
         strip_prefix: None,
         forward_authorization: true,
         rate_limit: None,
+        max_body_bytes: None,
         operations: serde_json::from_value(operations).unwrap(),
     }
 }

@@ -247,6 +247,7 @@ impl RouteSpec {
             strip_prefix: None,
             forward_authorization: true,
             rate_limit: None,
+            max_body_bytes: None,
             operations: serde_json::from_value(operations.into()).unwrap(),
         }
     }
