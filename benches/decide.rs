@@ -80,6 +80,7 @@ fn route(id: i64, now: Timestamp) -> Route {
         strip_prefix: None,
         forward_authorization: true,
         rate_limit: None,
+        max_body_bytes: None,
         operations: serde_json::from_value(operations).unwrap(),
     }
 }
@@ -96,6 +97,7 @@ fn ask(snapshot: &Snapshot, path: &str, claims: &Arc<Claims>, now: Timestamp) ->
         params: &matched.params,
         client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
         now,
+        client_certificate: None,
         owner: Some("2"),
     };
     let operation = route.operation("GET").unwrap();

@@ -123,6 +123,7 @@ fn route(id: i64, now: Timestamp) -> Route {
         strip_prefix: None,
         forward_authorization: true,
         rate_limit: None,
+        max_body_bytes: None,
         operations: serde_json::from_value(operations).unwrap(),
     }
 }
@@ -182,6 +183,7 @@ impl<'s> Bench<'s> {
             params: &matched.params,
             client_ip: self.client,
             now: self.now,
+            client_certificate: None,
             owner: Some(&asked.owner),
         };
         let operation = route.operation(method).unwrap();
@@ -223,6 +225,7 @@ impl<'s> Bench<'s> {
                 params: &matched.params,
                 client_ip: self.client,
                 now: self.now,
+                client_certificate: None,
                 owner: Some(&asked.owner),
             };
             let ask =

@@ -77,6 +77,7 @@ fn route(now: Timestamp) -> Route {
         strip_prefix: None,
         forward_authorization: true,
         rate_limit: None,
+        max_body_bytes: None,
         operations: serde_json::from_value(operations).unwrap(),
     }
 }
@@ -95,6 +96,7 @@ fn ask(snapshot: &Snapshot, method: &str, claims: &Arc<Claims>, now: Timestamp) 
         params: &matched.params,
         client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
         now,
+        client_certificate: None,
         owner: None,
     };
     let ask = Ask { caller: Some(&caller), subject: Subject::Operation(operation), facts };

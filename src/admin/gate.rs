@@ -129,6 +129,7 @@ impl Call {
             host: None,
             path: self.origin.path.clone(),
             client: Some(self.origin.client),
+            client_certificate: None,
             claims: Some(Arc::clone(&self.caller.claims)),
             caller: Some(self.caller.clone()),
             route: None,
@@ -183,7 +184,16 @@ where
 }
 
 fn ask(snapshot: &Snapshot, caller: &Caller, (method, path, client_ip): (&str, &str, IpAddr), name: &str) -> Decision {
-    let facts = Facts { method, path, host: "", params: &[], client_ip, now: Timestamp::now(), owner: None };
+    let facts = Facts {
+        method,
+        path,
+        host: "",
+        params: &[],
+        client_ip,
+        now: Timestamp::now(),
+        client_certificate: None,
+        owner: None,
+    };
     snapshot.decide(&Ask { caller: Some(caller), subject: Subject::Permission(name), facts })
 }
 

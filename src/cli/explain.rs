@@ -29,7 +29,8 @@ pub(super) struct Args {
     method: String,
     /// Path, or a whole address to name the host
     url: String,
-    /// What the request brings along: `client_ip`, now, host, claims, claims.NAME, scopes, mfa, tenant, issuer
+    /// What the request brings along: `client_ip`, now, host, claims, claims.NAME, scopes, mfa, tenant, issuer,
+    /// `client_certificate`, `client_certificate.NAME`
     #[arg(long, value_name = "KEY=VALUE")]
     context: Vec<String>,
     /// As JSON

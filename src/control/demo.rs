@@ -94,6 +94,7 @@ async fn create(tx: &mut Tx, targets: Vec<Target>, now: Timestamp) -> Result<(),
             strip_prefix: Some("/demo".to_owned()),
             forward_authorization: true,
             rate_limit: None,
+            max_body_bytes: None,
             operations: serde_json::from_value(operations).expect("literal operations are valid"),
         };
         routes::insert(tx, &route, now).await?;

@@ -43,6 +43,7 @@ impl Origin {
             params: &[],
             client_ip: self.client,
             now,
+            client_certificate: None,
             owner: None,
         };
         let ask = Ask { caller: Some(&caller), subject: Subject::Permission(permission), facts };

@@ -288,6 +288,7 @@ async fn seed_navigation(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
             strip_prefix: None,
             forward_authorization: true,
             rate_limit: None,
+            max_body_bytes: None,
             operations: Vec::new(),
         };
         ids.push(routes::insert(tx, &route, now).await?);

@@ -6,10 +6,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::model::{Claims, Timestamp, rules::UserState};
+use crate::model::{Claims, ClientCertificate, Timestamp, rules::UserState};
 
 /// The keys, for whoever has to say which there are.
-pub const KEYS: [&str; 8] = ["client_ip", "now", "host", "claims", "scopes", "mfa", "tenant", "issuer"];
+pub const KEYS: [&str; 9] =
+    ["client_ip", "now", "host", "claims", "scopes", "mfa", "tenant", "issuer", "client_certificate"];
 
 /// A token is not longer either.
 const MOST_CLAIM_BYTES: usize = 16 * 1024;
@@ -26,6 +27,7 @@ pub struct Context {
     pub(super) host: Option<String>,
     /// All that the token says beyond whose it is.
     pub(super) claims: Map<String, Value>,
+    pub(super) client_certificate: Option<ClientCertificate>,
 }
 
 /// The same as it is written.
@@ -49,6 +51,8 @@ struct Raw {
     tenant: Option<String>,
     /// The claim `iss`.
     issuer: Option<String>,
+    /// What the client's certificate says; what is left out is empty.
+    client_certificate: Option<ClientCertificate>,
 }
 
 impl TryFrom<Map<String, Value>> for Context {
@@ -85,30 +89,35 @@ impl TryFrom<Map<String, Value>> for Context {
         if bytes > MOST_CLAIM_BYTES {
             return Err(format!("claims: {bytes} bytes, {MOST_CLAIM_BYTES} at most"));
         }
-        Ok(Self { client_ip: raw.client_ip, now: raw.now, host: raw.host, claims })
+        let Raw { client_ip, now, host, client_certificate, .. } = raw;
+        Ok(Self { client_ip, now, host, claims, client_certificate })
     }
 }
 
 impl Context {
-    /// Reads what the command line says: `KEY=VALUE`, or `claims.NAME=VALUE` for one claim.
+    /// Reads what the command line says: `KEY=VALUE`, `claims.NAME=VALUE` for one claim, or `client_certificate.NAME=VALUE`
+    /// for what a certificate says.
     ///
     /// # Errors
     /// A text of another form, a key that is not one of [`KEYS`] or is given twice, or a value that does not fit it.
     pub fn from_pairs<'p>(pairs: impl IntoIterator<Item = &'p str>) -> Result<Self, String> {
         let mut object = Map::new();
-        let mut claims = Map::new();
+        let (mut claims, mut certificate) = (Map::new(), Map::new());
         for pair in pairs {
             let (key, text) = pair.split_once('=').ok_or_else(|| format!("'{pair}' is not KEY=VALUE"))?;
-            let before = match key.strip_prefix("claims.") {
-                Some(claim) => claims.insert(claim.to_owned(), json_or_text(text)),
-                None => object.insert(key.to_owned(), value(key, text)),
+            let before = match key.split_once('.') {
+                Some(("claims", claim)) => claims.insert(claim.to_owned(), json_or_text(text)),
+                Some(("client_certificate", field)) => certificate.insert(field.to_owned(), value(field, text)),
+                _ => object.insert(key.to_owned(), value(key, text)),
             };
             if before.is_some() {
                 return Err(format!("{key} is given twice"));
             }
         }
-        if !claims.is_empty() && object.insert("claims".to_owned(), Value::Object(claims)).is_some() {
-            return Err("claims are given twice".to_owned());
+        for (key, part) in [("claims", claims), ("client_certificate", certificate)] {
+            if !part.is_empty() && object.insert(key.to_owned(), Value::Object(part)).is_some() {
+                return Err(format!("{key} is given twice, whole and in part"));
+            }
         }
         Self::try_from(object)
     }
@@ -138,8 +147,8 @@ fn is_scope(scope: &str) -> bool {
 
 fn value(key: &str, text: &str) -> Value {
     match key {
-        "scopes" => text.split([' ', ',']).filter(|scope| !scope.is_empty()).collect(),
-        "mfa" | "claims" => json_or_text(text),
+        "scopes" | "dns_names" | "uris" => text.split([' ', ',']).filter(|word| !word.is_empty()).collect(),
+        "mfa" | "claims" | "client_certificate" => json_or_text(text),
         _ => text.into(),
     }
 }
@@ -180,6 +189,18 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_told_whole_or_in_part() {
+        let parts = ["client_certificate.subject=CN=a,O=b", "client_certificate.uris=spiffe://a/1 spiffe://a/2"];
+        let context = Context::from_pairs(parts).unwrap();
+        let certificate = context.client_certificate.clone().unwrap();
+        assert_eq!((certificate.subject.as_str(), certificate.uris.len()), ("CN=a,O=b", 2));
+        assert!(!context.has_claims());
+        let whole =
+            json!({ "client_certificate": { "subject": "CN=a,O=b", "uris": ["spiffe://a/1", "spiffe://a/2"] } });
+        assert_eq!(read(whole), Ok(context));
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         for (pairs, told) in [
             (&["mfa"][..], "'mfa' is not KEY=VALUE"),
@@ -188,7 +209,10 @@ mod tests {
             (&["client_ip=here"], "client_ip: "),
             (&["now=yesterday"], "now: RFC 3339 is expected"),
             (&["claims=1"], "claims: invalid type"),
-            (&["claims={\"a\":1}", "claims.b=2"], "claims are given twice"),
+            (&["claims={\"a\":1}", "claims.b=2"], "claims is given twice, whole and in part"),
+            (&["client_certificate.name=a"], "client_certificate.name: unknown field `name`"),
+            (&["client_certificate.fingerprint=AB"], "client_certificate: fingerprint: 64 lower-case"),
+            (&["client_certificate=a"], "client_certificate: invalid type"),
             (&["claims.sub=root"], "claims: 'sub' says whose token it is"),
             (&["claims.iss=a", "issuer=b"], "issuer: the claim 'iss' is given already"),
             (&["colour=red"], "unknown field `colour`"),

@@ -98,6 +98,7 @@ impl Question {
             query: &|name| target.query_value(name),
             client_ip: self.context.client_ip.unwrap_or(client),
             now,
+            client_certificate: self.context.client_certificate.as_ref(),
         };
         Ok(explain(snapshot, &inquiry))
     }

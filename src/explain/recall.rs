@@ -55,6 +55,7 @@ fn repeated(snapshot: &Snapshot, decided: &Decided, now: Timestamp) -> Option<Ex
         query: &query,
         client_ip: decided.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         now,
+        client_certificate: decided.client_certificate.as_deref(),
     };
     Some(explain(snapshot, &inquiry))
 }

@@ -91,6 +91,7 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
         params: &matched.params,
         client_ip: ctx.client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
         now: Timestamp::now(),
+        client_certificate: ctx.certificate.as_deref(),
         owner: None,
     };
     let route = match matched.entry {

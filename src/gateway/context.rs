@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::http::{Connection, Remote, RequestId, Scheme, Standing, Target};
-use crate::model::{Claims, Reason, RouteId, Timestamp, Upstream};
+use crate::model::{Claims, ClientCertificate, Reason, RouteId, Timestamp, Upstream};
 use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRoute, Permit, Snapshot};
 use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
@@ -49,6 +49,8 @@ pub(super) struct Context {
     pub(super) scheme: Scheme,
     /// The host it asked for, where a trusted proxy says so.
     pub(super) forwarded_host: Option<HeaderValue>,
+    /// What the client's certificate says, if it presented one.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     pub(super) method: Option<Method>,
     pub(super) target: Option<Target>,
     /// What can be told of a target that was refused.
@@ -94,6 +96,7 @@ impl Context {
             forwarded_host: None,
             tls: None,
             body_clock: None,
+            certificate: None,
             method: None,
             target: None,
             refused_path: None,
@@ -133,6 +136,7 @@ impl Context {
     /// Records who makes the request, by its connection and what a trusted proxy says in `headers`.
     pub(super) fn arrived(&mut self, peer: &Peer, headers: &HeaderMap) {
         self.tls.clone_from(&peer.tls);
+        self.certificate.clone_from(&peer.certificate);
         let connection = Connection { peer: Some(peer.address), tls: peer.tls.is_some() };
         let Remote { address, scheme, host, request_id } = self.shared.proxies.remote(connection, headers);
         self.client = address;
@@ -239,6 +243,7 @@ impl Context {
             host: self.host.take(),
             path: kept(path.unwrap_or_default()),
             client: self.client,
+            client_certificate: self.certificate.take(),
             claims: self.claims.take(),
             caller: self.caller.take(),
             route: self.matched.take(),
@@ -278,6 +283,7 @@ impl Context {
             bytes_out: self.bytes_out,
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()),
             tls: self.tls.as_ref().map(|tls| tls.version),
+            client_certificate: self.certificate.as_ref().map(|certificate| certificate.fingerprint.as_str()),
         });
     }
 }

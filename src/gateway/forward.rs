@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr as _, Result};
 
-use crate::model::{Reason, Timeouts, Upstream};
+use crate::model::{ClientCertificate, Reason, Timeouts, Upstream};
 use crate::policy::{Caller, Destination, GatewayRoute, Permit};
 
 use super::context::Context;
@@ -135,6 +135,9 @@ fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute
     if let Some(caller) = &ctx.caller {
         identify(request, caller)?;
     }
+    if let Some(certificate) = &ctx.certificate {
+        present(request, certificate)?;
+    }
     Ok(())
 }
 
@@ -162,6 +165,11 @@ fn identify(request: &mut RequestHeader, caller: &Caller) -> Result<()> {
         request.insert_header("X-Auth-Roles-Truncated", "true")?;
     }
     Ok(())
+}
+
+fn present(request: &mut RequestHeader, certificate: &ClientCertificate) -> Result<()> {
+    request.insert_header("X-Auth-Client-Certificate-Subject", encoded(&certificate.subject))?;
+    request.insert_header("X-Auth-Client-Certificate-Fingerprint", certificate.fingerprint.as_str())
 }
 
 fn encoded(text: &str) -> String {
@@ -213,6 +221,7 @@ pub(super) fn reason(error: &Error) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::CertificateFields;
 
     #[test]
     fn roles_are_joined_encoded_and_bounded() {
@@ -221,5 +230,25 @@ mod tests {
         let long = "r".repeat(50);
         let (text, truncated) = joined(std::iter::repeat_n(long.as_str(), 200));
         assert!(truncated && text.len() <= MAX_ROLES && !text.ends_with(','));
+    }
+
+    #[test]
+    fn a_certificate_is_told_in_place_of_what_the_client_says_of_it() {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for name in ["X-Auth-Client-Certificate-Subject", "x-auth-client-certificate-uris", "Client-Cert"] {
+            request.append_header(name, "CN=root").unwrap();
+        }
+        headers::strip(&mut request);
+        assert!(request.headers.is_empty());
+        let fields = CertificateFields {
+            subject: "CN=Zo\u{eb},O=a b".to_owned(),
+            fingerprint: "0f".repeat(32),
+            ..CertificateFields::default()
+        };
+        present(&mut request, &fields.try_into().unwrap()).unwrap();
+        let field = |name| request.headers.get(name).unwrap().to_str().unwrap();
+        assert_eq!(field("x-auth-client-certificate-subject"), "CN%3DZo%C3%AB%2CO%3Da%20b");
+        assert_eq!(field("x-auth-client-certificate-fingerprint"), "0f".repeat(32));
+        assert_eq!(request.headers.len(), 2);
     }
 }

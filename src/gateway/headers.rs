@@ -18,6 +18,9 @@ pub const MOUNT: &str = "x-cedargate-mount";
 ///
 /// The method overrides are among them because what is forwarded must be what was authorised.
 const RESERVED: &[&str] = &[
+    // RFC 9440 (2.4): back ends take them for the word of whoever ended TLS.
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
     // CGI would make it the proxy of the back end's own requests (CVE-2016-5385).
     "proxy",
@@ -39,7 +42,7 @@ const MAX_LENGTH_DIGITS: usize = 16;
 /// Whether `name` (in lower case) is stripped from every request.
 pub fn is_reserved(name: &str) -> bool {
     // Nearly every name there is begins otherwise.
-    matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'p'))
+    matches!(name.as_bytes().first(), Some(b'c' | b'x' | b'f' | b'p'))
         && (RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
@@ -116,6 +119,7 @@ mod tests {
             "X_HTTP_Method_Override",
             "X.Auth.User",
             "X!Forwarded~For",
+            "Client_Cert",
         ] {
             assert_eq!(check_one(bad, b"1"), Err(BadHeader), "{bad}");
         }
@@ -157,6 +161,8 @@ mod tests {
             "X-Cedargate-Mount",
             "X-HTTP-Method-Override",
             "Proxy",
+            "Client-Cert",
+            "Client-Cert-Chain",
         ] {
             request.append_header(name, HeaderValue::from_static("a")).unwrap();
             request.append_header(name, HeaderValue::from_static("b")).unwrap();

@@ -8,6 +8,7 @@
 //! peer to forward to. Nothing on this path waits for a database: this module does not know one.
 
 mod authorise;
+mod client_certificate;
 mod context;
 pub mod credentials;
 mod edge;

@@ -12,6 +12,10 @@ use pingora::proxy::Session;
 use rustls::{ProtocolVersion, ServerConnection};
 use tokio::time::sleep_until;
 
+use crate::model::ClientCertificate;
+
+use super::client_certificate;
+
 /// TLS as it was agreed upon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tls {
@@ -26,11 +30,13 @@ pub(super) struct Peer {
     pub(super) address: IpAddr,
     /// Absent for plain connections.
     pub(super) tls: Option<Tls>,
+    /// What its certificate says, if it showed one.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Tls {
     /// What `session` agreed upon.
-    pub(super) fn of(session: &ServerConnection) -> Self {
+    fn of(session: &ServerConnection) -> Self {
         let version = match session.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -41,8 +47,20 @@ impl Tls {
 }
 
 impl Peer {
-    pub(super) fn new(address: IpAddr, tls: Option<Tls>) -> Self {
-        Self { address, tls }
+    /// One whose connection is not encrypted.
+    pub(super) fn plain(address: IpAddr) -> Self {
+        Self { address, tls: None, certificate: None }
+    }
+
+    /// One that has agreed upon TLS; `None` if it has shown a certificate that cannot be read whole. To go on as if there
+    /// were none would get it past policies about certificates.
+    pub(super) fn encrypted(address: IpAddr, session: &ServerConnection) -> Option<Self> {
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        let certificate = match shown {
+            Some(shown) => Some(Arc::new(client_certificate::read(shown)?)),
+            None => None,
+        };
+        Some(Self { address, tls: Some(Tls::of(session)), certificate })
     }
 }
 

@@ -90,9 +90,11 @@ impl Gateway {
         Ok(())
     }
 
+    /// What the route takes, else its upstream, else the gateway: whoever says it of less says it on purpose.
     fn max_body(&self, ctx: &Context) -> u64 {
-        let own = ctx.upstream.as_ref().and_then(|upstream| upstream.max_body_bytes);
-        own.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(self.shared.limits.max_body_bytes)
+        let of_upstream = || u64::try_from(ctx.upstream.as_ref()?.max_body_bytes?).ok();
+        let of_route = ctx.matched.as_ref().and_then(|route| route.max_body_bytes);
+        of_route.or_else(of_upstream).unwrap_or(self.shared.limits.max_body_bytes)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod address;
 mod claims;
+mod client_certificate;
 mod email;
 mod etag;
 mod ids;
@@ -29,6 +30,7 @@ mod user;
 
 pub use address::is_public_address;
 pub use claims::Claims;
+pub use client_certificate::{CertificateFault, CertificateFields, ClientCertificate};
 pub use email::Email;
 pub use etag::{Etag, Etags};
 pub use ids::{IssuerId, ModuleId, PermissionId, PolicyId, RoleId, RouteId, SigningKeyId, UpstreamId, UserId};

@@ -232,9 +232,15 @@ pub struct Route {
     #[sqlx(json(nullable))]
     #[serde(default)]
     pub rate_limit: Option<RouteRate>,
+    /// Largest request body, in bytes; that of its upstream when absent.
+    #[serde(default)]
+    pub max_body_bytes: Option<i64>,
 }
 
 impl Route {
+    /// No route takes more, in bytes.
+    pub const LARGEST_BODY: i64 = 1 << 40;
+
     /// Whether the gateway's rules contain it.
     pub fn is_in_rules(&self) -> bool {
         self.upstream.is_some()
@@ -262,9 +268,10 @@ impl Route {
                 forward_authorization,
                 operations,
                 rate_limit,
+                max_body_bytes,
             } = route.clone();
-            let forwarding = (host, upstream, strip_prefix, forward_authorization, operations, rate_limit);
-            (id, route, is_active, module_id, forwarding)
+            let forwarding = (host, upstream, strip_prefix, forward_authorization, operations);
+            (id, route, is_active, module_id, forwarding, rate_limit, max_body_bytes)
         };
         (self.is_in_rules() || other.is_in_rules()) && rule(self) != rule(other)
     }
@@ -303,6 +310,8 @@ pub struct NewRoute {
     pub operations: Vec<Operation>,
     /// How much one client may ask of it.
     pub rate_limit: Option<RouteRate>,
+    /// Largest request body, in bytes.
+    pub max_body_bytes: Option<i64>,
 }
 
 /// Changes to a route; `None` leaves a field as it is, `Some(None)` clears it.
@@ -338,4 +347,6 @@ pub struct RoutePatch {
     pub operations: Option<Vec<Operation>>,
     /// New limit.
     pub rate_limit: Option<Option<RouteRate>>,
+    /// New bound on request bodies.
+    pub max_body_bytes: Option<Option<i64>>,
 }

@@ -7,7 +7,7 @@ use super::{
     engine::Determining,
     operation::{CompiledOperation, GatewayRoute},
 };
-use crate::model::{Claims, Reason, Timestamp, UserId};
+use crate::model::{Claims, ClientCertificate, Reason, Timestamp, UserId};
 
 /// How one request was decided, and all that is needed to tell why afterwards.
 ///
@@ -24,6 +24,8 @@ pub struct Decided {
     pub path: String,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// What the client's certificate said, if it presented one.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
     /// What the token said, if it was valid.
     pub claims: Option<Arc<Claims>>,
     /// Who asked, if that was somebody who may ask at all.

@@ -16,7 +16,7 @@ use super::{
     slice::Slice,
     snapshot::Snapshot,
 };
-use crate::model::{PermissionId, PermissionName, Reason, RoleId, Timestamp};
+use crate::model::{ClientCertificate, PermissionId, PermissionName, Reason, RoleId, Timestamp};
 
 /// A question to the engine.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub struct Facts<'a> {
     pub client_ip: IpAddr,
     /// When the request came.
     pub now: Timestamp,
+    /// What the client's certificate says, if it presented one.
+    pub client_certificate: Option<&'a ClientCertificate>,
     /// The user id of the owner of what is asked for, if the request says.
     pub owner: Option<&'a str>,
 }

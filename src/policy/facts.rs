@@ -14,6 +14,7 @@ use super::{
     slice::Slice,
     snapshot::Snapshot,
 };
+use crate::model::ClientCertificate;
 
 /// The entities that the slice can reach.
 pub(super) fn entities(
@@ -102,6 +103,21 @@ pub(super) fn context(ask: &Ask<'_>, needs: &Needs) -> Option<Context> {
     });
     put("issuer", &|| claim("iss").and_then(|issuer| issuer.as_str()).map(text));
     put("tenant", &|| claim("tenant").and_then(|tenant| tenant.as_str()).map(text));
+    put("client_certificate", &|| certificate(facts.client_certificate?));
     put("owner", &|| facts.owner.map(|owner| RestrictedExpression::new_entity_uid(names::owner(owner))));
     Context::from_pairs(pairs).ok()
+}
+
+fn certificate(certificate: &ClientCertificate) -> Option<RestrictedExpression> {
+    let text = |value: &String| RestrictedExpression::new_string(value.clone());
+    let set = |values: &[String]| RestrictedExpression::new_set(values.iter().map(text));
+    let fields = [
+        ("subject", text(&certificate.subject)),
+        ("issuer", text(&certificate.issuer)),
+        ("serial", text(&certificate.serial)),
+        ("fingerprint", text(&certificate.fingerprint)),
+        ("dns_names", set(&certificate.dns_names)),
+        ("uris", set(&certificate.uris)),
+    ];
+    RestrictedExpression::new_record(fields.map(|(name, value)| (name.to_owned(), value))).ok()
 }

@@ -38,6 +38,8 @@ pub struct GatewayRoute {
     pub forward_authorization: bool,
     /// How much one client may ask of it.
     pub rate_limit: Option<RouteRate>,
+    /// The largest body it takes, in bytes; as its upstream does when absent.
+    pub max_body_bytes: Option<u64>,
     operations: BTreeMap<String, Arc<CompiledOperation>>,
     allow: String,
 }
@@ -176,6 +178,7 @@ pub(super) fn compile(
             strip_prefix: route.strip_prefix.clone(),
             forward_authorization: route.forward_authorization,
             rate_limit: route.rate_limit,
+            max_body_bytes: route.max_body_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
             allow: allow_header(&operations),
             operations,
         }
@@ -362,6 +365,7 @@ pub(super) mod tests {
             strip_prefix: None,
             forward_authorization: true,
             rate_limit: None,
+            max_body_bytes: None,
             operations: serde_json::from_value(operations).unwrap(),
         }
     }

@@ -20,7 +20,7 @@ macro_rules! columns {
     () => {
         "r.id, r.route, r.label, r.icon, r.is_active, r.is_sidebar, r.module_id, r.parent_id, r.priority,
          r.created_at, r.updated_at, r.host, r.upstream, r.strip_prefix, r.forward_authorization, r.operations,
-         r.rate_limit"
+         r.rate_limit, r.max_body_bytes"
     };
 }
 pub(super) use columns;
@@ -147,8 +147,9 @@ pub async fn insert(tx: &mut Tx, new: &NewRoute, now: Timestamp) -> Result<Route
     let id: RouteId = tx
         .query(
             "INSERT INTO routes (route, label, icon, is_active, is_sidebar, module_id, parent_id, priority, host,
-                                 upstream, strip_prefix, forward_authorization, operations, created_at, rate_limit)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id",
+                                 upstream, strip_prefix, forward_authorization, operations, created_at, rate_limit,
+                                 max_body_bytes)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id",
         )
         .bind(new.route.clone())
         .bind(new.label.clone())
@@ -165,6 +166,7 @@ pub async fn insert(tx: &mut Tx, new: &NewRoute, now: Timestamp) -> Result<Route
         .bind(Json(new.operations.clone()))
         .bind(now)
         .bind(new.rate_limit.map(Json))
+        .bind(new.max_body_bytes)
         .fetch_value()
         .await?;
     ROUTES.add(tx, id.0, &new.role_ids).await?;
@@ -414,7 +416,8 @@ pub async fn update(tx: &mut Tx, id: RouteId, patch: &RoutePatch, now: Timestamp
                  strip_prefix = CASE WHEN $16 THEN $17 ELSE strip_prefix END,
                  forward_authorization = COALESCE($18, forward_authorization),
                  operations = COALESCE($19, operations), updated_at = $20,
-                 rate_limit = CASE WHEN $21 THEN $22 ELSE rate_limit END
+                 rate_limit = CASE WHEN $21 THEN $22 ELSE rate_limit END,
+                 max_body_bytes = CASE WHEN $23 THEN $24 ELSE max_body_bytes END
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -439,6 +442,8 @@ pub async fn update(tx: &mut Tx, id: RouteId, patch: &RoutePatch, now: Timestamp
         .bind(now)
         .bind(patch.rate_limit.is_some())
         .bind(patch.rate_limit.flatten().map(Json))
+        .bind(patch.max_body_bytes.is_some())
+        .bind(patch.max_body_bytes.flatten())
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {

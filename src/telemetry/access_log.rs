@@ -69,6 +69,8 @@ pub struct Record<'a, P> {
     pub user_agent: Option<&'a str>,
     /// The TLS version, if any.
     pub tls: Option<&'a str>,
+    /// SHA-256 of the client's certificate, if it presented one.
+    pub client_certificate: Option<&'a str>,
 }
 
 /// Where the lines go; cheap to clone.
@@ -178,6 +180,7 @@ mod tests {
             bytes_out: 10,
             user_agent: Some(&long),
             tls: None,
+            client_certificate: None,
         });
         drop(guard);
         let text = String::from_utf8(sink.0.lock().clone()).unwrap();
@@ -206,11 +209,12 @@ mod tests {
             "bytes_out",
             "user_agent",
             "tls",
+            "client_certificate",
         ] {
             at += text[at..].find(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{key}")) + 1;
         }
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(line.as_object().unwrap().len(), 22);
+        assert_eq!(line.as_object().unwrap().len(), 23);
         assert_eq!(line["time"], "2026-11-18T11:06:40.123456Z");
         assert_eq!(line["client"], "127.0.0.1");
         assert!(line["route_id"].is_null());

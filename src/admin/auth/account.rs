@@ -269,7 +269,7 @@ pub(in crate::admin) fn ask(
     let caller = present(&snapshot, caller)?;
     let now = Timestamp::now();
     let &Scene { client: client_ip, method, path, owner } = scene;
-    let facts = Facts { method, path, host: "", params: &[], client_ip, now, owner };
+    let facts = Facts { method, path, host: "", params: &[], client_ip, now, client_certificate: None, owner };
     let subject = Subject::Permission(permission);
     Ok(snapshot.decide(&Ask { caller: Some(&caller), subject, facts }).outcome.err())
 }

@@ -3,8 +3,8 @@
 use crate::admin::input::{self, Flaw, Input, Object, Valid};
 use crate::admin::modules::role_ids;
 use crate::model::{
-    Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, PermissionId, RouteId, RoutePatch, RouteRate,
-    UpstreamName,
+    Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, PermissionId, Route, RouteId, RoutePatch,
+    RouteRate, UpstreamName,
 };
 
 const MOST_OPERATIONS: usize = 64;
@@ -19,6 +19,7 @@ struct Forwarding {
     forward_authorization: Option<bool>,
     operations: Option<Vec<Operation>>,
     rate_limit: input::Change<Option<RouteRate>>,
+    max_body_bytes: input::Change<Option<i64>>,
 }
 
 fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
@@ -33,6 +34,7 @@ fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
     };
     let operations = body.json::<Vec<Operation>>("operations").check(few).optional();
     let rate_limit = body.json::<RouteRate>("rate_limit").nullable();
+    let max_body_bytes = body.field::<i64>("max_body_bytes").at_least(1).at_most(Route::LARGEST_BODY).nullable();
     Some(Forwarding {
         host: host?,
         upstream: upstream?,
@@ -40,6 +42,7 @@ fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
         forward_authorization: forward_authorization?,
         operations: operations?,
         rate_limit: rate_limit?,
+        max_body_bytes: max_body_bytes?,
     })
 }
 
@@ -90,6 +93,7 @@ pub(super) fn create(input: &mut Input) -> Valid<(NewRoute, Vec<PermissionId>)> 
         forward_authorization: forwarding.forward_authorization.unwrap_or(true),
         operations: forwarding.operations.unwrap_or_default(),
         rate_limit: forwarding.rate_limit.flatten(),
+        max_body_bytes: forwarding.max_body_bytes.flatten(),
     };
     Some((new, permission_ids?.unwrap_or_default()))
 }
@@ -136,6 +140,7 @@ pub(super) fn update(input: &mut Input) -> Valid<Changes> {
         forward_authorization: forwarding.forward_authorization,
         operations: forwarding.operations,
         rate_limit: forwarding.rate_limit,
+        max_body_bytes: forwarding.max_body_bytes,
     };
     Some(Changes { id: id?, patch, permission_ids: permission_ids? })
 }

@@ -48,6 +48,7 @@ pub(super) async fn check(
         params: &[],
         client_ip: client.0,
         now: Timestamp::now(),
+        client_certificate: None,
         owner: None,
     };
     let forwarded = would_forward(&state.control.snapshots().load(), &caller, facts);

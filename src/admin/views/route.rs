@@ -31,6 +31,7 @@ struct Forwarding {
     forward_authorization: bool,
     operations: Vec<Operation>,
     rate_limit: Option<RouteRate>,
+    max_body_bytes: Option<i64>,
 }
 
 /// A route, taken apart into what the views have in common.
@@ -47,9 +48,11 @@ impl From<Route> for Parts {
     fn from(row: Route) -> Self {
         let Route { id, route, label, icon, is_active, is_sidebar, module_id, parent_id, .. } = row;
         let Route { priority, created_at, updated_at, .. } = row;
-        let Route { host, upstream, strip_prefix, forward_authorization, operations, rate_limit, .. } = row;
+        let Route { host, upstream, strip_prefix, forward_authorization, operations, .. } = row;
+        let Route { rate_limit, max_body_bytes, .. } = row;
         let fields = Fields { route, label, icon, is_active, is_sidebar, module_id, parent_id };
-        let forwarding = Forwarding { host, upstream, strip_prefix, forward_authorization, operations, rate_limit };
+        let forwarding =
+            Forwarding { host, upstream, strip_prefix, forward_authorization, operations, rate_limit, max_body_bytes };
         Self { id, fields, priority, created_at, updated_at, forwarding }
     }
 }

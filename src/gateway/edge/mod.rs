@@ -26,7 +26,7 @@ use crate::telemetry::logs::SECURITY;
 
 use super::Gateway;
 use super::load::Slot;
-use super::peer::{self, Peer};
+use super::peer::Peer;
 use super::proxy_protocol;
 use super::shared::Shared;
 use super::stream::{Connection, Transport};
@@ -80,9 +80,8 @@ impl Edge {
                 return;
             }
         };
-        let plain = |Arrival { tcp, address }| {
-            Box::new(Connection::new(Transport::Plain(tcp), Arc::new(Peer::new(address, None))))
-        };
+        let plain =
+            |Arrival { tcp, address }| Box::new(Connection::new(Transport::Plain(tcp), Arc::new(Peer::plain(address))));
         match purpose {
             Purpose::Redirect(port) => redirect::serve(self, plain(arrival), *port, stop).await,
             Purpose::Serve(None) => http1::serve(self, plain(arrival), stop).await,
@@ -132,8 +131,11 @@ impl Edge {
         };
         let session = stream.get_ref().1;
         let is_h2 = is_h2(session.alpn_protocol());
-        let peer = Arc::new(Peer::new(address, Some(peer::Tls::of(session))));
-        let connection = Connection::new(Transport::Tls(Box::new(stream)), peer);
+        let Some(peer) = Peer::encrypted(address, session) else {
+            tracing::debug!(client = %address, "the client's certificate cannot be read");
+            return self.turned(Turned::Handshake, address);
+        };
+        let connection = Connection::new(Transport::Tls(Box::new(stream)), Arc::new(peer));
         if is_h2 {
             http2::serve(self, connection, stop).await;
         } else {

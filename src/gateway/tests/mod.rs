@@ -121,6 +121,7 @@ fn route(id: i64, path: &str, upstream: &str, strip: Option<&str>, operations: &
         strip_prefix: strip.map(str::to_owned),
         forward_authorization: id != 4,
         rate_limit: None,
+        max_body_bytes: None,
         operations: serde_json::from_str::<Vec<Operation>>(operations).unwrap(),
     }
 }
@@ -190,6 +191,8 @@ async fn world(tls: Option<TlsFiles>) -> World {
             route(4, "/orders", "back", None, own),
             route(5, "/second", "second", None, public),
             route(6, "/unknown", "unknown", None, public),
+            Route { max_body_bytes: Some(20), ..route(7, "/more", "back", None, public) },
+            Route { max_body_bytes: Some(4), ..route(8, "/less", "back", None, public) },
         ],
         upstreams: vec![
             upstream(1, "back", &[back], 0),

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::model::{RouteId, Timestamp, UserId};
+use crate::model::{ClientCertificate, RouteId, Timestamp, UserId};
 
 /// Why a request is, or was, answered as it is.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -144,6 +144,8 @@ pub struct RequestBrief {
     pub path: String,
     /// The client's address.
     pub client: Option<IpAddr>,
+    /// What the client's certificate said, if it presented one.
+    pub client_certificate: Option<Arc<ClientCertificate>>,
     /// The status of the answer, if one was sent: the upstream's, where the request was forwarded.
     pub status: Option<u16>,
 }

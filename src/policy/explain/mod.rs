@@ -21,7 +21,7 @@ use super::{
     snapshot::Snapshot,
     table::{Entry, Matched},
 };
-use crate::model::{Reason, Timestamp};
+use crate::model::{ClientCertificate, Reason, Timestamp};
 
 /// More are not listed.
 const MOST_CANDIDATES: usize = 20;
@@ -47,6 +47,8 @@ pub struct Inquiry<'a> {
     pub client_ip: IpAddr,
     /// When.
     pub now: Timestamp,
+    /// What the client's certificate says, if it presents one.
+    pub client_certificate: Option<&'a ClientCertificate>,
 }
 
 impl Inquiry<'_> {
@@ -63,6 +65,7 @@ impl Inquiry<'_> {
             params: &[],
             client_ip: self.client_ip,
             now: self.now,
+            client_certificate: self.client_certificate,
             owner: None,
         }
     }

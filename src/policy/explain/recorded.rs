@@ -39,6 +39,7 @@ pub fn recorded(snapshot: &Snapshot, decided: &Decided) -> Explanation {
             host: decided.host.clone(),
             path: decided.path.clone(),
             client: decided.client,
+            client_certificate: decided.client_certificate.clone(),
             status: decided.status,
         }),
         ..refused(snapshot, decided.reason)

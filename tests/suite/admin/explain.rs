@@ -478,3 +478,27 @@ on_both!(bad_questions_are_refused, |backend| async move {
         assert!(issues.len() == 1 && issues[0].starts_with("value_error query.context"), "{issues:?}");
     }
 });
+
+on_both!(certificates_are_asked_about, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let source = "forbid (principal, action, resource is Endpoint in Resource::\"article\")
+        unless { context has client_certificate && context.client_certificate.subject == \"CN=a,O=b\" };";
+    admin.made("/policies/", json!({ "name": "known_machines", "source": source })).await;
+    let refused = app.gateway("GET", "/demo/articles").bearer(&app.token("testuser").await).await;
+    assert_eq!(refused.expect(403).json()["reason"], "forbidden_by_policy");
+    let question = json!({ "user": "testuser", "method": "GET", "url": "/demo/articles" });
+    let ask = async |context: Value| {
+        let mut question = question.clone();
+        question["context"] = context;
+        admin.post("/explain", question).await.expect(200).json()["reason"].clone()
+    };
+    assert_eq!(ask(json!({})).await, "forbidden_by_policy");
+    assert_eq!(ask(json!({ "client_certificate": { "subject": "CN=a" } })).await, "forbidden_by_policy");
+    assert_eq!(ask(json!({ "client_certificate": { "subject": "CN=a,O=b" } })).await, "allowed");
+    let mut misspelt = question.clone();
+    misspelt["context"] = json!({ "client_certificate": { "fingerprint": "AB" } });
+    let told =
+        "value_error body.context: Value error, client_certificate: fingerprint: 64 lower-case hexadecimal digits";
+    assert_eq!(issues(admin.post("/explain", misspelt).await), [told]);
+});

@@ -186,3 +186,53 @@ on_both!(a_route_may_be_bound_to_a_host, |backend| async move {
     assert_eq!((on("api.example.com").await, on("other.example.com").await), (200, 401));
     refused(admin.put(&path, json!({ "host": null })).await, 400, "Route path already exists in this module");
 });
+
+on_both!(a_route_has_its_own_bound_on_bodies, |backend| async move {
+    let app = App::start_with(backend, &[("CEDARGATE_GATEWAY__MAX_BODY_BYTES", "1000")]).await;
+    let admin = Caller::superadmin(&app).await;
+    let sink = Recorder::start().await;
+    let anybody = json!([{ "methods": ["*"], "access": "public" }]);
+    let route = app.route_to(&admin.token, "sink", sink.address, "/sink", anybody.clone()).await;
+    app.route_to(&admin.token, "sink", sink.address, "/other", anybody).await;
+    let takes = async |path: &str, most: usize| {
+        app.gateway("POST", path).body(vec![b'x'; most]).await.expect(200);
+        sink.clear();
+        let refused = app.gateway("POST", path).body(vec![b'x'; most + 1]).await.expect(413);
+        // What it took before may still be on its way to the recorder.
+        assert_eq!((refused.json()["reason"].as_str(), sink.requests()), (Some("too_large"), 0), "{path}");
+    };
+    let path = format!("/routes/{route}");
+    let bound = async |bytes: Value| admin.put(&path, json!({ "max_body_bytes": bytes })).await;
+    assert_eq!(admin.get(&path).await.expect(200).json()["max_body_bytes"], Value::Null);
+    takes("/sink", 1_000).await;
+    assert_eq!(bound(json!(2_000)).await.expect(200).json()["max_body_bytes"], 2_000);
+    takes("/sink", 2_000).await;
+    let upstreams = admin.get("/upstreams/?search=sink").await.expect(200).json();
+    let upstream = format!("/upstreams/{}", id(&upstreams[0]));
+    admin.put(&upstream, json!({ "max_body_bytes": 500 })).await.expect(200);
+    takes("/sink", 2_000).await;
+    takes("/other", 500).await;
+    bound(json!(10)).await.expect(200);
+    takes("/sink", 10).await;
+    let listed = admin.get("/routes/?limit=1000").await.expect(200).json();
+    let listed = listed.as_array().unwrap().iter().find(|item| item["id"] == route).unwrap();
+    assert_eq!(listed["max_body_bytes"], 10);
+    let records = admin.get(&format!("/audit-logs/?resource=route&resource_id={route}")).await.expect(200).json();
+    let bounds = |part: &str| records[0][part]["max_body_bytes"].clone();
+    assert_eq!((bounds("before"), bounds("after")), (json!(2_000), json!(10)), "{records}");
+    for (value, told) in [
+        (json!(0), "greater_than_equal"),
+        (json!(-1), "greater_than_equal"),
+        (json!((1_i64 << 40) + 1), "less_than_equal"),
+        (json!(1.5), "int_from_float"),
+        (json!("many"), "int_parsing"),
+    ] {
+        let found = issues(bound(value.clone()).await);
+        assert!(found.len() == 1 && found[0].starts_with(&format!("{told} body.max_body_bytes")), "{value}: {found:?}");
+    }
+    takes("/sink", 10).await;
+    bound(Value::Null).await.expect(200);
+    takes("/sink", 500).await;
+    admin.put(&upstream, json!({ "max_body_bytes": null })).await.expect(200);
+    takes("/sink", 1_000).await;
+});

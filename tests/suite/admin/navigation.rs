@@ -234,6 +234,7 @@ on_both!(depth_exhausts_nothing, |backend| async move {
             strip_prefix: None,
             forward_authorization: true,
             rate_limit: None,
+            max_body_bytes: None,
             operations: Vec::new(),
         };
         parent = Some(cedargate::store::routes::insert(write.tx(), &new, now).await.unwrap());

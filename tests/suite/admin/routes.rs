@@ -5,8 +5,16 @@ use serde_json::{Value, json};
 use super::{Caller, assert_timestamp, id, ids, issues, keys, refused, revision};
 use crate::support::app::App;
 
-const FORWARDING: [&str; 7] =
-    ["host", "upstream", "strip_prefix", "forward_authorization", "operations", "rate_limit", "permission_ids"];
+const FORWARDING: [&str; 8] = [
+    "host",
+    "upstream",
+    "strip_prefix",
+    "forward_authorization",
+    "operations",
+    "rate_limit",
+    "max_body_bytes",
+    "permission_ids",
+];
 const KEYS: [&str; 15] = [
     "route",
     "label",

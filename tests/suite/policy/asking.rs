@@ -98,6 +98,7 @@ impl Question<'_> {
             ("mfa", Some(mfa.into())),
             ("issuer", self.claim("iss").and_then(Value::as_str).map(text)),
             ("tenant", self.claim("tenant").and_then(Value::as_str).map(text)),
+            ("client_certificate", self.asked.certificate.as_deref().map(|certificate| json!(**certificate))),
             ("owner", self.owner.map(|owner| entity("User", owner))),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
@@ -152,6 +153,7 @@ pub(super) fn ask<T>(
         params: &params,
         client_ip: asked.client_ip,
         now: asked.now(),
+        client_certificate: asked.certificate.as_deref(),
         owner: owner.as_deref(),
     };
     let decision = snapshot.decide(&Ask { caller: caller.as_ref(), subject, facts });

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use cedargate::{
     model::{
-        Claims, ModuleId, PermissionId, PolicyId, RoleId, Timestamp, UserId,
+        CertificateFields, Claims, ClientCertificate, ModuleId, PermissionId, PolicyId, RoleId, Timestamp, UserId,
         rules::{
             Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, PolicyText, Revisions, RoleRule, Rules,
             UserState,
@@ -16,14 +16,17 @@ use serde_json::{Value, json};
 
 use super::world::gateway_route;
 
-const WRITER: i64 = 1;
+pub(super) const WRITER: i64 = 1;
 const BREAK_GLASS: i64 = 2;
 
 /// A writer (user 1) and somebody with nothing but the role that breaks glass (user 2), under one example.
-struct World(Snapshot);
+pub(super) struct World {
+    pub(super) snapshot: Snapshot,
+    certificate: Option<ClientCertificate>,
+}
 
 impl World {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = format!("{}/policies/examples/{name}.cedar", env!("CARGO_MANIFEST_DIR"));
         let text = PolicyText { name: name.try_into().unwrap(), source: std::fs::read_to_string(&path).unwrap() };
         let role = |id, name: &str| RoleRule {
@@ -66,15 +69,15 @@ impl World {
         let snapshot = Snapshot::new(revisions, compiled, [user(WRITER), user(BREAK_GLASS)], [], now);
         // What it speaks of is there.
         assert_eq!(snapshot.review(&text).unwrap().faults, []);
-        Self(snapshot)
+        Self { snapshot, certificate: None }
     }
 
     fn allows(&self, user: i64, (method, path): (&str, &str), ip: &str, at: &str, claims: Value) -> bool {
-        let state = self.0.user(UserId(user)).unwrap();
+        let state = self.snapshot.user(UserId(user)).unwrap();
         let now = Timestamp::try_from(at).unwrap();
         let claims = Claims { all: serde_json::from_value(claims).unwrap(), ..Claims::none(&state.username) };
-        let caller = self.0.assume(state, Arc::new(claims), now);
-        let matched = self.0.routes().find("h", path).unwrap();
+        let caller = self.snapshot.assume(state, Arc::new(claims), now);
+        let matched = self.snapshot.routes().find("h", path).unwrap();
         let Entry::Route(route) = matched.entry else { panic!("{path} is mounted") };
         let facts = Facts {
             method,
@@ -83,17 +86,18 @@ impl World {
             params: &matched.params,
             client_ip: ip.parse::<IpAddr>().unwrap(),
             now,
+            client_certificate: self.certificate.as_ref(),
             owner: None,
         };
         let operation = route.operation(method).unwrap();
         let ask = Ask { caller: Some(&caller), subject: Subject::Operation(operation), facts };
-        let decision = self.0.decide(&ask);
+        let decision = self.snapshot.decide(&ask);
         assert_eq!(decision.errors, [], "{method} {path}");
         decision.outcome.is_ok()
     }
 }
 
-const NOON: &str = "2026-11-23T12:00:00Z";
+pub(super) const NOON: &str = "2026-11-23T12:00:00Z";
 const HOME: &str = "192.0.2.1";
 
 #[test]
@@ -142,12 +146,29 @@ fn break_glass() {
     assert!(delete(WRITER, json!({})));
 }
 
+#[test]
+fn client_certificate() {
+    let mut world = World::new("client_certificate");
+    let mut deletes = |fields: Option<CertificateFields>| {
+        world.certificate = fields.map(|fields| fields.try_into().unwrap());
+        assert!(world.allows(WRITER, ("GET", "/articles"), HOME, NOON, json!({})));
+        world.allows(WRITER, ("DELETE", "/articles"), HOME, NOON, json!({}))
+    };
+    let fingerprint = |text: &str| CertificateFields { fingerprint: text.to_owned(), ..CertificateFields::default() };
+    let uri = |text: &str| CertificateFields { uris: vec![text.to_owned()], ..CertificateFields::default() };
+    assert!(!deletes(None));
+    assert!(deletes(Some(fingerprint("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"))));
+    assert!(deletes(Some(uri("spiffe://example.com/press"))));
+    assert!(!deletes(Some(fingerprint(&"0f".repeat(32)))));
+    assert!(!deletes(Some(uri("spiffe://example.com/press/other"))));
+}
+
 /// No example is left untried.
 #[test]
 fn every_example_is_looked_at() {
     let folder = std::fs::read_dir(format!("{}/policies/examples", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let mut names: Vec<String> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let tried = ["break_glass", "office_hours", "office_network", "step_up", "tenant_isolation"];
+    let tried = ["break_glass", "client_certificate", "office_hours", "office_network", "step_up", "tenant_isolation"];
     assert_eq!(names, tried.map(|name| format!("{name}.cedar")));
 }

@@ -267,6 +267,7 @@ fn decides(snapshot: &Snapshot, role: Option<RoleId>, method: &str, path: &str) 
         params: &matched.params,
         client_ip: std::net::Ipv4Addr::LOCALHOST.into(),
         now,
+        client_certificate: None,
         owner: owner.as_deref(),
     };
     snapshot.decide(&Ask { caller: caller.as_ref(), subject: Subject::Operation(operation), facts }).outcome.is_ok()

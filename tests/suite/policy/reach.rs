@@ -58,6 +58,7 @@ fn decides(
         params: &[("id", "1")],
         client_ip: asked.client_ip,
         now: asked.now(),
+        client_certificate: asked.certificate.as_deref(),
         owner,
     };
     snapshot.decide(&Ask { caller: caller.as_ref(), subject, facts }).outcome.is_ok()

@@ -47,7 +47,7 @@ const RESOURCES: [&str; 15] = [
     r#"resource is Endpoint in Resource::"order""#,
 ];
 /// Conditions on every attribute of the context, on literals, and ones that fail when they are evaluated.
-const ATOMS: [&str; 51] = [
+const ATOMS: [&str; 56] = [
     r#"context.method == "GET""#,
     r#"["GET", "POST"].contains(context.method)"#,
     r#"context.path like "/a/*""#,
@@ -71,6 +71,11 @@ const ATOMS: [&str; 51] = [
     "context has issuer",
     r#"context has tenant && context.tenant like "t*""#,
     r#"context has tenant && context.tenant == "t1""#,
+    "context has client_certificate",
+    r#"context has client_certificate && context.client_certificate.subject == "CN=a,O=x""#,
+    r#"context has client_certificate && context.client_certificate.issuer like "*O=x""#,
+    "context has client_certificate.serial && context.client_certificate.serial != context.client_certificate.fingerprint",
+    r#"context has client_certificate && (context.client_certificate.uris.contains("spiffe://x/a") || context.client_certificate.dns_names.isEmpty())"#,
     "context has owner",
     "context has owner && context.owner == principal",
     r#"context has owner && context.owner == User::"1""#,

@@ -1,10 +1,11 @@
 //! Random rules, users and requests, small enough that everything meets everything.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use cedargate::{
     model::{
-        Label, ModuleId, PermissionId, PolicyId, RoleId, Route, RouteId, Timestamp, UpstreamName, UserId,
+        CertificateFields, ClientCertificate, Label, ModuleId, PermissionId, PolicyId, RoleId, Route, RouteId,
+        Timestamp, UpstreamName, UserId,
         rules::{
             Assignment, GrantRule, ModuleRule, PermissionRule, PolicyRule, PolicyText, RoleRule, Rules, UserState,
         },
@@ -52,6 +53,7 @@ pub(super) struct Asked {
     pub(super) client_ip: IpAddr,
     pub(super) seconds: i64,
     pub(super) claims: Value,
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     /// Asks for this permission and not for the path.
     pub(super) permission: Option<&'static str>,
 }
@@ -245,6 +247,7 @@ impl RouteSpec {
             strip_prefix: None,
             forward_authorization: true,
             rate_limit: None,
+            max_body_bytes: None,
             operations: serde_json::from_value(operations.into()).unwrap(),
         }
     }
@@ -292,6 +295,18 @@ impl Dice {
     }
 }
 
+fn certificate(dice: &mut Dice) -> ClientCertificate {
+    let fields = CertificateFields {
+        subject: dice.pick(&["CN=a,O=x", "CN=b,O=x", ""]).to_owned(),
+        issuer: dice.pick(&["CN=ca,O=x", "O=y"]).to_owned(),
+        serial: dice.pick(&["01", "ff"]).to_owned(),
+        fingerprint: dice.pick(&["01", "ff"]).repeat(32),
+        dns_names: dice.pick(&[vec![], vec!["a.example".to_owned()]]),
+        uris: dice.pick(&[vec![], vec!["spiffe://x/a".to_owned(), "spiffe://x/b".to_owned()]]),
+    };
+    fields.try_into().unwrap()
+}
+
 fn request(dice: &mut Dice, seconds: i64) -> Asked {
     let claims = [
         ("department", vec![json!("sales"), json!(["hr", "sales"]), json!(7), json!([]), json!(null), json!({})]),
@@ -316,6 +331,7 @@ fn request(dice: &mut Dice, seconds: i64) -> Asked {
         client_ip: dice.pick(&addresses).parse().unwrap(),
         seconds,
         claims,
+        certificate: (dice.roll(2) == 0).then(|| Arc::new(certificate(dice))),
         permission: (dice.roll(10) == 0).then(|| dice.pick(&PERMISSIONS)),
     }
 }

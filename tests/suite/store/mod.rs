@@ -88,6 +88,7 @@ fn new_route(module: ModuleId, path: &str) -> NewRoute {
         strip_prefix: None,
         forward_authorization: true,
         rate_limit: None,
+        max_body_bytes: None,
         operations: Vec::new(),
     }
 }

@@ -29,6 +29,7 @@ fn gateway_route(module: ModuleId) -> NewRoute {
         strip_prefix: Some("/articles".to_owned()),
         forward_authorization: false,
         rate_limit: Some(rate(100, 60)),
+        max_body_bytes: Some(1 << 40),
         operations: operations(),
         ..new_route(module, "/articles/{user_id}/ä")
     }
@@ -49,7 +50,7 @@ on_both!(a_route_round_trips, |backend| async move {
     assert_eq!((found.module_id, found.parent_id), (home, None));
     assert_eq!((&found.host, &found.upstream, &found.strip_prefix), (&new.host, &new.upstream, &new.strip_prefix));
     assert_eq!((found.forward_authorization, &found.operations), (false, &operations()));
-    assert_eq!(found.rate_limit, Some(rate(100, 60)));
+    assert_eq!((found.rate_limit, found.max_body_bytes), (Some(rate(100, 60)), Some(1 << 40)));
     assert_eq!((found.created_at, found.updated_at), (at(0), None));
     assert_eq!(routes::roles(&mut tx, id).await.unwrap().iter().map(|role| role.id).collect::<Vec<_>>(), [admin]);
     assert_eq!(routes::get(&mut tx, RouteId(999)).await.unwrap(), None);
@@ -82,6 +83,7 @@ on_both!(a_patch_sets_and_clears, |backend| async move {
         strip_prefix: Some(None),
         forward_authorization: Some(true),
         rate_limit: Some(None),
+        max_body_bytes: Some(None),
         operations: Some(Vec::new()),
     };
     assert!(routes::update(&mut tx, id, &set, at(1)).await.unwrap());
@@ -91,7 +93,7 @@ on_both!(a_patch_sets_and_clears, |backend| async move {
     assert_eq!((found.module_id, found.parent_id), (other, Some(parent)));
     assert_eq!((&found.host, &found.upstream, &found.strip_prefix), (&None, &None, &None));
     assert_eq!((found.forward_authorization, found.operations.len()), (true, 0));
-    assert_eq!(found.rate_limit, None);
+    assert_eq!((found.rate_limit, found.max_body_bytes), (None, None));
     assert_eq!(routes::roles(&mut tx, id).await.unwrap().len(), 1);
     let detach = RoutePatch { parent_id: Some(None), role_ids: Some(Vec::new()), ..RoutePatch::default() };
     assert!(routes::update(&mut tx, id, &detach, at(2)).await.unwrap());

@@ -46,6 +46,10 @@ fn faults_name_line_and_what_was_meant() {
         (&with("policies = \"p\""), "t.toml:2: policies must be a list of texts"),
         (&with("context = { tennant = \"a\" }"), "t.toml:2: unknown key tennant, did you mean tenant?"),
         (&with("context = { mfa = 1 }"), "t.toml:2: context: mfa: invalid type: integer `1`, expected a boolean"),
+        (
+            &with("context = { client_certificate = { name = \"a\" } }"),
+            "t.toml:2: context: client_certificate.name: unknown field `name`",
+        ),
         (&with("path = \"articles\""), "t.toml:2: path: neither a path that begins with /"),
         (&with("method = \"GE T\""), "t.toml:2: method: a method has"),
         (&with("expect = \"deny\"").replace("path = \"/\"\n", ""), "t.toml:1: path is missing"),

@@ -1,0 +1,1 @@
+ALTER TABLE routes DROP COLUMN max_body_bytes;
