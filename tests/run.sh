@@ -43,6 +43,25 @@ if [[ ! -x target/tools/promtool ]] && ! command -v promtool >/dev/null; then
     rm -r target/tools/download
 fi
 
+# Programs that are run for single tests: installed, their packages would start them as services.
+apart=()
+for program in nginx haproxy slowhttptest; do
+    if [[ ! -x target/tools/root/usr/sbin/$program && ! -x target/tools/root/usr/bin/$program ]] &&
+        ! PATH="$PATH:/usr/sbin" command -v "$program" >/dev/null; then
+        apart+=("$program")
+    fi
+done
+if ((${#apart[@]})); then
+    mkdir -p target/tools/download/partial
+    "${sudo[@]}" apt-get update
+    "${sudo[@]}" apt-get install --download-only --yes --no-install-recommends \
+        --option "Dir::Cache::archives=$PWD/target/tools/download" "${apart[@]}"
+    for package in target/tools/download/*.deb; do
+        # The libraries that are missing here too: what runs these programs looks there for them.
+        dpkg-deb --extract "$package" target/tools/root
+    done
+    "${sudo[@]}" rm -r target/tools/download
+fi
 if [[ ! -x target/tools/bin/cedar ]] && ! command -v cedar >/dev/null; then
     # Cedar's own program, which decides by what `policy show` prints; compiled for its results, not for speed.
     CARGO_TARGET_DIR=target/tools/build cargo install --quiet --locked --debug --root target/tools \

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{HeaderValue, header};
+use http::{HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
@@ -139,6 +139,21 @@ fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute
         present(request, certificate)?;
     }
     Ok(())
+}
+
+/// Whether a body means nothing with this method, so that back ends may not even look for one (RFC 9110 9.3.1).
+pub(super) fn may_be_overlooked(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS)
+}
+
+/// Whether `request` asks for another protocol: `Upgrade` alone, which `Connection` does not name, may be somebody
+/// else's to a server before us (RFC 9110 7.8).
+pub(super) fn asks_to_switch(request: &RequestHeader) -> bool {
+    let named = |value: &HeaderValue| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|name| name.eq_ignore_ascii_case(b"upgrade"))
+    };
+    request.headers.contains_key(header::UPGRADE) && request.headers.get_all(header::CONNECTION).iter().any(named)
 }
 
 fn identify(request: &mut RequestHeader, caller: &Caller) -> Result<()> {

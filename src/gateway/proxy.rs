@@ -174,11 +174,19 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        forward::rewrite(&self.shared, request, ctx)
+        forward::rewrite(&self.shared, request, ctx)?;
+        if forward::may_be_overlooked(&request.method) && !session.is_body_empty() {
+            // Who takes the body for the next request answers that too: on a connection that nobody else gets.
+            request.insert_header(header::CONNECTION, "close")?;
+        }
+        if !forward::asks_to_switch(session.req_header()) {
+            request.remove_header(&header::UPGRADE);
+        }
+        Ok(())
     }
 
     async fn request_body_filter(
@@ -201,10 +209,13 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         answer: &mut ResponseHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
+        if answer.status == http::StatusCode::SWITCHING_PROTOCOLS && !forward::asks_to_switch(session.req_header()) {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
+        }
         if answer.status.is_informational() && answer.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }

@@ -1,16 +1,18 @@
 //! The gateway's listeners: certificates, redirects, and what is turned away.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use reqwest::{Certificate, Client, Identity};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::Backend;
 use crate::support::app::App;
-use crate::support::raw::{exchange, status};
+use crate::support::raw::{Recorder, exchange, status};
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -205,14 +207,95 @@ async fn clients_show_certificates_where_they_must() {
     files.write("clients.pem", &files.authority.pem());
     let (known, stranger) = (signed(&files.authority, &[]), signed(&authority("strangers"), &[]));
     let trusted = files.path("clients.pem");
-    for (auth, without, of_stranger) in [("required", false, false), ("optional", true, false)] {
+    for (auth, without) in [("required", false), ("optional", true)] {
         let app = files
             .serve(&[("CEDARGATE_GATEWAY__TLS_CLIENT_AUTH", auth), ("CEDARGATE_GATEWAY__TLS_CLIENT_CA", &trusted)])
             .await;
         assert_eq!(get(&files.client(&app, Some(&known)), &app, "a.example").await.unwrap(), 200, "{auth}");
         assert_eq!(get(&files.client(&app, None), &app, "a.example").await.is_ok(), without, "{auth}");
-        assert_eq!(get(&files.client(&app, Some(&stranger)), &app, "a.example").await.is_ok(), of_stranger, "{auth}");
+        assert!(get(&files.client(&app, Some(&stranger)), &app, "a.example").await.is_err(), "{auth}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_see_the_certificate_that_was_shown() {
+    let files = Files::new();
+    files.certificate("first", &["a.example"]);
+    files.write("clients.pem", &files.authority.pem());
+    let trusted = files.path("clients.pem");
+    let optional =
+        [("CEDARGATE_GATEWAY__TLS_CLIENT_AUTH", "optional"), ("CEDARGATE_GATEWAY__TLS_CLIENT_CA", &*trusted)];
+    let app = files.serve(&optional).await;
+    let back = Recorder::start().await;
+    let admin = app.token("superadmin").await;
+    let operations = json!([{ "methods": ["*"], "access": "public" }]);
+    app.route_to(&admin, "back", back.address, "/devices/{*rest}", operations).await;
+    let source = "forbid (principal, action, resource is Endpoint) when { context.path like \"/devices/*\" } \
+                  unless { context has client_certificate && context.client_certificate.subject like \"CN=device-*\" };";
+    let policy = json!({ "name": "devices", "description": "known devices only", "source": source });
+    app.admin("POST", "/policies/").bearer(&admin).json(policy).await.expect(200);
+
+    let ask = async |identity: Option<&(String, String)>| {
+        let url = format!("https://a.example:{}/devices/1", app.gateway.port());
+        let forged = ("X-Auth-Client-Certificate-Subject", "CN=device-9");
+        let asked = files.client(&app, identity).get(url).header(forged.0, forged.1).send().await.unwrap();
+        asked.status().as_u16()
+    };
+    let (device, person) = (signed(&files.authority, &["device-7"]), signed(&files.authority, &["person"]));
+    assert_eq!(ask(Some(&device)).await, 200);
+    let seen = back.received().to_lowercase();
+    assert!(seen.contains("\r\nx-auth-client-certificate-subject: cn%3ddevice-7\r\n"), "{seen}");
+    assert!(seen.contains("\r\nx-auth-client-certificate-fingerprint: ") && !seen.contains("device-9"), "{seen}");
+    back.clear();
+    assert_eq!(ask(Some(&person)).await, 403);
+    assert_eq!(ask(None).await, 403);
+    assert_eq!(back.received(), "");
+}
+
+/// Sends from `address` and returns the answer, empty if there is none.
+async fn from(address: &str, gateway: SocketAddr, bytes: &[u8]) -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+    let mut stream = socket.connect(gateway).await.unwrap();
+    // It may have closed already: the answer tells.
+    let _ = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_pass_on_connections_with_their_source() {
+    let settings = [
+        ("CEDARGATE_GATEWAY__TRUSTED_PROXIES", "127.0.0.2"),
+        ("CEDARGATE_GATEWAY__PROXY_PROTOCOL", "true"),
+        ("CEDARGATE_GATEWAY__HANDSHAKE_TIMEOUT_MS", "500"),
+    ];
+    let app = App::start_with(Backend::Sqlite, &settings).await;
+    let back = Recorder::start().await;
+    let admin = app.token("superadmin").await;
+    let operations = json!([{ "methods": ["*"], "access": "public" }]);
+    app.route_to(&admin, "back", back.address, "/open/{*rest}", operations).await;
+    let request = "GET /open/x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\nConnection: close\r\n\r\n";
+    let mut binary = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\x7f\0\0\x01\x1f\x40\0\x50".to_vec();
+    binary.extend_from_slice(request.as_bytes());
+    let text = format!("PROXY TCP4 192.0.2.7 127.0.0.1 8000 80\r\n{request}");
+    for header in [text.as_bytes(), &binary] {
+        back.clear();
+        let answer = from("127.0.0.2", app.gateway, header).await;
+        assert_eq!(status(&answer), 200, "{answer}");
+        let seen = back.received().to_lowercase();
+        assert!(seen.contains("\r\nx-forwarded-for: 192.0.2.7\r\n"), "{seen}");
+    }
+    back.clear();
+    // From the proxy without a header, or with one that does not end; from a stranger with one.
+    assert_eq!(from("127.0.0.2", app.gateway, request.as_bytes()).await, "");
+    assert_eq!(from("127.0.0.2", app.gateway, b"PROXY TCP4 192.0").await, "");
+    assert_eq!(status(&from("127.0.0.3", app.gateway, text.as_bytes()).await), 400);
+    assert_eq!(back.received(), "");
+    let metrics = app.internal("GET", "/metrics").await.text;
+    assert!(metrics.contains("refused_total{reason=\"proxy_protocol\"} 2"), "{metrics}");
+    assert_eq!(status(&from("127.0.0.3", app.gateway, request.as_bytes()).await), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -246,7 +329,7 @@ async fn connections_beyond_the_bound_are_told() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let mut stream = TcpStream::connect(app.gateway).await.unwrap();
     let mut answer = String::new();
-    tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut answer).await.unwrap();
+    stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
     let metrics = app.internal("GET", "/metrics").await.text;
     assert!(metrics.contains("refused_total{reason=\"max_connections_per_address\"} 1"), "{metrics}");

@@ -7,6 +7,7 @@ pub(crate) mod follower;
 pub(crate) mod issuer;
 pub(crate) mod mailbox;
 pub(crate) mod postgres;
+pub(crate) mod programs;
 pub(crate) mod raw;
 
 use std::time::Duration;

@@ -57,6 +57,33 @@ fn is_complete(bytes: &[u8]) -> bool {
     length.is_some_and(|length: usize| body.len() >= length)
 }
 
+/// A connection on which pieces are sent with pauses.
+pub(super) struct Slow(TcpStream);
+
+impl Slow {
+    pub(super) async fn open(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
+    }
+
+    /// Sends `piece`; returns all that comes back until there is silence.
+    pub(super) async fn say(&mut self, piece: &str) -> String {
+        // The other side may have closed: what it said before is still there.
+        let _ = self.0.write_all(piece.as_bytes()).await;
+        let mut heard = Vec::new();
+        let mut chunk = [0; 4096];
+        while let Ok(Ok(count @ 1..)) = tokio::time::timeout(Duration::from_millis(300), self.0.read(&mut chunk)).await
+        {
+            heard.extend_from_slice(&chunk[..count]);
+        }
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+}
+
+/// The statuses of the answers in `text`.
+pub(super) fn statuses(text: &str) -> Vec<u16> {
+    text.split("HTTP/1.1 ").skip(1).map(|rest| rest[..3].parse().unwrap()).collect()
+}
+
 /// A request without body.
 pub(super) fn get(target: &str, fields: &str) -> Vec<u8> {
     raw(&format!("GET {target} HTTP/1.1\r\nHost: gw.example\r\n{fields}\r\n"))
@@ -64,4 +91,12 @@ pub(super) fn get(target: &str, fields: &str) -> Vec<u8> {
 
 pub(super) fn raw(text: &str) -> Vec<u8> {
     text.as_bytes().to_vec()
+}
+
+pub(super) fn post(target: &str, fields: &str, body: &str) -> String {
+    format!("POST {target} HTTP/1.1\r\nHost: gw.example\r\n{fields}\r\n{body}")
+}
+
+pub(super) fn with_length(target: &str, body: &str) -> String {
+    post(target, &format!("Content-Length: {}\r\n", body.len()), body)
 }
