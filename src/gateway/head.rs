@@ -42,6 +42,15 @@ pub enum Progress {
     Refused(Reason),
 }
 
+/// What follows a head (RFC 9112 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// So many bytes.
+    Sized(u64),
+    /// Chunks.
+    Chunked,
+}
+
 /// Reads a head as its bytes come in; each byte is looked at once.
 #[derive(Debug, Default)]
 pub struct Scanner {
@@ -51,6 +60,7 @@ pub struct Scanner {
     fields: usize,
     hosts: usize,
     lengths: usize,
+    length: u64,
     codings: usize,
     http_10: bool,
     has_request_line: bool,
@@ -67,9 +77,9 @@ impl Scanner {
         self.line_start
     }
 
-    /// Whether a chunked body follows a head that is complete.
-    pub fn is_chunked(&self) -> bool {
-        self.codings > 0
+    /// What follows a head that is complete.
+    pub fn body(&self) -> Body {
+        if self.codings > 0 { Body::Chunked } else { Body::Sized(self.length) }
     }
 
     /// Looks at what has been added to `head` since the last call.
@@ -156,7 +166,7 @@ impl Scanner {
             return host::name(value).map(|_| ()).map_err(|_| Reason::BadRequest);
         } else if name.eq_ignore_ascii_case(b"content-length") {
             self.lengths += 1;
-            return if headers::is_length(value) { Ok(()) } else { Err(Reason::BadRequest) };
+            self.length = headers::length(value).ok_or(Reason::BadRequest)?;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.codings += 1;
             return if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(Reason::BadRequest) };
@@ -264,9 +274,14 @@ mod tests {
         let scanned = |head: &str| {
             let mut scanner = Scanner::default();
             assert_eq!(scanner.advance(head.as_bytes()), Progress::Complete);
-            (scanner.end(), scanner.is_chunked())
+            (scanner.end(), scanner.body())
         };
-        assert_eq!(scanned("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), (56, true));
+        assert_eq!(
+            scanned("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"),
+            (56, Body::Chunked)
+        );
+        let sized = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0005\r\n\r\n";
+        assert_eq!(scanned(sized), (sized.len(), Body::Sized(5)));
         assert_eq!(scan("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nBODY"), Progress::Complete);
     }
 

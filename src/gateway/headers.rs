@@ -55,7 +55,7 @@ pub fn is_reserved(name: &str) -> bool {
 pub fn check(headers: &HeaderMap) -> Result<(), BadHeader> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     // The raw head was checked already; lengths and values are for HTTP/2, whose library reads the first length only.
-    if lengths.next().is_some_and(|length| !is_length(length.as_bytes())) || lengths.next().is_some() {
+    if lengths.next().is_some_and(|length| self::length(length.as_bytes()).is_none()) || lengths.next().is_some() {
         return Err(BadHeader);
     }
     for (name, value) in headers {
@@ -79,9 +79,10 @@ pub fn has_controls(value: &[u8]) -> bool {
     !bytes::all(value, |b| !b.is_ascii_control() || b == b'\t')
 }
 
-/// Whether `value` is a content length that every parser reads alike.
-pub fn is_length(value: &[u8]) -> bool {
-    !value.is_empty() && value.len() <= MAX_LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit)
+/// A content length that every parser reads alike.
+pub fn length(value: &[u8]) -> Option<u64> {
+    let is_plain = value.len() <= MAX_LENGTH_DIGITS && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| is_plain)?.parse().ok()
 }
 
 /// Takes every reserved field off a request that is about to be forwarded.

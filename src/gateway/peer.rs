@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pingora::http::ResponseHeader;
@@ -32,6 +32,8 @@ pub(super) struct Peer {
     pub(super) tls: Option<Tls>,
     /// What its certificate says, if it showed one.
     pub(super) certificate: Option<Arc<ClientCertificate>>,
+    /// Whether the connection speaks another protocol by now.
+    upgraded: AtomicBool,
 }
 
 impl Tls {
@@ -49,7 +51,7 @@ impl Tls {
 impl Peer {
     /// One whose connection is not encrypted.
     pub(super) fn plain(address: IpAddr) -> Self {
-        Self { address, tls: None, certificate: None }
+        Self { address, tls: None, certificate: None, upgraded: AtomicBool::new(false) }
     }
 
     /// One that has agreed upon TLS; `None` if it has shown a certificate that cannot be read whole. To go on as if there
@@ -60,7 +62,16 @@ impl Peer {
             Some(shown) => Some(Arc::new(client_certificate::read(shown)?)),
             None => None,
         };
-        Some(Self { address, tls: Some(Tls::of(session)), certificate })
+        Some(Self { address, tls: Some(Tls::of(session)), certificate, upgraded: AtomicBool::new(false) })
+    }
+
+    /// Notes that the connection speaks another protocol from now on.
+    pub(super) fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Acquire)
     }
 }
 

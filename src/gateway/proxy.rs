@@ -197,6 +197,10 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Context>,
     ) -> Result<()> {
         ctx.bytes_in += body.as_ref().map_or(0, |body| body.len() as u64);
+        // Pingora would write it upstream as a chunk of no bytes, which is the end of a body, and then end the body again.
+        if body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         // What follows an upgrade is no body.
         let is_upgraded = ctx.status == Some(101);
         if ctx.bytes_in > self.max_body(ctx) && !is_upgraded {
@@ -215,6 +219,9 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         if answer.status == http::StatusCode::SWITCHING_PROTOCOLS && !forward::asks_to_switch(session.req_header()) {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
+        }
+        if answer.status == http::StatusCode::SWITCHING_PROTOCOLS {
+            Exchange::find(session).inspect(|exchange| exchange.peer.upgrade());
         }
         if answer.status.is_informational() && answer.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());

@@ -24,7 +24,7 @@ use crate::model::Reason;
 
 use super::super::authorise::loggable;
 use super::super::context::Context;
-use super::super::head::{Progress, Scanner};
+use super::super::head::{Body, Progress, Scanner};
 use super::super::respond;
 use super::super::stream::Connection;
 use super::{Edge, LINGER_TIME, close};
@@ -103,9 +103,12 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
             Head::Refused(reason, head) => return refuse(edge, &mut connection, reason, &head).await,
             Head::None => return close(&mut connection).await,
         };
-        connection.expect_nothing();
-        if scanner.is_chunked() && connection.expect_chunks(&head[scanner.end()..]).is_err() {
-            return refuse(edge, &mut connection, Reason::BadRequest, &head).await;
+        let mut head = head;
+        let begun = head.split_off(scanner.end());
+        match scanner.body() {
+            Body::Sized(length) => connection.expect_bytes(length, &begun),
+            Body::Chunked if connection.expect_chunks(&begun).is_ok() => {}
+            Body::Chunked => return refuse(edge, &mut connection, Reason::BadRequest, &head).await,
         }
         let mut session = ServerSession::new_http1(connection);
         session.set_pipelined_prefix(head);
@@ -113,6 +116,7 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
         let (stream, _) = reused.consume();
         let Ok(again) = stream.into_any().downcast() else { return };
         connection = again;
+        connection.expect_head();
         if edge.shared.load.is_shedding() {
             return close(&mut connection).await;
         }

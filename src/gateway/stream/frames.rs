@@ -19,13 +19,13 @@ const HEAD: usize = 9;
 /// Used up allowances are whole again after this time.
 const REFILL: Duration = Duration::from_secs(10);
 /// A frame with so many bytes of payload is worth its work.
-const LARGE: usize = 64;
+const LARGE: usize = 16;
 /// So many bytes sent allow the client a frame to say that it has them.
 const BYTES_PER_FRAME: u64 = 1_024;
 /// So many bytes sent are an answer that was waited for, and excuse one that was not.
 const BYTES_PER_RESET: u64 = 256;
 /// Small frames with data are ordinary for interactive streams, so that they weigh less than empty ones.
-const DATA_WEIGHT: f64 = 1.0 / 64.0;
+const DATA_WEIGHT: f64 = 1.0 / 4.0;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
@@ -284,8 +284,8 @@ mod tests {
         assert_eq!(passing(DATA, 0, 0), 50);
         assert_eq!(passing(CONTINUATION, 0, 1), 50);
         assert_eq!(passing(HEADERS, 0, 0), 50);
-        assert_eq!(passing(DATA, 0, 1), 3_200);
-        assert_eq!(passing(DATA, 0, 64), 10_000);
+        assert_eq!(passing(DATA, 0, 1), 200);
+        assert_eq!(passing(DATA, 0, 16), 10_000);
         assert_eq!(passing(DATA, END_STREAM, 0), 10_000);
         assert_eq!(passing(HEADERS, END_HEADERS, 20), 10_000);
     }

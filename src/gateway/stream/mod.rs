@@ -1,18 +1,20 @@
 //! A client's connection, as Pingora is given it.
 //!
 //! ## Why
-//! Pingora reads bodies and frames itself, without a hook for what is wrong or too much about them. So what it reads is
-//! looked at on its way in. A connection that waits keeps no buffer.
+//! Pingora reads bodies and frames itself, without a hook for what is wrong or too much about them, and takes what follows
+//! a body for part of it or gives the connection up. So it is given one request at a time, to its last byte and no further;
+//! what follows is kept for the next. A connection that waits keeps no buffer.
 
 pub mod chunks;
 pub mod frames;
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
@@ -23,6 +25,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
 use super::peer::{Exchange, Peer};
@@ -37,22 +40,37 @@ pub(super) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// How what is read is looked at.
+/// What the other side is expected to send.
 #[derive(Debug)]
 enum Inbound {
-    /// Not at all.
+    /// Anything, which is not looked at: a head, or whatever follows an upgrade.
     Free,
-    /// As a chunked body.
+    /// A body, of which so many bytes are left.
+    Sized(u64),
+    /// A chunked body.
     Chunks(Box<chunks::Scanner>),
-    /// As frames of HTTP/2.
+    /// Frames of HTTP/2.
     Frames(Box<frames::Meter>, Arc<frames::Watch>),
 }
+
+/// How much is read at once of a chunked body, and kept of what follows a request.
+const CHUNK: usize = 16 * 1024;
+/// A client that sends a request in more pieces than this, each of fewer bytes, is read less often.
+const SMALL_READS: u32 = 16;
+const SMALL: usize = 64;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A client's connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     transport: Transport,
     inbound: Inbound,
+    /// What was read, and not asked for yet; of a request's body what belongs to it.
+    unread: BytesMut,
+    /// What was read and belongs to the next request.
+    next: BytesMut,
+    small_reads: u32,
+    pause: Option<Pin<Box<Sleep>>>,
     unsent: BytesMut,
     digest: Arc<ProxyDigest>,
     peer: Arc<Peer>,
@@ -61,7 +79,17 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(transport: Transport, peer: Arc<Peer>) -> Self {
         let digest = Exchange::of(Arc::clone(&peer)).digest();
-        Self { transport, inbound: Inbound::Free, unsent: BytesMut::new(), digest, peer }
+        Self {
+            transport,
+            inbound: Inbound::Free,
+            unread: BytesMut::new(),
+            next: BytesMut::new(),
+            small_reads: 0,
+            pause: None,
+            unsent: BytesMut::new(),
+            digest,
+            peer,
+        }
     }
 
     pub(super) fn peer(&self) -> &Arc<Peer> {
@@ -73,23 +101,34 @@ impl Connection {
         &self.digest
     }
 
-    /// Looks at what is read as a chunked body, of which `begun` has been read.
+    /// Expects a chunked body, of which `begun` has been read.
     ///
     /// # Errors
     /// It is malformed already.
     pub(super) fn expect_chunks(&mut self, begun: &[u8]) -> Result<(), chunks::BadChunk> {
-        let mut scanner = chunks::Scanner::default();
-        scanner.advance(begun)?;
-        self.inbound = if scanner.is_done() { Inbound::Free } else { Inbound::Chunks(Box::new(scanner)) };
+        let mut scanner = Box::<chunks::Scanner>::default();
+        self.next.extend_from_slice(scanner.advance(begun, &mut self.unread)?);
+        self.inbound = Inbound::Chunks(scanner);
         Ok(())
     }
 
-    /// Looks at nothing of what is read.
-    pub(super) fn expect_nothing(&mut self) {
+    /// Expects a body of so many bytes, of which `begun` has been read.
+    pub(super) fn expect_bytes(&mut self, length: u64, begun: &[u8]) {
+        let here = begun.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        self.unread.extend_from_slice(&begun[..here]);
+        self.next.extend_from_slice(&begun[here..]);
+        self.inbound = Inbound::Sized(length - here as u64);
+    }
+
+    /// Expects another request.
+    pub(super) fn expect_head(&mut self) {
+        // What Pingora has left of a body ends the connection before this.
+        self.unread = std::mem::take(&mut self.next);
+        self.small_reads = 0;
         self.inbound = Inbound::Free;
     }
 
-    /// Looks at what is read as frames.
+    /// Expects frames.
     pub(super) fn expect_frames(&mut self, allowances: frames::Allowances) -> Arc<frames::Watch> {
         let watch = Arc::<frames::Watch>::default();
         self.inbound =
@@ -125,33 +164,128 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if matches!(&this.inbound, Inbound::Frames(_, watch) if watch.is_flood()) {
+impl Connection {
+    /// Reads from below, less often from who sends little at a time.
+    fn poll_below(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<usize>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.transport).poll_read(context, into))?;
+        let read = into.filled().len() - before;
+        if read < SMALL && read > 0 && !matches!(self.inbound, Inbound::Frames(..)) && !self.peer.is_upgraded() {
+            self.small_reads += 1;
+            if self.small_reads > SMALL_READS {
+                self.pause = Some(Box::pin(sleep(PAUSE)));
+            }
+        }
+        Poll::Ready(Ok(read))
+    }
+
+    /// Hands on what has been read already; false if there is none.
+    fn take_unread(&mut self, into: &mut ReadBuf<'_>) -> bool {
+        let here = self.unread.len().min(into.remaining());
+        if here == 0 {
+            return false;
+        }
+        into.put_slice(&self.unread.split_to(here));
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        }
+        true
+    }
+
+    /// What comes after the request is kept; only the end of the connection is told.
+    fn poll_beyond(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.peer.is_upgraded() {
+            self.expect_head();
+            return match self.take_unread(into) {
+                true => Poll::Ready(Ok(())),
+                false => self.poll_below(context, into).map_ok(drop),
+            };
+        }
+        loop {
+            if self.next.len() >= CHUNK {
+                return Poll::Pending;
+            }
+            let mut chunk = [MaybeUninit::uninit(); CHUNK / 4];
+            let mut read = ReadBuf::uninit(&mut chunk);
+            if ready!(self.poll_below(context, &mut read))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.next.extend_from_slice(read.filled());
+        }
+    }
+
+    fn poll_sized(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>, left: u64) -> Poll<io::Result<()>> {
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let read = if into.remaining() <= most {
+            ready!(self.poll_below(context, into))?
+        } else {
+            let mut part = ReadBuf::new(into.initialize_unfilled_to(most));
+            let read = ready!(self.poll_below(context, &mut part))?;
+            into.advance(read);
+            read
+        };
+        self.inbound = Inbound::Sized(left - read as u64);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_chunks(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut chunk = [MaybeUninit::uninit(); CHUNK];
+            let mut read = ReadBuf::uninit(&mut chunk);
+            if ready!(self.poll_below(context, &mut read))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let Inbound::Chunks(scanner) = &mut self.inbound else { return Poll::Ready(Ok(())) };
+            let rest = scanner.advance(read.filled(), &mut self.unread);
+            let rest = rest.map_err(|bad| io::Error::new(ErrorKind::InvalidData, bad))?;
+            self.next.extend_from_slice(rest);
+            if self.take_unread(into) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    fn poll_frames(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if matches!(&self.inbound, Inbound::Frames(_, watch) if watch.is_flood()) {
             // Whoever drives the connection has been told, and ends it.
             return Poll::Pending;
         }
         let before = into.filled().len();
-        let read = Pin::new(&mut this.transport).poll_read(context, into);
+        ready!(self.poll_below(context, into))?;
+        let Inbound::Frames(meter, _) = &mut self.inbound else { return Poll::Ready(Ok(())) };
+        if !meter.advance(&into.filled()[before..], Instant::now()) {
+            into.set_filled(before);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.take_unread(into) {
+            return Poll::Ready(Ok(()));
+        }
+        let read = match &this.inbound {
+            Inbound::Free => this.poll_below(context, into).map_ok(drop),
+            Inbound::Frames(..) => this.poll_frames(context, into),
+            Inbound::Sized(0) => this.poll_beyond(context, into),
+            Inbound::Sized(left) => {
+                let left = *left;
+                this.poll_sized(context, into, left)
+            }
+            Inbound::Chunks(scanner) if scanner.is_done() => this.poll_beyond(context, into),
+            Inbound::Chunks(_) => this.poll_chunks(context, into),
+        };
         if read.is_pending() && this.unsent.is_empty() {
             this.unsent = BytesMut::new();
         }
-        ready!(read)?;
-        let new = &into.filled()[before..];
-        match &mut this.inbound {
-            Inbound::Free => {}
-            Inbound::Chunks(scanner) => {
-                scanner.advance(new).map_err(|bad| io::Error::new(ErrorKind::InvalidData, bad))?;
-            }
-            Inbound::Frames(meter, _) => {
-                if !meter.advance(new, Instant::now()) {
-                    into.set_filled(before);
-                    return Poll::Pending;
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
+        read
     }
 }
 
