@@ -6,6 +6,7 @@ mod support;
 
 mod admin;
 mod control;
+mod corpus;
 mod failures;
 mod health;
 mod import;
