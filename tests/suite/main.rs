@@ -15,6 +15,7 @@ mod mail;
 mod metrics;
 mod policy;
 mod policy_files;
+mod scanners;
 mod shows;
 mod store;
 mod threats;
