@@ -4,6 +4,7 @@
 //! pass: each test sends a legitimate request too.
 
 mod backends;
+mod chunks;
 mod following;
 mod framing;
 mod fuzz;
@@ -33,6 +34,7 @@ const ROWS: &[u32] = &[
 #[test]
 fn each_row_has_its_test() {
     let sources = [
+        include_str!("chunks.rs"),
         include_str!("following.rs"),
         include_str!("framing.rs"),
         include_str!("headers.rs"),
