@@ -155,7 +155,7 @@ impl Scanner {
             return Err(Reason::HeadersTooLarge);
         }
         let colon = memchr::memchr(b':', line).ok_or(Reason::BadRequest)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
         // A folded line begins with a blank, which is no token; so does a name with a blank before its colon.
         let well_formed = !name.is_empty() && bytes::all(name, bytes::token);
         if !well_formed || headers::has_controls(value) {
@@ -181,6 +181,14 @@ impl Scanner {
         let known_framing = self.codings == 0 || !self.http_10;
         if one_host && one_framing && known_framing { Ok(()) } else { Err(Reason::BadRequest) }
     }
+}
+
+/// Without the blanks around it (`OWS` of RFC 9110 5.6.3): a carriage return or form feed is none.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 #[cfg(test)]
@@ -243,6 +251,10 @@ mod tests {
             ("Host: a\r\n folded\r\n", false),
             ("Host: a\r\nx: a\0b\r\n", false),
             ("Host: a\r\nx: a\rb\r\n", false),
+            ("Host: a\r\nx:\r b\r\n", false),
+            ("Host: a\r\nx: b\r\r\n", false),
+            ("Host: a\r\nContent-Length:\x0c5\r\n", false),
+            ("Host:\t a \t\r\nx: \t \r\n", true),
             ("Host: a\r\nx\r\n", false),
             ("Host: a\nx: b\r\n", false),
         ] {

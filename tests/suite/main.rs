@@ -6,6 +6,7 @@ mod support;
 
 mod admin;
 mod control;
+mod corpus;
 mod edge;
 mod failures;
 mod health;
@@ -15,6 +16,7 @@ mod mail;
 mod metrics;
 mod policy;
 mod policy_files;
+mod scanners;
 mod shows;
 mod store;
 mod threats;

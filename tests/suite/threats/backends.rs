@@ -1,7 +1,7 @@
-//! nginx and HAProxy behind the gateway: what they write into their own access logs is what it has authorised.
+//! nginx and `HAProxy` behind the gateway: what they write into their own access logs is what it has authorised.
 //!
 //! They disagree with each other about what is well formed, about empty and dotted segments, and about bodies that
-//! nobody reads; HAProxy is told to accept what it would refuse. Each keeps its connections to the gateway open.
+//! nobody reads; `HAProxy` is told to accept what it would refuse. Each keeps its connections to the gateway open.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

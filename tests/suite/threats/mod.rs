@@ -4,6 +4,7 @@
 //! pass: each test sends a legitimate request too.
 
 mod backends;
+mod chunks;
 mod floods;
 mod following;
 mod framing;
@@ -37,6 +38,7 @@ const ROWS: &[u32] = &[
 #[test]
 fn each_row_has_its_test() {
     let sources = [
+        include_str!("chunks.rs"),
         include_str!("floods.rs"),
         include_str!("following.rs"),
         include_str!("framing.rs"),
