@@ -26,9 +26,9 @@ class Fortress(Cedargate):
         self.upstream_port = world.free_port()
         (folder / "large").write_bytes(b"x" * LARGE)
         self.upstream = world.upstream(folder, self.upstream_port, 8192, f"""
+    client_max_body_size 0; client_body_buffer_size 12m; large_client_header_buffers 8 128k;
     location = /open/large {{ alias {folder}/large; }}
     location = /open/body {{
-      client_max_body_size 0; client_body_buffer_size 12m;
       proxy_pass http://127.0.0.1:{self.upstream_port}/; proxy_http_version 1.1; proxy_set_header Connection "";
     }}
 """)

@@ -16,7 +16,9 @@ CODES = [
     "INADEQUATE_SECURITY", "HTTP_1_1_REQUIRED",
 ]
 WINDOW = 65_535
-TIMEOUT = 10
+TIMEOUT = 5
+# What is told of a request that nobody answered within it.
+HELD = "held"
 
 
 def code(number):
@@ -99,7 +101,7 @@ class Http1:
     """One request after the other on a kept connection, over a new one when it was closed."""
 
     def __init__(self, port, protocol=None):
-        self.port, self.protocol, self.stream, self.rest, self.opened = port, protocol, None, b"", 0
+        self.port, self.protocol, self.stream, self.rest, self.opened, self.received = port, protocol, None, b"", 0, 0
 
     def send(self, pieces):
         """Bytes that were taken; the gateway may have answered and closed before the last."""
@@ -118,21 +120,22 @@ class Http1:
         try:
             got = self.stream.recv(65_536)
         except TimeoutError:
-            self.close()
-            raise
+            self.held, got = True, b""
         except OSError:
             got = b""
         self.rest += got
+        self.received += len(got)
         return bool(got)
 
     def answer(self, method="GET"):
-        """Status of the next answer, 0 if there is none."""
+        """Status of the next answer, or that there is none."""
         if self.stream is None:
-            return 0
+            return "closed"
+        self.held = False
         while b"\r\n\r\n" not in self.rest:
             if not self.more():
                 self.close()
-                return 0
+                return HELD if self.held else "closed"
         head, _, self.rest = self.rest.partition(b"\r\n\r\n")
         status, head = int(head[9:12]), head.lower() + b"\r\n"
         if status == 100:
@@ -169,7 +172,7 @@ class Http2:
     """One request after the other on streams of one connection, over a new one when it was closed."""
 
     def __init__(self, port):
-        self.port, self.stream, self.opened = port, None, 0
+        self.port, self.stream, self.opened, self.received = port, None, 0, 0
 
     def send(self, make):
         """Bytes taken of what `make(stream id, encoder)` yields: frames, and the data in them, which waits for windows."""
@@ -187,9 +190,6 @@ class Http2:
                 self.credit = {which: left - content for which, left in self.credit.items()}
                 self.stream.sendall(piece)
                 sent += len(piece)
-        except TimeoutError:
-            self.close()
-            raise
         except OSError:
             pass
         return sent
@@ -200,21 +200,23 @@ class Http2:
         self.id, self.initial, self.credit, self.status, self.ended = -1, WINDOW, {0: WINDOW}, None, None
         self.stream.sendall(PREFACE + settings(initial_window_size=1 << 30) + window(0, 1 << 30))
         self.known = False
-        while not self.known:
+        while not self.known and self.ended is None:
             self.read()
 
     def read(self):
         try:
             got = self.stream.recv(65_536)
         except TimeoutError:
+            self.ended = HELD
             self.close()
-            raise
+            return
         except OSError:
             got = b""
         if not got:
             self.ended = self.ended or "closed"
             self.close()
             return
+        self.received += len(got)
         for frame in self.frames.of(got):
             self.take(frame)
 
