@@ -152,7 +152,8 @@ def bodies1(mine):
     yield fixed("120 trailers", chunked + b"1\r\nx\r\n0\r\n" + b"x-a: y\r\n" * 120 + b"\r\n")
     small = head("POST", "/open/body", mine, "Content-Length: 4096")
     yield Case("4 KiB of a body in pieces of one byte", lambda _: [small, *([b"x"] * 4_096)])
-    yield Case("4 KiB of a body in chunks and pieces of one byte", lambda _: [chunked, *([b"1\r\nx\r\n"] * 4_096), b"0\r\n\r\n"])
+    pieces = [chunked, *([b"1\r\nx\r\n"] * 4_096), b"0\r\n\r\n"]
+    yield Case("4 KiB of a body in chunks and pieces of one byte", lambda _: pieces)
     huge = b"x" * 8 * KIB * KIB
     yield fixed("8 MiB refused, no token", head("POST", "/articles0/1", f"Content-Length: {len(huge)}") + huge)
     yield fixed("8 MiB refused, no path", head("POST", "/nothing", f"Content-Length: {len(huge)}") + huge)
@@ -160,7 +161,8 @@ def bodies1(mine):
     yield fixed("12 MiB announced, too large", head("POST", "/open/body", mine, f"Content-Length: {12 * KIB * KIB}") + huge)
     yield fixed("12 MiB in chunks, too large", chunked + chunks(16 * KIB, 768))
     yield fixed("1 TiB announced, nothing sent", head("POST", "/open/body", mine, f"Content-Length: {1 << 40}"))
-    yield fixed("GET with a body of 64 KiB", head("GET", "/open/body", mine, f"Content-Length: {64 * KIB}") + b"x" * 64 * KIB)
+    some = b"x" * 64 * KIB
+    yield fixed("GET with a body of 64 KiB", head("GET", "/open/body", mine, f"Content-Length: {len(some)}") + some)
     yield fixed("two lengths", head("POST", "/open/body", "Content-Length: 1", "Content-Length: 1") + b"x")
     yield fixed("length and chunks", head("POST", "/open/body", "Content-Length: 1", "Transfer-Encoding: chunked") + b"x")
 
@@ -178,7 +180,8 @@ def exchanges1(mine):
         "GET", "/articles0/1", mine, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
     yield fixed("upgrade to h2c", head(
-        "GET", "/articles0/1", mine, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"))
+        "GET", "/articles0/1", mine, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c",
+        "HTTP2-Settings: AAMAAABkAAQAAP__"))
     yield fixed("preface of HTTP/2", wire.PREFACE)
     yield fixed("preflight", head(
         "OPTIONS", "/articles0/1", "Origin: https://a.example", "Access-Control-Request-Method: GET"))
@@ -205,7 +208,8 @@ def admin1(mine):
     yield fixed("admin: unknown path", head("GET", api + "/nothing"))
     yield fixed("admin: login, no JSON", post("/auth/login", b"{"))
     yield fixed("admin: login, nested JSON", post("/auth/login", b"[" * 100_000))
-    yield fixed("admin: login, 900 KiB of fields", post("/auth/login", json.dumps({f"a{n}": n for n in range(50_000)}).encode()))
+    many = json.dumps({f"a{n}": n for n in range(50_000)}).encode()
+    yield fixed("admin: login, 50,000 fields", post("/auth/login", many))
     yield fixed("admin: refresh, forged", post("/auth/refresh", json.dumps({"refresh_token": forged(1)}).encode()))
     yield fixed("admin: registration, all wrong", post("/auth/register", b'{"username": "", "email": "x", "password": ""}'))
     yield fixed("admin: explain, own", post("/explain", b'{"method": "GET", "url": "/articles0/1"}', mine))
@@ -239,7 +243,7 @@ def encoded(name, make, **how):
 def posted(stream, block, frames):
     yield wire.headers(stream, block, end=False), 0
     yield from frames
-    yield wire.data(stream, b"", end=True), 0
+    yield wire.data(stream, b"x", end=True), 1
 
 
 def bodied(name, block, frames, **how):
@@ -306,8 +310,8 @@ def bodies2(mine):
     nowhere = wire.block(wire.fields("POST", "/nothing", mine))
 
     def repeated(frame, each, count):
-        """So many equal frames, in pieces of up to a thousand that fit into any window."""
-        most = min(1_000, 49_152 // max(1, each))
+        """So many equal frames, in pieces of up to a thousand that fit into what is left of a window when it is widened."""
+        most = min(1_000, 16_384 // max(1, each))
         for at in range(0, count, most):
             some = min(most, count - at)
             yield frame * some, each * some
@@ -317,6 +321,11 @@ def bodies2(mine):
     yield bodied("100 bytes in DATA of one byte", post, lambda stream: repeated(wire.data(stream, b"x"), 1, 100))
     yield bodied("100 empty DATA", post, lambda stream: repeated(wire.data(stream, b""), 0, 100))
     yield bodied("10,000 empty DATA", post, lambda stream: repeated(wire.data(stream, b""), 0, 10_000))
+
+    def ended(stream, _):
+        yield wire.headers(stream, post, end=False) + wire.data(stream, b"x") + wire.data(stream, b"", end=True), 1
+
+    yield Case("one byte, then an empty DATA", ended, plain=False)
     large = b"x" * 16_384
     yield bodied("8 MiB refused, no path", nowhere, lambda stream: repeated(wire.data(stream, large), 16_384, 512))
     yield bodied("12 MiB, too large", post, lambda stream: repeated(wire.data(stream, large), 16_384, 768))

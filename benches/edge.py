@@ -6,6 +6,7 @@
 
 import argparse
 import gc
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -43,6 +44,8 @@ def arguments():
 def main():
     options = arguments()
     gc.disable()
+    # What was started is ended then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     files = fortress.most_files()
     with tempfile.TemporaryDirectory(prefix="cedargate-edge-") as folder:
         gate, verdicts = fortress.Fortress(options.cedargate, Path(folder)), []

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds Cedargate, and prints what idle, slow and hostile clients do to it, as Markdown.
 #   bash benches/edge.sh                     an hour and a half after the build
-#   bash benches/edge.sh --quick             five minutes, to try a change; not for the record
+#   bash benches/edge.sh --quick             ten minutes, to try a change; not for the record
 #   bash benches/edge.sh --only idle,slow    some parts: idle, slow, floods, amplification
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,6 +16,6 @@ if ((${#missing[@]})); then
     exit 1
 fi
 
-venv=$(tests/venv.sh ../benches)
+venv=$(bash tests/venv.sh ../benches)
 cargo build --quiet --release --locked --bin cedargate
 exec "$venv/bin/python" -B benches/edge.py target/release/cedargate "$@"

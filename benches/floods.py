@@ -50,8 +50,8 @@ def streams(make, frames, opening=b""):
         first = b""
 
 
-def endless(frame, opening=b"", content=0):
-    piece = frame * PIECE
+def endless(frame, opening=b"", content=0, frames=1):
+    piece = frame * (PIECE // frames)
     yield opening + piece, PIECE, content * PIECE
     while True:
         yield piece, PIECE, content * PIECE
@@ -94,6 +94,7 @@ def unknown(stream):
     return wire.headers(stream, wire.block(wire.fields("GET", "/nothing")))
 
 
+CHANGED = wire.settings(initial_window_size=1) + wire.settings(initial_window_size=2)
 LITERAL = wire.block([("x", "y")])
 FLOODS = [
     Flood("connections alone", lambda: iter([(b"", 1, 0)])),
@@ -113,7 +114,7 @@ FLOODS = [
     Flood("PING", lambda: endless(PING)),
     Flood("PING, answers unread", lambda: endless(PING), pings=False, deaf=True),
     Flood("SETTINGS, empty", lambda: endless(wire.settings())),
-    Flood("SETTINGS, one changed", lambda: endless(wire.settings(initial_window_size=1) + wire.settings(initial_window_size=2))),
+    Flood("SETTINGS, changed each time", lambda: endless(CHANGED, frames=2)),
     Flood("SETTINGS, answers unread", lambda: endless(wire.settings()), pings=False, deaf=True),
     Flood("WINDOW_UPDATE of the connection", lambda: endless(wire.window(0, 1))),
     Flood("WINDOW_UPDATE of a closed stream", lambda: endless(wire.window(1, 1), reset(1))),

@@ -1,6 +1,5 @@
 """What connections cost that wait for their next request."""
 
-import select
 import socket
 import time
 
@@ -116,6 +115,7 @@ def run(fortress, options, files):
         met = met and good
         rows.append(
             f"| {name} | {got['rss']:.1f} | {got['pss']:.1f} | {'met' if good else '**missed**'} | {got['kept']:,} "
-            f"| {got['answered']} of {got['asked']} | {got['before']:.0f}, {got['after']:.0f}, {got['left']:.0f} | {got['cpu']:.0f} |"
+            f"| {got['answered']} of {got['asked']} | {got['before']:.0f}, {got['after']:.0f}, {got['left']:.0f} "
+            f"| {got['cpu']:.0f} |"
         )
     return rows, [("idle kept connections: at most 40 KiB each", met)]
