@@ -1,11 +1,13 @@
 """What is measured, and what it takes: processes on loopback, the gateway's rows, tokens."""
 
 import base64
+import ctypes
 import hashlib
 import hmac
 import http.client
 import json
 import os
+import re
 import resource
 import signal
 import socket
@@ -64,6 +66,25 @@ class Process:
         fields = Path(f"/proc/{self.popen.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
+    def cpu_ns(self):
+        """The same in nanoseconds, by the process's own clock."""
+        clock = ctypes.c_int()
+        if ctypes.CDLL(None).clock_getcpuclockid(self.popen.pid, ctypes.byref(clock)):
+            raise SystemExit(f"{self.name} has ended:\n{self.errors.read_text(errors='replace')[-2000:]}")
+        return time.clock_gettime_ns(clock.value)
+
+    def shares(self):
+        """Resident and proportional KiB."""
+        rollup = Path(f"/proc/{self.popen.pid}/smaps_rollup").read_text()
+        return tuple(int(re.search(rf"^{name}:\s+(\d+) kB", rollup, re.M)[1]) for name in ("Rss", "Pss"))
+
+    def forget_peak(self):
+        Path(f"/proc/{self.popen.pid}/clear_refs").write_text("5")
+
+    def peak(self):
+        """Most resident MiB since the last `forget_peak`."""
+        return int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{self.popen.pid}/status").read_text())[1]) / 1024
+
     def memory(self):
         """Resident MiB."""
         for line in Path(f"/proc/{self.popen.pid}/status").read_text().splitlines():
@@ -94,17 +115,17 @@ def ask(port, path, token=None, method="GET"):
         connection.close()
 
 
-def upstream(folder, port):
-    """nginx with one fixed answer of 1 KiB."""
+def upstream(folder, port, connections=1024, locations=""):
+    """nginx with one fixed answer of 1 KiB, wherever `locations` say nothing else."""
     config = folder / "nginx.conf"
     config.write_text(f"""
 daemon off; master_process off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr error;
-events {{ worker_connections 1024; }}
+events {{ worker_connections {connections}; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; default_type application/json;
   client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ return 200 '{BODY}'; }} }}
+  server {{ listen 127.0.0.1:{port} backlog=1024; location / {{ return 200 '{BODY}'; }} {locations} }}
 }}
 """)
     program = next((path for path in ("/usr/sbin/nginx", "/usr/local/sbin/nginx") if os.path.exists(path)), "nginx")
@@ -141,7 +162,9 @@ class Cedargate:
         }
         with open(self.log, "ab") as log:
             self.process = Process(self.name, command, self.folder, env=env, stdout=log)
-        return self.process.wait_for(self.port, "/health", limit)
+        # Behind TLS, the admin listener tells as well.
+        secure = "CEDARGATE_GATEWAY__TLS_KEY" in self.environment
+        return self.process.wait_for(self.admin_port if secure else self.port, "/health", limit)
 
     def call(self, method, path, body=None, token=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=20)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes an environment with the packages in the requirements.txt of a folder beside this file, and prints where it is.
+# Makes an environment with the packages in the requirements.txt of a folder, seen from here, and prints where it is.
 set -euo pipefail
-here="$(cd "$(dirname "$0")" && pwd)/$1"
-root="$(cd "$here/../.." && pwd)"
-venv="${CARGO_TARGET_DIR:-$root/target}/$1"
+root="$(cd "$(dirname "$0")/.." && pwd)"
+here="$(cd "$root/tests/$1" && pwd)"
+venv="${CARGO_TARGET_DIR:-$root/target}/$(basename "$here")"
 
 mkdir -p "$(dirname "$venv")"
 exec 9>"$venv.lock"
