@@ -163,6 +163,9 @@ pub fn router(parts: Parts, prefix: &str) -> Router {
     error::surface(router).layer(middleware::from_fn_with_state(informants, client::identify))
 }
 
+/// The largest body of what everybody may ask, in bytes: to read a thousand fields costs more than to sign in.
+const MOST_OF_STRANGERS: usize = 64 * 1024;
+
 fn api(parts: &Parts, prefix: &str) -> Router {
     let (gate, control) = (parts.gate.clone(), parts.control.clone());
     let mail = parts.mail.clone();
@@ -197,7 +200,8 @@ fn api(parts: &Parts, prefix: &str) -> Router {
     let issuers = issuers::Issuers { gate: gate.clone(), control: parts.control.clone() };
     let audit = audit::Audit { gate: gate.clone(), control: parts.control.clone() };
     let system = system::System { gate: gate.clone(), logs: parts.logs.clone(), config: Arc::clone(&parts.config) };
-    let mounted = auth::endpoints().mount(prefix, &auth, Router::new());
+    let most = MOST_OF_STRANGERS.min(parts.limits.max_body_bytes);
+    let mounted = auth::endpoints().mount(prefix, &auth, Router::new()).layer(DefaultBodyLimit::max(most));
     let mounted = resources.mount(prefix, Include::Everything, mounted);
     let mounted = matrix::endpoints().mount(prefix, &search, mounted);
     let mounted = who_can::endpoints().mount(prefix, &search, mounted);

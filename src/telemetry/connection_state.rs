@@ -69,15 +69,15 @@ impl ConnectionState {
                     "cedargate_connections_refused_total",
                     "Connections that were closed without an answer, or for what they did.",
                 ),
-                &["reason"],
+                &["cause"],
             )?,
             shedding: IntGauge::new(
                 "cedargate_shedding",
                 "1 while new work is refused because memory runs short, else 0.",
             )?,
         };
-        for reason in Turned::ALL {
-            state.turned.with_label_values(&[reason.code()]).inc_by(0);
+        for turned in Turned::ALL {
+            state.turned.with_label_values(&[turned.code()]).inc_by(0);
         }
         registry.register(Box::new(state.open.clone()))?;
         registry.register(Box::new(state.turned.clone()))?;
@@ -96,8 +96,8 @@ impl ConnectionState {
     }
 
     /// Counts one that was turned away.
-    pub fn turned(&self, reason: Turned) {
-        self.turned.with_label_values(&[reason.code()]).inc();
+    pub fn turned(&self, cause: Turned) {
+        self.turned.with_label_values(&[cause.code()]).inc();
     }
 
     /// Records whether new work is refused.

@@ -294,7 +294,7 @@ async fn proxies_pass_on_connections_with_their_source() {
     assert_eq!(status(&from("127.0.0.3", app.gateway, text.as_bytes()).await), 400);
     assert_eq!(back.received(), "");
     let metrics = app.internal("GET", "/metrics").await.text;
-    assert!(metrics.contains("refused_total{reason=\"proxy_protocol\"} 2"), "{metrics}");
+    assert!(metrics.contains("refused_total{cause=\"proxy_protocol\"} 2"), "{metrics}");
     assert_eq!(status(&from("127.0.0.3", app.gateway, request.as_bytes()).await), 200);
 }
 
@@ -332,7 +332,7 @@ async fn connections_beyond_the_bound_are_told() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"), "{answer}");
     let metrics = app.internal("GET", "/metrics").await.text;
-    assert!(metrics.contains("refused_total{reason=\"max_connections_per_address\"} 1"), "{metrics}");
+    assert!(metrics.contains("refused_total{cause=\"max_connections_per_address\"} 1"), "{metrics}");
     held.pop();
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(status(&exchange(app.gateway, request).await), 200);

@@ -51,7 +51,18 @@ on_both!(a_sound_server_says_so, |backend| async move {
     assert!(health["uptime_seconds"].is_u64() && health["service"].is_string() && health["environment"].is_string());
     let checks = health["checks"].as_object().unwrap();
     let names: Vec<&str> = checks.keys().map(String::as_str).collect();
-    assert_eq!(names, ["database", "snapshot", "policy_directory", "upstreams", "issuers", "disk", "mail"]);
+    let expected = [
+        "database",
+        "snapshot",
+        "policy_directory",
+        "upstreams",
+        "issuers",
+        "certificates",
+        "connections",
+        "disk",
+        "mail",
+    ];
+    assert_eq!(names, expected);
     assert!(checks.values().all(|check| check["status"] == "healthy"), "{health}");
     let database = &checks["database"];
     assert_eq!(database["kind"], if backend == Backend::Sqlite { "sqlite" } else { "postgres" });

@@ -17,7 +17,7 @@ use crate::support::exposition::Scrape;
 use crate::support::raw::{exchange, status};
 
 /// Name, type and labels, as interfaces promise them.
-const PROMISED: [(&str, &str, &[&str]); 14] = [
+const PROMISED: [(&str, &str, &[&str]); 18] = [
     ("cedargate_requests_total", "counter", &["method", "route", "status"]),
     ("cedargate_request_seconds", "histogram", &["route"]),
     ("cedargate_decisions_total", "counter", &["decision", "reason"]),
@@ -30,6 +30,10 @@ const PROMISED: [(&str, &str, &[&str]); 14] = [
     ("cedargate_policy_errors_total", "counter", &["policy"]),
     ("cedargate_policy_files_in_force", "gauge", &[]),
     ("cedargate_logins_total", "counter", &["result"]),
+    ("cedargate_connections", "gauge", &[]),
+    ("cedargate_connections_refused_total", "counter", &["cause"]),
+    ("cedargate_shedding", "gauge", &[]),
+    ("cedargate_certificate_reload_failures_total", "counter", &[]),
     ("cedargate_mails_waiting", "gauge", &[]),
     ("cedargate_build_info", "gauge", &["version"]),
 ];

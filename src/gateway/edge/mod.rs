@@ -16,6 +16,7 @@ use std::time::Duration;
 use pingora::apps::HttpServerApp as _;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -34,6 +35,8 @@ use super::tls::{Tls, is_h2};
 
 /// How long the end of a connection may take.
 const LINGER_TIME: Duration = Duration::from_millis(500);
+/// What waits in the kernel to be sent, in bytes, before more is taken on.
+const UNSENT: u32 = 128 * 1024;
 /// What a connection is told that is one too many, where that costs nothing.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nServer: cedargate\r\nRetry-After: 1\r\n\
     Content-Type: text/plain\r\nContent-Length: 11\r\nCache-Control: no-store\r\nConnection: close\r\n\r\noverloaded\n";
@@ -67,6 +70,8 @@ impl Edge {
     pub(super) async fn connection(&self, tcp: TcpStream, from: SocketAddr, purpose: &Purpose, stop: ShutdownWatch) {
         // A small answer is not kept back until the one before is acknowledged; where that fails it is slower.
         let _ = tcp.set_nodelay(true);
+        // What a slow client does not take stays with the upstream, not in buffers here that grow to megabytes.
+        let _ = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT);
         let deadline = Instant::now() + self.shared.limits.handshake_timeout;
         let mut arrival = Arrival { tcp, address: from.ip().to_canonical() };
         let _slot = match self.admit(&mut arrival, deadline).await {

@@ -145,6 +145,10 @@ on_both!(a_body_that_is_too_large_is_not_read, |backend| async move {
     let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(1024 * 1024 - 10));
     let request = app.admin("POST", "/roles/").bearer(&admin.token).header("content-type", "application/json");
     refused(request.body(large).await, 413, "Request body too large");
+    // What everybody may ask is bounded closer.
+    let strange = format!(r#"{{"username":"{}"}}"#, "x".repeat(64 * 1024 - 14));
+    let request = app.admin("POST", "/auth/login").header("content-type", "application/json");
+    refused(request.body(strange).await, 413, "Request body too large");
     // The gateway goes by the stated length, within a bound of its own.
     let head = format!(
         "POST /api/v1/roles/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nContent-Length: 99999999\r\n\r\n",

@@ -142,7 +142,7 @@ async fn row_37_floods_end_their_connection_and_nothing_else() {
     }
     let metrics = secure.world.app.internal("GET", "/metrics").await.expect(200).text;
     let floods =
-        metrics.lines().find_map(|line| line.strip_prefix("cedargate_connections_refused_total{reason=\"flood\"} "));
+        metrics.lines().find_map(|line| line.strip_prefix("cedargate_connections_refused_total{cause=\"flood\"} "));
     assert!(floods.unwrap().parse::<u32>().unwrap() >= 9, "{floods:?}");
 }
 
