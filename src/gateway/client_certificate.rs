@@ -14,6 +14,7 @@ use x509_parser::oid_registry::{
     OID_X509_STATE_OR_PROVINCE_NAME, OID_X509_STREET_ADDRESS,
 };
 use x509_parser::prelude::{AttributeTypeAndValue, FromDer as _, GeneralName, X509Certificate, X509Name};
+use x509_parser::time::ASN1Time;
 
 use crate::model::{CertificateFields, ClientCertificate};
 
@@ -32,10 +33,12 @@ const TYPES: [(Oid<'static>, &str); 11] = [
     (OID_PKCS9_EMAIL_ADDRESS, "emailAddress"),
 ];
 
-/// Reads a certificate that the handshake has accepted; `None` for one that is malformed, or says more than is taken.
-pub(super) fn read(der: &[u8]) -> Option<ClientCertificate> {
+/// Reads a certificate that the handshake has accepted; `None` for one that is malformed, says more than is taken, or has
+/// ended by `now`.
+pub(super) fn read(der: &[u8], now: ASN1Time) -> Option<ClientCertificate> {
     let (rest, certificate) = X509Certificate::from_der(der).ok()?;
-    if !rest.is_empty() {
+    // A session that is resumed brings along the certificate it began with, which nobody looks at again.
+    if !rest.is_empty() || !certificate.validity().is_valid_at(now) {
         return None;
     }
     let mut fields = CertificateFields {
@@ -120,6 +123,10 @@ mod tests {
     use x509_parser::prelude::RelativeDistinguishedName;
 
     use super::*;
+
+    fn read(der: &[u8]) -> Option<ClientCertificate> {
+        super::read(der, ASN1Time::now())
+    }
 
     fn certificate(names: &[(DnType, DnValue)], change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
         let mut params = CertificateParams::default();

@@ -138,6 +138,8 @@ impl Context {
         self.tls.clone_from(&peer.tls);
         self.certificate.clone_from(&peer.certificate);
         let connection = Connection { peer: Some(peer.address), tls: peer.tls.is_some() };
+        let nothing = HeaderMap::new();
+        let headers = if peer.is_relay { &nothing } else { headers };
         let Remote { address, scheme, host, request_id } = self.shared.proxies.remote(connection, headers);
         self.client = address;
         self.scheme = scheme;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::http::network;
 use crate::telemetry::Turned;
 
 /// Counts of one listener.
@@ -89,6 +90,7 @@ impl Slot {
     /// Counts the connection as one of `address`, unless it has as many already as allowed; zero is no limit.
     pub(super) fn of(mut self, address: IpAddr, max: usize) -> Result<Self, Turned> {
         if max > 0 {
+            let address = network(address);
             let mut counts = self.load.by_address.lock();
             let count = counts.entry(address).or_insert(0);
             if *count >= max {

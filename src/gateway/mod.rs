@@ -28,6 +28,7 @@ mod service;
 mod shared;
 mod stream;
 mod tls;
+mod turned;
 mod upstreams;
 mod workers;
 

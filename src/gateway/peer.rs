@@ -11,6 +11,7 @@ use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::proxy::Session;
 use rustls::{ProtocolVersion, ServerConnection};
 use tokio::time::sleep_until;
+use x509_parser::time::ASN1Time;
 
 use crate::model::ClientCertificate;
 
@@ -32,6 +33,9 @@ pub(super) struct Peer {
     pub(super) tls: Option<Tls>,
     /// What its certificate says, if it showed one.
     pub(super) certificate: Option<Arc<ClientCertificate>>,
+    /// Whether it is a proxy that passes on somebody else's connection without saying whose: what the requests say about
+    /// that is not the proxy's word.
+    pub(super) is_relay: bool,
     /// Whether the connection speaks another protocol by now.
     upgraded: AtomicBool,
 }
@@ -51,7 +55,7 @@ impl Tls {
 impl Peer {
     /// One whose connection is not encrypted.
     pub(super) fn plain(address: IpAddr) -> Self {
-        Self { address, tls: None, certificate: None, upgraded: AtomicBool::new(false) }
+        Self { address, tls: None, certificate: None, is_relay: false, upgraded: AtomicBool::new(false) }
     }
 
     /// One that has agreed upon TLS; `None` if it has shown a certificate that cannot be read whole. To go on as if there
@@ -59,10 +63,16 @@ impl Peer {
     pub(super) fn encrypted(address: IpAddr, session: &ServerConnection) -> Option<Self> {
         let shown = session.peer_certificates().and_then(<[_]>::first);
         let certificate = match shown {
-            Some(shown) => Some(Arc::new(client_certificate::read(shown)?)),
+            Some(shown) => Some(Arc::new(client_certificate::read(shown, ASN1Time::now())?)),
             None => None,
         };
-        Some(Self { address, tls: Some(Tls::of(session)), certificate, upgraded: AtomicBool::new(false) })
+        Some(Self {
+            address,
+            tls: Some(Tls::of(session)),
+            certificate,
+            is_relay: false,
+            upgraded: AtomicBool::new(false),
+        })
     }
 
     /// Notes that the connection speaks another protocol from now on.
@@ -121,8 +131,10 @@ impl BodyClock {
 
     /// More is waited for, for so long from now.
     pub(super) fn extend(&self, patience: Duration) {
-        let until = (self.start.elapsed() + patience).as_millis();
-        self.until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let until = u64::try_from((self.start.elapsed() + patience).as_millis()).unwrap_or(u64::MAX);
+        let still = |known: u64| (known != u64::MAX).then_some(until);
+        // Once nothing is waited for, nothing is again.
+        let _ = self.until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, still);
     }
 
     /// Nothing is waited for any more.
@@ -166,6 +178,7 @@ mod tests {
         assert!(waited.elapsed() >= short * 2);
         clock.extend(short);
         clock.stop();
+        clock.extend(Duration::ZERO);
         assert!(!clock.is_over());
         assert!(tokio::time::timeout(short * 2, clock.expired()).await.is_err());
     }

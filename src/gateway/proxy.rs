@@ -77,8 +77,11 @@ impl Gateway {
             return Ok(());
         }
         // What follows an upgrade, or an answer over HTTP/2, is a conversation, and ends as that does.
-        let is_conversation = ctx.status == Some(101) || (clock.is_some() && ctx.status.is_some());
-        if is_conversation {
+        if ctx.status == Some(101) {
+            return Ok(());
+        }
+        if clock.is_some() && ctx.status.is_some() {
+            self.goes_on(ctx);
             return Ok(());
         }
         let left = self.shared.limits.pace.left(ctx.bytes_in, ctx.elapsed());
@@ -86,8 +89,20 @@ impl Gateway {
             return Err(Error::explain(ErrorType::ReadTimedout, "request body too slow").into_down());
         }
         session.set_read_timeout(Some(left));
-        clock.inspect(|clock| clock.extend(left + self.shared.limits.write_timeout));
+        clock.inspect(|clock| clock.extend(left + Self::patience_of_upstream(ctx)));
         Ok(())
+    }
+
+    /// An answer is on its way: its client may go on talking for as long as the upstream may be silent.
+    fn goes_on(&self, ctx: &Context) {
+        let patience = Self::patience_of_upstream(ctx) + self.shared.limits.write_timeout;
+        ctx.body_clock.as_deref().inspect(|clock| clock.extend(patience));
+    }
+
+    /// How long it may take the upstream to read or write something.
+    fn patience_of_upstream(ctx: &Context) -> Duration {
+        let timeouts = ctx.upstream.as_ref().map(|upstream| upstream.timeouts).unwrap_or_default();
+        Duration::from_millis(timeouts.read_ms.max(timeouts.write_ms))
     }
 
     /// What the route takes, else its upstream, else the gateway: whoever says it of less says it on purpose.
@@ -222,14 +237,29 @@ impl ProxyHttp for Gateway {
         }
         if answer.status == http::StatusCode::SWITCHING_PROTOCOLS {
             Exchange::find(session).inspect(|exchange| exchange.peer.upgrade());
+            // From now on the upstream's own time limits tell how long nobody may say anything.
+            session.set_read_timeout(None);
         }
         if answer.status.is_informational() && answer.status != http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
         ctx.answered(answer.status.as_u16());
-        ctx.body_clock.as_deref().inspect(|clock| clock.stop());
+        self.goes_on(ctx);
         // The admin service says itself which rules it decided by.
         if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Box<Context>,
+    ) -> Result<Option<Duration>> {
+        if !end_of_stream {
+            self.goes_on(ctx);
+        }
+        Ok(None)
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Context>, _error: &Error) -> bool {

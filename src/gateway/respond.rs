@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -30,7 +30,8 @@ pub(super) async fn refuse(
     allow: Option<HeaderValue>,
 ) -> Result<()> {
     ctx.refused(reason);
-    if session.response_written().is_some_and(|written| !written.status.is_informational()) {
+    let has_begun = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
+    if session.response_written().is_some_and(|written| has_begun(written.status)) {
         return Ok(());
     }
     let body = Problem::new(reason, ctx.request_id.as_str(), ctx.policy_revision()).to_bytes();
@@ -125,7 +126,7 @@ pub(super) fn raw_redirect(ctx: &Context, location: &str) -> Vec<u8> {
 
 /// The head of an answer after which the connection ends, but for what makes it special and its last line.
 fn raw_head(ctx: &Context, status: u16, length: usize) -> String {
-    let title = http::StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Error");
+    let title = StatusCode::from_u16(status).ok().and_then(|code| code.canonical_reason()).unwrap_or("Error");
     let date = chrono::Utc::now().format("%a, %d %b %Y %H:%M:%S GMT");
     let mut head = format!(
         "HTTP/1.1 {status} {title}\r\nServer: {SERVER}\r\nDate: {date}\r\nContent-Length: {length}\r\n\

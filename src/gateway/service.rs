@@ -23,6 +23,7 @@ use super::pace::Pace;
 use super::shared::{Mount, Shared};
 use super::stream::frames::Allowances;
 use super::tls::{Tls, TlsError, TlsSettings};
+use super::turned::TurnedLog;
 use super::upstreams::Upstreams;
 use super::workers::Workers;
 
@@ -237,6 +238,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         upstreams: Upstreams::default(),
         meters: Meters::default(),
         load: Arc::clone(&load),
+        turned: TurnedLog::default(),
     });
     let address = listener.local_addr()?;
     let redirected = redirect.as_ref().map(|redirect| redirect.listener.local_addr()).transpose()?;

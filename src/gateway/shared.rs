@@ -12,6 +12,7 @@ use crate::telemetry::{AccessLog, Metrics, Recent};
 use super::load::Load;
 use super::meters::Meters;
 use super::service::Limits;
+use super::turned::TurnedLog;
 use super::upstreams::Upstreams;
 
 /// The admin service, as mounted.
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) mount: Option<Mount>,
     pub(super) upstreams: Upstreams,
     pub(super) load: Arc<Load>,
+    pub(super) turned: TurnedLog,
     pub(super) meters: Meters,
     /// Looked up once: a counter for each reason, in the order of `Reason::ALL`.
     pub(super) decisions: Vec<IntCounter>,

@@ -21,7 +21,7 @@ pub use limit::{
     retry_after,
 };
 pub use method::is_method;
-pub use network::is_same_network;
+pub use network::{is_same_network, network};
 pub use problem::Problem;
 pub use request_id::RequestId;
 pub use security_headers::SecurityHeaders;

@@ -1,8 +1,9 @@
 //! The edge towards clients: what the settings allow them, and certificates whose files are watched.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -32,7 +33,7 @@ pub(super) fn tls(settings: &config::Tls) -> TlsSettings {
 pub(super) fn limits(own: &config::Gateway) -> Limits {
     Limits {
         max_body_bytes: own.max_body_bytes,
-        max_connections: own.max_connections,
+        max_connections: connections(own),
         max_connections_per_address: own.max_connections_per_address,
         max_requests: own.max_requests,
         max_memory_bytes: own.max_memory_bytes.or_else(crate::gateway::memory_bound),
@@ -54,9 +55,9 @@ pub(super) fn limits(own: &config::Gateway) -> Limits {
     }
 }
 
-/// Asks for as many file descriptors as this process may have, and warns if clients may need more: each connection
+/// Asks for as many file descriptors as this process may have, and returns how many connections these suffice for: each
 /// takes one, and one more while its request is with an upstream.
-pub(super) fn raise_open_files(own: &config::Gateway) {
+pub(super) fn connections(own: &config::Gateway) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum
@@ -64,26 +65,53 @@ pub(super) fn raise_open_files(own: &config::Gateway) {
     {
         tracing::warn!(%error, "the limit of open files cannot be raised");
     }
-    let needed = own.max_connections as u64 * 2 + OWN_FILES;
-    if let Some(may) = getrlimit(Resource::Nofile).current
-        && may < needed
-    {
-        tracing::warn!(may, needed, "fewer files may be open than gateway.max_connections needs (ulimit -n)");
+    let wanted = own.max_connections;
+    let Some(files) = getrlimit(Resource::Nofile).current else { return wanted };
+    let suffices = usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(1);
+    if (1..=suffices).contains(&wanted) {
+        return wanted;
     }
+    if wanted > 0 {
+        tracing::warn!(
+            files,
+            connections = suffices,
+            "too few files may be open for gateway.max_connections (ulimit -n)"
+        );
+    }
+    suffices
 }
 
-/// Has certificates loaded again whenever one of their files changes, for ever.
+/// What tells that files have changed: device, inode, size, and the times of the last change of content and of anything.
+type Look = Vec<Option<[i64; 7]>>;
+
+/// The files that TLS is served with.
+pub(super) fn certificate_files(own: &config::Gateway) -> Vec<PathBuf> {
+    own.tls.as_ref().map(|own| tls(own).files()).unwrap_or_default()
+}
+
+/// Certificate files as they are.
+pub(super) fn look(files: &[PathBuf]) -> Look {
+    let told = files.iter().map(|file| {
+        let told = file.metadata().ok()?;
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let times = [told.mtime(), told.mtime_nsec(), told.ctime(), told.ctime_nsec()];
+        Some([whole(told.dev()), whole(told.ino()), whole(told.size()), times[0], times[1], times[2], times[3]])
+    });
+    told.collect()
+}
+
+/// Has certificates loaded again whenever one of their files is not as it was `seen`, for ever.
 ///
 /// ## Why
 /// They are compared by what the file system says of them: renewal tools replace files, or links to them, without
 /// telling anybody.
-pub(super) async fn watch_certificates(tls: Arc<Tls>) {
+pub(super) async fn watch_certificates(tls: Arc<Tls>, mut seen: Look) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut seen = look(tls.files()).await;
     loop {
         ticks.tick().await;
-        let now = look(tls.files()).await;
+        let files = tls.files();
+        let Ok(now) = tokio::task::spawn_blocking(move || look(&files)).await else { continue };
         if now != seen {
             seen = now;
             reload(&tls);
@@ -97,18 +125,4 @@ pub(super) fn reload(tls: &Tls) {
         Ok(()) => tracing::info!("certificates are loaded anew"),
         Err(error) => tracing::error!(%error, "certificates are unusable; those before stay in use"),
     }
-}
-
-/// What tells that a file has changed: its size and the time of its last change.
-type Look = Vec<Option<(u64, SystemTime)>>;
-
-async fn look(files: Vec<PathBuf>) -> Look {
-    let looked = tokio::task::spawn_blocking(move || {
-        let told = files.iter().map(|file| {
-            let metadata = file.metadata().ok()?;
-            Some((metadata.len(), metadata.modified().ok()?))
-        });
-        told.collect()
-    });
-    looked.await.unwrap_or_default()
 }

@@ -107,11 +107,12 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
     };
     tasks.push(serve(admin_socket, router, stopping.clone())?);
     let (access_log, guard) = access_log(settings, &core.metrics);
-    edge::raise_open_files(&settings.gateway);
+    // Looked at before they are read: what changes meanwhile is read again.
+    let certificates = edge::look(&edge::certificate_files(&settings.gateway));
     let gateway_settings = core.gateway_settings(gateway_socket, redirect.transpose()?, admin_address)?;
     let data_plane = gateway::start(gateway_settings, core.gateway(access_log))?;
     if let Some(tls) = data_plane.tls() {
-        tasks.push(until_stopped(stopping, Box::pin(edge::watch_certificates(Arc::clone(tls)))));
+        tasks.push(until_stopped(stopping, Box::pin(edge::watch_certificates(Arc::clone(tls), certificates))));
     }
     Ok(Running {
         gateway: data_plane.address(),

@@ -24,7 +24,8 @@ pub enum Turned {
 }
 
 impl Turned {
-    const ALL: [Self; 8] = [
+    /// Every cause, for metrics that exist from the start.
+    pub const ALL: [Self; 8] = [
         Self::Connections,
         Self::Address,
         Self::Memory,

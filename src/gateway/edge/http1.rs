@@ -31,7 +31,7 @@ use super::{Edge, LINGER_TIME, close};
 
 const CHUNK: usize = 4 * 1024;
 /// How long an idle connection may still bring a request once the listener is closed: one that was under way.
-const LAST_CALL: Duration = Duration::from_millis(250);
+pub(super) const LAST_CALL: Duration = Duration::from_millis(250);
 /// How much of a refused request is read: closing with unread bytes would destroy the answer.
 const LINGER_BYTES: usize = 256 * 1024;
 
@@ -104,10 +104,10 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
             Head::None => return close(&mut connection).await,
         };
         let mut head = head;
-        let begun = head.split_off(scanner.end());
+        let begun = if scanner.end() < head.len() { head.split_off(scanner.end()) } else { BytesMut::new() };
         match scanner.body() {
-            Body::Sized(length) => connection.expect_bytes(length, &begun),
-            Body::Chunked if connection.expect_chunks(&begun).is_ok() => {}
+            Body::Sized(length) => connection.expect_bytes(length, begun),
+            Body::Chunked if connection.expect_chunks(begun).is_ok() => {}
             Body::Chunked => return refuse(edge, &mut connection, Reason::BadRequest, &head).await,
         }
         let mut session = ServerSession::new_http1(connection);

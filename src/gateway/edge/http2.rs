@@ -25,7 +25,7 @@ use super::super::peer::{BodyClock, Exchange, Peer};
 use super::super::service::Limits;
 use super::super::stream::Connection;
 use super::super::stream::frames::Offence;
-use super::http1::stopping;
+use super::http1::{LAST_CALL, stopping};
 use super::{Edge, LINGER_TIME};
 
 /// More malformed requests than this are no mishap.
@@ -33,7 +33,7 @@ const MOST_REJECTED: usize = 32;
 /// What is kept of an answer for a client that does not take it, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Streams that were reset are remembered so long, for frames that crossed the reset on their way.
-const REMEMBERED: Duration = Duration::from_secs(1);
+const REMEMBERED: Duration = Duration::from_secs(10);
 
 fn options(limits: &Limits) -> H2Options {
     let mut options = default_h2_options();
@@ -41,8 +41,6 @@ fn options(limits: &Limits) -> H2Options {
     options.max_header_list_size(u32::try_from(limits.head.bytes).unwrap_or(u32::MAX));
     options.max_send_buffer_size(SEND_BUFFER);
     options.reset_stream_duration(REMEMBERED);
-    // Streams that we had to reset for what the client did (CVE-2025-8671).
-    options.max_local_error_reset_streams(Some(limits.http2.allowances.resets as usize));
     options
 }
 
@@ -107,7 +105,7 @@ pub(super) async fn serve(edge: &Edge, mut connection: Connection, stop: Shutdow
                 is_stopping = true;
                 continue;
             }
-            () = active.idle(limits.keepalive_timeout), if !is_stopping => break None,
+            () = active.idle(if is_stopping { LAST_CALL } else { limits.keepalive_timeout }) => break None,
             accepted = HttpSession::from_h2_conn(&mut h2, Arc::new(digest.clone())) => accepted,
         };
         match accepted {
@@ -117,6 +115,7 @@ pub(super) async fn serve(edge: &Edge, mut connection: Connection, stop: Shutdow
             }
             Ok(Some(H2Accept::Rejected)) => {
                 rejected += 1;
+                edge.rejected(&peer);
                 if rejected >= MOST_REJECTED {
                     break Some(Turned::Flood);
                 }
@@ -135,8 +134,14 @@ pub(super) async fn serve(edge: &Edge, mut connection: Connection, stop: Shutdow
     } else {
         h2.graceful_shutdown();
     }
-    // Sends what is left to say; whatever comes meanwhile is not heard.
-    let _ = timeout(LINGER_TIME, async { while let Ok(Some(_)) = h2.accept().await.transpose() {} }).await;
+    // Sends what is left to say; who asks meanwhile may ask again elsewhere (RFC 9113 8.7).
+    let rest = async {
+        while let Ok(Some((_, mut answer))) = h2.accept().await.transpose() {
+            answer.send_reset(h2::Reason::REFUSED_STREAM);
+        }
+    };
+    // However it ends, the connection closes now.
+    let _ = timeout(LINGER_TIME, rest).await;
 }
 
 /// Whether the library has ended a connection for what its frames cost.

@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use pingora::apps::HttpServerApp as _;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
@@ -22,10 +23,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
+use crate::model::Reason;
 use crate::telemetry::Turned;
 use crate::telemetry::logs::SECURITY;
 
 use super::Gateway;
+use super::context::Context;
 use super::load::Slot;
 use super::peer::Peer;
 use super::proxy_protocol;
@@ -53,6 +56,8 @@ pub(super) enum Purpose {
 struct Arrival {
     tcp: TcpStream,
     address: IpAddr,
+    /// Whether it is passed on by a proxy that does not say for whom.
+    is_relay: bool,
 }
 
 /// Serves the connections of one thread.
@@ -73,7 +78,7 @@ impl Edge {
         // What a slow client does not take stays with the upstream, not in buffers here that grow to megabytes.
         let _ = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT);
         let deadline = Instant::now() + self.shared.limits.handshake_timeout;
-        let mut arrival = Arrival { tcp, address: from.ip().to_canonical() };
+        let mut arrival = Arrival { tcp, address: from.ip().to_canonical(), is_relay: false };
         let _slot = match self.admit(&mut arrival, deadline).await {
             Ok(slot) => slot,
             Err(turned) => {
@@ -85,8 +90,10 @@ impl Edge {
                 return;
             }
         };
-        let plain =
-            |Arrival { tcp, address }| Box::new(Connection::new(Transport::Plain(tcp), Arc::new(Peer::plain(address))));
+        let plain = |Arrival { tcp, address, is_relay }| {
+            let peer = Arc::new(Peer { is_relay, ..Peer::plain(address) });
+            Box::new(Connection::new(Transport::Plain(tcp), peer, self.shared.limits.write_timeout))
+        };
         match purpose {
             Purpose::Redirect(port) => redirect::serve(self, plain(arrival), *port, stop).await,
             Purpose::Serve(None) => http1::serve(self, plain(arrival), stop).await,
@@ -110,9 +117,12 @@ impl Edge {
             if shared.proxy_protocol {
                 let header = timeout_at(deadline, proxy_protocol::read(&mut arrival.tcp)).await;
                 let source = header.ok().and_then(Result::ok).ok_or(Turned::ProxyProtocol)?;
-                if let Some(source) = source {
-                    arrival.address = source.ip();
-                    per_address = shared.limits.max_connections_per_address;
+                match source {
+                    Some(source) => {
+                        arrival.address = source.ip();
+                        per_address = shared.limits.max_connections_per_address;
+                    }
+                    None => arrival.is_relay = true,
                 }
             }
         }
@@ -120,7 +130,7 @@ impl Edge {
     }
 
     async fn encrypted(&self, arrival: Arrival, tls: &Tls, deadline: Instant, stop: ShutdownWatch) {
-        let Arrival { tcp, address } = arrival;
+        let Arrival { tcp, address, is_relay } = arrival;
         let handshake = TlsAcceptor::from(tls.current()).accept(tcp);
         let stream = match timeout_at(deadline, handshake).await {
             Ok(Ok(stream)) => stream,
@@ -140,7 +150,8 @@ impl Edge {
             tracing::debug!(client = %address, "the client's certificate cannot be read");
             return self.turned(Turned::Handshake, address);
         };
-        let connection = Connection::new(Transport::Tls(Box::new(stream)), Arc::new(peer));
+        let peer = Arc::new(Peer { is_relay, ..peer });
+        let connection = Connection::new(Transport::Tls(Box::new(stream)), peer, self.shared.limits.write_timeout);
         if is_h2 {
             http2::serve(self, connection, stop).await;
         } else {
@@ -151,7 +162,18 @@ impl Edge {
     /// Counts and logs a connection that ends without an answer.
     fn turned(&self, turned: Turned, client: IpAddr) {
         self.shared.metrics.connections().turned(turned);
-        tracing::info!(target: SECURITY, reason = turned.code(), %client, "connection refused");
+        if let Some(left_out) = self.shared.turned.tells(turned, std::time::Instant::now()) {
+            tracing::info!(target: SECURITY, reason = turned.code(), %client, left_out, "connection refused");
+        }
+    }
+
+    /// Counts and logs a request that was malformed before anything of it could be told.
+    fn rejected(&self, peer: &Peer) {
+        let mut ctx = Context::new(&self.shared);
+        ctx.snapshot = Some(self.shared.snapshots.load());
+        ctx.arrived(peer, &HeaderMap::new());
+        ctx.refused(Reason::BadRequest);
+        ctx.status = Some(Reason::BadRequest.status());
     }
 }
 

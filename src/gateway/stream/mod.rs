@@ -23,9 +23,9 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::peer::{Exchange, Peer};
@@ -58,7 +58,10 @@ const CHUNK: usize = 16 * 1024;
 /// A client that sends a request in more pieces than this, each of fewer bytes, is read less often.
 const SMALL_READS: u32 = 16;
 const SMALL: usize = 64;
-const PAUSE: Duration = Duration::from_millis(1);
+/// How long the end of a connection may take, and how much is read of what nobody wants.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_READS: usize = 64;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A client's connection.
 #[derive(Debug)]
@@ -72,12 +75,16 @@ pub(super) struct Connection {
     small_reads: u32,
     pause: Option<Pin<Box<Sleep>>>,
     unsent: BytesMut,
+    patience: Duration,
+    /// Ends the connection if nothing of what is sent is taken.
+    stall: Option<Pin<Box<Sleep>>>,
     digest: Arc<ProxyDigest>,
     peer: Arc<Peer>,
 }
 
 impl Connection {
-    pub(super) fn new(transport: Transport, peer: Arc<Peer>) -> Self {
+    /// One whose other side must take what is sent within `patience`, each time anew.
+    pub(super) fn new(transport: Transport, peer: Arc<Peer>, patience: Duration) -> Self {
         let digest = Exchange::of(Arc::clone(&peer)).digest();
         Self {
             transport,
@@ -87,6 +94,8 @@ impl Connection {
             small_reads: 0,
             pause: None,
             unsent: BytesMut::new(),
+            patience,
+            stall: None,
             digest,
             peer,
         }
@@ -101,23 +110,38 @@ impl Connection {
         &self.digest
     }
 
-    /// Expects a chunked body, of which `begun` has been read.
+    /// Expects a chunked body, of which `begun` has been read with its head.
     ///
     /// # Errors
     /// It is malformed already.
-    pub(super) fn expect_chunks(&mut self, begun: &[u8]) -> Result<(), chunks::BadChunk> {
+    pub(super) fn expect_chunks(&mut self, begun: BytesMut) -> Result<(), chunks::BadChunk> {
+        let mut ahead = self.ahead(begun);
         let mut scanner = Box::<chunks::Scanner>::default();
-        self.next.extend_from_slice(scanner.advance(begun, &mut self.unread)?);
+        let rest = scanner.advance(&ahead, &mut self.unread)?.len();
+        self.next = ahead.split_off(ahead.len() - rest);
         self.inbound = Inbound::Chunks(scanner);
         Ok(())
     }
 
-    /// Expects a body of so many bytes, of which `begun` has been read.
-    pub(super) fn expect_bytes(&mut self, length: u64, begun: &[u8]) {
-        let here = begun.len().min(usize::try_from(length).unwrap_or(usize::MAX));
-        self.unread.extend_from_slice(&begun[..here]);
-        self.next.extend_from_slice(&begun[here..]);
+    /// Expects a body of so many bytes, of which `begun` has been read with its head.
+    pub(super) fn expect_bytes(&mut self, length: u64, begun: BytesMut) {
+        let mut ahead = self.ahead(begun);
+        let here = ahead.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        if here < ahead.len() {
+            self.next = ahead.split_off(here);
+        }
+        self.unread = ahead;
         self.inbound = Inbound::Sized(length - here as u64);
+    }
+
+    /// All that was read beyond a head: `begun`, and what stands behind it.
+    fn ahead(&mut self, mut begun: BytesMut) -> BytesMut {
+        let behind = std::mem::take(&mut self.unread);
+        if begun.is_empty() {
+            return behind;
+        }
+        begun.extend_from_slice(&behind);
+        begun
     }
 
     /// Expects another request.
@@ -289,8 +313,8 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+impl Connection {
+    fn poll_keep(&mut self, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         if self.unsent.len() + from.len() <= BUFFER {
             self.unsent.extend_from_slice(from);
             return Poll::Ready(Ok(from.len()));
@@ -304,11 +328,7 @@ impl AsyncWrite for Connection {
         }
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_keep_vectored(&mut self, context: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let total: usize = from.iter().map(|slice| slice.len()).sum();
         if self.unsent.len() + total <= BUFFER {
             for slice in from {
@@ -324,20 +344,53 @@ impl AsyncWrite for Connection {
         Poll::Ready(Ok(sent))
     }
 
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_empty(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.unsent.is_empty() {
             ready!(self.poll_send(context, &[]))?;
         }
         Pin::new(&mut self.transport).poll_flush(context)
     }
 
+    /// Times what cannot be sent now: not every writer above does.
+    fn timed<T>(&mut self, context: &mut Context<'_>, sent: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if sent.is_ready() {
+            self.stall = None;
+            return sent;
+        }
+        let patience = self.patience;
+        ready!(self.stall.get_or_insert_with(|| Box::pin(sleep(patience))).as_mut().poll(context));
+        Poll::Ready(Err(ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = self.poll_keep(context, from);
+        self.timed(context, sent)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let sent = self.poll_keep_vectored(context, from);
+        self.timed(context, sent)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sent = self.poll_empty(context);
+        self.timed(context, sent)
+    }
+
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.as_mut().poll_flush(context))?;
-        Pin::new(&mut self.transport).poll_shutdown(context)
+        let sent = Pin::new(&mut self.transport).poll_shutdown(context);
+        self.timed(context, sent)
     }
 }
 
@@ -387,8 +440,19 @@ impl AsyncWrite for Transport {
 #[async_trait]
 impl Shutdown for Connection {
     async fn shutdown(&mut self) {
+        let _ = timeout(LINGER, async {
+            AsyncWriteExt::shutdown(self).await?;
+            // Closing with unread bytes would destroy what the client has not read yet.
+            let mut discarded = [0; CHUNK / 4];
+            for _ in 0..LINGER_READS {
+                if self.transport.read(&mut discarded).await? == 0 {
+                    break;
+                }
+            }
+            io::Result::Ok(())
+        })
         // It is over either way.
-        let _ = AsyncWriteExt::shutdown(self).await;
+        .await;
     }
 }
 
@@ -420,5 +484,127 @@ impl GetSocketDigest for Connection {
 impl GetProxyDigest for Connection {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         Some(Arc::clone(&self.digest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use proptest::prelude::*;
+    use tokio::net::TcpListener;
+
+    use super::super::head::{Body, Bounds, Progress, Scanner};
+    use super::*;
+
+    /// One that a client has, and ours.
+    async fn pair() -> (TcpStream, Connection) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (tcp, _) = listener.accept().await.unwrap();
+        let peer = Arc::new(Peer::plain(Ipv4Addr::LOCALHOST.into()));
+        (client, Connection::new(Transport::Plain(tcp), peer, Duration::from_millis(300)))
+    }
+
+    /// The bodies of all requests, read as the gateway does.
+    async fn bodies(connection: &mut Connection, count: usize) -> Vec<Vec<u8>> {
+        let mut bodies = Vec::new();
+        for _ in 0..count {
+            let (mut head, mut scanner) = (BytesMut::new(), Scanner::new(Bounds::default()));
+            while scanner.advance(&head) == Progress::Partial {
+                let mut piece = [0; 100];
+                let read = connection.read(&mut piece).await.unwrap();
+                assert!(read > 0, "{}", head.escape_ascii());
+                head.extend_from_slice(&piece[..read]);
+            }
+            assert!(head.starts_with(b"POST /"), "{}", head.escape_ascii());
+            let begun = head.split_off(scanner.end());
+            match scanner.body() {
+                Body::Sized(length) => connection.expect_bytes(length, begun),
+                Body::Chunked => connection.expect_chunks(begun).unwrap(),
+            }
+            let mut body = Vec::new();
+            // Nothing comes beyond the body, however long one waits.
+            while let Ok(read) = timeout(Duration::from_millis(5), connection.read_buf(&mut body)).await {
+                assert!(read.unwrap() > 0);
+            }
+            if matches!(scanner.body(), Body::Chunked) {
+                let (mut scanner, mut into) = (chunks::Scanner::default(), BytesMut::new());
+                scanner.advance(&body, &mut into).unwrap();
+                assert!(scanner.is_done());
+                body = content(&body);
+            }
+            bodies.push(body);
+            connection.expect_head();
+        }
+        bodies
+    }
+
+    fn content(mut chunked: &[u8]) -> Vec<u8> {
+        let mut content = Vec::new();
+        while let Ok(httparse::Status::Complete((at, size @ 1..))) = httparse::parse_chunk_size(chunked) {
+            let size = usize::try_from(size).unwrap();
+            content.extend_from_slice(&chunked[at..at + size]);
+            chunked = &chunked[at + size + 2..];
+        }
+        content
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #[test]
+        fn requests_follow_each_other_to_the_byte(
+            requests in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..9_000)), 1..6),
+            pieces in prop::sample::select(vec![1_000_usize, 4_000, 100_000]),
+        ) {
+            let mut sent = Vec::new();
+            for (is_chunked, body) in &requests {
+                let framing = match is_chunked {
+                    true => "Transfer-Encoding: chunked".to_owned(),
+                    false => format!("Content-Length: {}", body.len()),
+                };
+                sent.extend_from_slice(format!("POST /x HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n").as_bytes());
+                if *is_chunked {
+                    for chunk in body.chunks(700) {
+                        sent.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                        sent.extend_from_slice(chunk);
+                        sent.extend_from_slice(b"\r\n");
+                    }
+                    sent.extend_from_slice(b"0\r\n\r\n");
+                } else {
+                    sent.extend_from_slice(body);
+                }
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let read = runtime.block_on(async {
+                let (mut client, mut connection) = pair().await;
+                let count = requests.len();
+                let writing = tokio::spawn(async move {
+                    for piece in sent.chunks(pieces) {
+                        client.write_all(piece).await.unwrap();
+                    }
+                    client
+                });
+                let read = bodies(&mut connection, count).await;
+                drop(writing.await.unwrap());
+                read
+            });
+            let expected: Vec<Vec<u8>> = requests.into_iter().map(|(_, body)| body).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_cut_off() {
+        let (client, mut connection) = pair().await;
+        let endless = async {
+            loop {
+                connection.write_all(&[0; 64 * 1024]).await?;
+                connection.flush().await?;
+            }
+        };
+        let ended: io::Result<()> = timeout(Duration::from_secs(5), endless).await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::TimedOut);
+        drop(client);
     }
 }

@@ -77,7 +77,7 @@ fn read(files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
     certified.map_err(|error| TlsError::new(&files.certificates, format!("{error} (key: {})", files.key.display())))
 }
 
-fn contents(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn contents(path: &Path) -> Result<Vec<u8>, TlsError> {
     let size = path.metadata().map_err(|error| TlsError::new(path, error))?.len();
     if size > MAX_FILE {
         return Err(TlsError::new(path, format!("{size} bytes, at most {MAX_FILE}")));

@@ -19,7 +19,7 @@ use rustls::server::danger::ClientCertVerifier;
 
 use crate::telemetry::Metrics;
 
-use self::certificates::Certificates;
+use self::certificates::{Certificates, contents};
 
 /// HTTP/2 before HTTP/1.1, as ALPN names them (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [H2, b"http/1.1"];
@@ -66,6 +66,14 @@ pub struct TlsSettings {
     pub allows_tls12: bool,
 }
 
+impl TlsSettings {
+    /// All files that they name.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let pairs = self.certificates.iter().flat_map(|files| [&files.certificates, &files.key]);
+        pairs.map(PathBuf::as_path).chain(self.client_auth.authorities()).map(Path::to_owned).collect()
+    }
+}
+
 /// A file that TLS cannot be served with.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {fault}", file.display())]
@@ -109,8 +117,7 @@ impl Tls {
 
     /// The files it is made from.
     pub fn files(&self) -> Vec<PathBuf> {
-        let pairs = self.settings.certificates.iter().flat_map(|files| [&files.certificates, &files.key]);
-        pairs.map(PathBuf::as_path).chain(self.settings.client_auth.authorities()).map(Path::to_owned).collect()
+        self.settings.files()
     }
 
     pub(super) fn current(&self) -> Arc<ServerConfig> {
@@ -148,7 +155,7 @@ fn configure(settings: &TlsSettings, metrics: &Metrics) -> Result<ServerConfig, 
 fn client_verifier(auth: &ClientAuth) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let Some(file) = auth.authorities() else { return Ok(None) };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| TlsError::new(file, error))? {
+    for certificate in CertificateDer::pem_slice_iter(&contents(file)?) {
         let certificate = certificate.map_err(|error| TlsError::new(file, error))?;
         roots.add(certificate).map_err(|error| TlsError::new(file, error))?;
     }

@@ -121,3 +121,79 @@ async fn row_39_slow_handshakes_and_blocks_are_cut_off() {
     assert_eq!(silent.requests(), 1);
     assert_eq!(secure.request("GET", "gw.example", "/open/x", &[]).await, 200);
 }
+
+/// An answer that comes before the body is no licence to keep the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_39_a_body_that_never_ends_ends_with_its_answer() {
+    let secure = Secure::start_with(SETTINGS).await;
+    let admin = secure.world.admin.clone();
+    let upstreams = secure.world.app.admin("GET", "/upstreams/").bearer(&admin).await.expect(200).json();
+    let back = upstreams.as_array().unwrap().iter().find(|upstream| upstream["name"] == "back").unwrap()["id"].clone();
+    let timeouts =
+        serde_json::json!({ "timeouts": { "connect_ms": 200, "read_ms": 200, "write_ms": 200, "total_ms": 400 } });
+    secure.world.app.admin("PUT", &format!("/upstreams/{back}")).bearer(&admin).json(timeouts).await.expect(200);
+    let mut stream = secure.connect().await;
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "gw.example"), (":path", "/open/x")];
+    let mut bytes = BEGINNING.to_vec();
+    // Without END_STREAM.
+    frame(&mut bytes, 0x1, 0x4, 1, &block(&fields));
+    stream.write_all(&bytes).await.unwrap();
+    let ended = timeout(PATIENCE, async { while let Ok(1..) = stream.read(&mut [0; 1024]).await {} });
+    ended.await.expect("the stream ends, and then the idle connection");
+}
+
+/// Answers without a body are answers too.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_39_who_does_not_read_is_cut_off() {
+    let world = World::start_with(&[SETTINGS, &[("CEDARGATE_GATEWAY__WRITE_TIMEOUT_MS", "500")]].concat()).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2_048).unwrap();
+    let mut stream = socket.connect(world.app.gateway).await.unwrap();
+    let request = b"HEAD /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100);
+    let asking = async {
+        // Until the other side takes no more, or has closed.
+        while stream.write_all(&request).await.is_ok() {}
+    };
+    timeout(PATIENCE * 4, asking).await.expect("the connection ends");
+}
+
+/// Silence is ordinary for a WebSocket.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_upgraded_may_be_silent() {
+    let world = World::start_with(SETTINGS).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream =
+        serde_json::json!({ "name": "socket", "targets": [{ "address": listener.local_addr().unwrap().to_string() }] });
+    world.app.admin("POST", "/upstreams/").bearer(&world.admin).json(upstream).await.expect(200);
+    world
+        .route(serde_json::json!({ "route": "/socket", "upstream": "socket", "operations": super::world::public() }))
+        .await;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+                // Later than the head of the request has been dealt with everywhere.
+                sleep(Duration::from_millis(50)).await;
+                let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+                stream.write_all(switch.as_bytes()).await.unwrap();
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+    let mut stream = TcpStream::connect(world.app.gateway).await.unwrap();
+    let request = "GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"early") {
+        assert!(timeout(PATIENCE, stream.read_buf(&mut seen)).await.unwrap().unwrap() > 0);
+    }
+    assert!(seen.starts_with(b"HTTP/1.1 101 "));
+    // Longer than any part of a body may take.
+    sleep(Duration::from_millis(1_500)).await;
+    stream.write_all(b"late").await.unwrap();
+    let mut echo = [0; 4];
+    timeout(PATIENCE, stream.read_exact(&mut echo)).await.unwrap().unwrap();
+    assert_eq!(&echo, b"late");
+}
