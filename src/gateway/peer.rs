@@ -37,7 +37,7 @@ pub(super) struct Peer {
     /// that is not the proxy's word.
     pub(super) is_relay: bool,
     /// Whether the connection speaks another protocol by now.
-    upgraded: AtomicBool,
+    pub(super) upgraded: AtomicBool,
 }
 
 impl Tls {

@@ -125,7 +125,7 @@ async fn row_39_slow_handshakes_and_blocks_are_cut_off() {
 /// An answer that comes before the body is no licence to keep the stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_39_a_body_that_never_ends_ends_with_its_answer() {
-    let secure = Secure::start_with(SETTINGS).await;
+    let secure = Secure::start_with(&[SETTINGS, &[("CEDARGATE_GATEWAY__WRITE_TIMEOUT_MS", "200")]].concat()).await;
     let admin = secure.world.admin.clone();
     let upstreams = secure.world.app.admin("GET", "/upstreams/").bearer(&admin).await.expect(200).json();
     let back = upstreams.as_array().unwrap().iter().find(|upstream| upstream["name"] == "back").unwrap()["id"].clone();
