@@ -8,6 +8,7 @@
 pub mod chunks;
 pub mod frames;
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd as _;
@@ -101,22 +102,30 @@ impl Connection {
         &self.digest
     }
 
+    /// What has come behind a request's head: `begun` together with that, and then what is kept of what was read before.
+    fn ahead<'b>(&mut self, begun: &'b [u8]) -> Cow<'b, [u8]> {
+        let kept = std::mem::take(&mut self.unread);
+        if kept.is_empty() { Cow::Borrowed(begun) } else { Cow::Owned([begun, &kept].concat()) }
+    }
+
     /// Expects a chunked body, of which `begun` has been read.
     ///
     /// # Errors
     /// It is malformed already.
     pub(super) fn expect_chunks(&mut self, begun: &[u8]) -> Result<(), chunks::BadChunk> {
         let mut scanner = Box::<chunks::Scanner>::default();
-        self.next.extend_from_slice(scanner.advance(begun, &mut self.unread)?);
+        let ahead = self.ahead(begun);
+        self.next.extend_from_slice(scanner.advance(&ahead, &mut self.unread)?);
         self.inbound = Inbound::Chunks(scanner);
         Ok(())
     }
 
     /// Expects a body of so many bytes, of which `begun` has been read.
     pub(super) fn expect_bytes(&mut self, length: u64, begun: &[u8]) {
-        let here = begun.len().min(usize::try_from(length).unwrap_or(usize::MAX));
-        self.unread.extend_from_slice(&begun[..here]);
-        self.next.extend_from_slice(&begun[here..]);
+        let ahead = self.ahead(begun);
+        let here = ahead.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        self.unread.extend_from_slice(&ahead[..here]);
+        self.next.extend_from_slice(&ahead[here..]);
         self.inbound = Inbound::Sized(length - here as u64);
     }
 
