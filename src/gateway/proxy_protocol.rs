@@ -70,8 +70,8 @@ async fn read_v1<S: AsyncRead + Unpin>(stream: &mut S, start: &[u8]) -> Result<O
         }
         line.push(stream.read_u8().await?);
     }
-    // The parser takes more for a line end than the protocol does, and stops at the first.
-    if !line.ends_with(b"\r\n") {
+    // The parser takes more for a line end than the protocol does, and stops at the first; and a number may have a sign.
+    if !line.ends_with(b"\r\n") || line.contains(&b'+') {
         return Err(Error::Malformed);
     }
     let header = v1::Header::try_from(&*line).map_err(|_| Error::Malformed)?;
@@ -218,6 +218,8 @@ mod tests {
             b"PROXY TCP4  1.1.1.1 2.2.2.2 1 2\r\n",
             b"PROXY TCP4 1.1.1.1 2.2.2.2 1 65536\r\n",
             b"PROXY TCP4 1.1.1.1 2.2.2.2 01 2\r\n",
+            b"PROXY TCP4 1.1.1.1 2.2.2.2 +1 2\r\n",
+            b"PROXY TCP4 1.1.1.1 2.2.2.2 1 +2\r\n",
             b"PROXY TCP4 1.1.1.256 2.2.2.2 1 2\r\n",
             b"PROXY TCP4 ::1 ::2 1 2\r\n",
             b"PROXY TCP6 1.1.1.1 2.2.2.2 1 2\r\n",

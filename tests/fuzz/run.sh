@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-targets=("${1:-head settings target token}")
+targets=("${1:-chunks forwarded head proxy_protocol settings target token}")
 seconds="${2:-60}"
 for target in ${targets[*]}; do
     mkdir -p "target/fuzz/grown/$target" "target/fuzz/artifacts/$target"

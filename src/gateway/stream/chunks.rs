@@ -43,6 +43,8 @@ enum State {
     Trailer,
     /// After the last byte.
     Done,
+    /// After what is malformed.
+    Refused,
 }
 
 /// Reads a chunked body (RFC 9112 7.1) as its bytes come in. Extensions are refused: nobody needs them, and parsers
@@ -69,12 +71,16 @@ impl Scanner {
     /// what follows the body.
     ///
     /// # Errors
-    /// The framing is not exactly that of RFC 9112.
+    /// The framing is not exactly that of RFC 9112. Nothing is appended then, and nothing more is taken.
     pub fn advance<'b>(&mut self, bytes: &'b [u8], into: &mut BytesMut) -> Result<&'b [u8], BadChunk> {
         let begin = into.len();
         // Room for the size of what cannot be more than all of it.
         into.put_bytes(b'0', SIZE_LINE);
-        let rest = self.content(bytes, into)?;
+        let rest = self.content(bytes, into).inspect_err(|_| self.state = State::Refused);
+        if rest.is_err() {
+            into.truncate(begin);
+        }
+        let rest = rest?;
         let content = into.len() - begin - SIZE_LINE;
         if content == 0 {
             into.truncate(begin);
@@ -111,7 +117,7 @@ impl Scanner {
                 State::DataEnd if *byte == b'\r' => self.state = State::DataLf,
                 State::DataLf if *byte == b'\n' => (self.state, self.digits, self.size) = (State::Size, 0, 0),
                 State::Trailer => self.trailer_byte(*byte)?,
-                State::SizeEnd | State::DataEnd | State::DataLf => return Err(BadChunk),
+                State::SizeEnd | State::DataEnd | State::DataLf | State::Refused => return Err(BadChunk),
             }
             bytes = rest;
         }
@@ -226,6 +232,16 @@ mod tests {
         }
         let long = format!("0\r\nX: {}\r\n\r\n", "a".repeat(MAX_TRAILERS));
         assert_eq!(scan(long.as_bytes()), Err(BadChunk));
+    }
+
+    #[test]
+    fn nothing_comes_of_what_is_malformed() {
+        for (body, more) in [(&b"5\r\nhelloX"[..], &b"\r\n0\r\n\r\n"[..]), (b"2\r\n\r\n\r\n;", b"0\r\n\r\n")] {
+            let (mut scanner, mut into) = (Scanner::default(), BytesMut::from("kept"));
+            assert_eq!(scanner.advance(body, &mut into), Err(BadChunk));
+            assert_eq!(scanner.advance(more, &mut into), Err(BadChunk));
+            assert!(into == "kept" && !scanner.is_done(), "{}", into.escape_ascii());
+        }
     }
 
     /// The content of chunks, however they are cut.

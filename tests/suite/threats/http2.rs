@@ -1,6 +1,12 @@
 //! The same over HTTP/2: from a client library, and in frames that no library would send.
 
-use super::secure::{Fields, Secure};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
+
+use super::origin::{OK, Reads, Request, origin};
+use super::secure::{BEGINNING, Fields, Secure, block, ended, frame};
 use super::world::needs;
 
 const TO: (&str, &str) = (":authority", "gw.example");
@@ -221,4 +227,71 @@ async fn ambiguous_lengths_are_refused() {
         assert!(matches!(secure.raw(&post(fields), Some("abcde")).await, 400 | 0));
         assert!(!secure.world.back.received().contains("abcde"), "{fields:?}");
     }
+}
+
+/// Bodies as their frames, and the lengths that their heads announce.
+const UPLOADS: &[(&[&str], Option<&str>)] = &[
+    (&["abcde"], None),
+    (&["abcde", ""], None),
+    (&["abc", "de", ""], None),
+    (&["abc", "", "de", ""], None),
+    (&["", "abcde"], None),
+    (&["", "", "abcde", "", ""], None),
+    (&[""], None),
+    (&["", ""], None),
+    (&["abcde", ""], Some("5")),
+    (&["ab", "", "cde", ""], Some("5")),
+    (&["", "abcde"], Some("5")),
+    (&["", ""], Some("0")),
+];
+
+/// Pingora ends a body twice whose last piece is empty: the second end would stay on the connection to the back end, in
+/// front of the next request, and an empty piece in between would end it early.
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_frames_end_no_body_twice() {
+    let secure = Secure::start().await;
+    let back = origin(&secure.world, Reads::Bodies, OK).await;
+    let mut stream = secure.connect().await;
+    stream.write_all(BEGINNING).await.unwrap();
+    let mut sent = Vec::new();
+    // All at once; and each frame after what was made of the one before.
+    for pause in [0, 20] {
+        for (pieces, length) in UPLOADS {
+            let number = u32::try_from(sent.len()).unwrap();
+            let (id, path) = (2 * number + 1, format!("/to/{number}"));
+            let mut fields = vec![(":method", "POST"), (":scheme", "https"), TO, (":path", &path)];
+            fields.extend(length.map(|length| ("content-length", length)));
+            let mut bytes = Vec::new();
+            frame(&mut bytes, 0x1, 0x4, id, &block(&fields));
+            for (at, piece) in pieces.iter().enumerate() {
+                if pause > 0 {
+                    stream.write_all(&std::mem::take(&mut bytes)).await.unwrap();
+                    stream.flush().await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+                frame(&mut bytes, 0x0, u8::from(at + 1 == pieces.len()), id, piece.as_bytes());
+            }
+            stream.write_all(&bytes).await.unwrap();
+            let status = timeout(Duration::from_secs(5), ended(&mut stream, id)).await.expect("an answer");
+            assert_eq!(status, 200, "{pieces:?} {length:?} {:?}", back.connections());
+            sent.push((path, pieces.concat()));
+            // The connection goes back to its pool.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let connections = back.connections();
+    assert_eq!(connections.len(), 1, "{connections:#?}");
+    let seen: Vec<_> = back.requests().iter().map(|request| (request.target().to_owned(), content(request))).collect();
+    assert_eq!(seen, sent, "{connections:#?}");
+    let bytes: usize = back.requests().iter().map(|request| request.head.len() + request.body.len()).sum();
+    assert_eq!(bytes, connections[0].len(), "{connections:#?}");
+}
+
+/// What a request's body has in its chunks, which end once, or as it is.
+fn content(request: &Request) -> String {
+    if request.values("transfer-encoding").is_empty() {
+        return request.body.clone();
+    }
+    assert_eq!(request.body.matches("0\r\n\r\n").count(), 1, "{request:?}");
+    request.body.split("\r\n").skip(1).step_by(2).collect()
 }

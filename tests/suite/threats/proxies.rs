@@ -247,11 +247,13 @@ async fn row_26_policies_and_the_audit_trail_know_the_client() {
 async fn row_26_connections_of_a_proxy_are_those_of_many() {
     let world = World::start_with(&[TRUSTED, ("CEDARGATE_GATEWAY__MAX_CONNECTIONS_PER_ADDRESS", "1")]).await;
     let request = get("/open/x", "X-Forwarded-For: 192.0.2.1\r\n");
-    for (from, second) in [(PROXY, 200), ("127.0.0.1", 503)] {
+    // Who is turned away may have sent too much already to be told.
+    for (from, second) in [(PROXY, &[200][..]), ("127.0.0.1", &[503, 0])] {
         let mut first = Wire::open_from(from, world.app.gateway).await;
         assert_eq!(first.exchange(&request).await.status, 200, "{from}");
         let mut other = Wire::open_from(from, world.app.gateway).await;
-        assert_eq!(other.exchange(&request).await.status, second, "{from}");
+        let status = other.exchange(&request).await.status;
+        assert!(second.contains(&status), "{from}: {status}");
         assert_eq!(first.exchange(&request).await.status, 200, "{from}");
     }
 }

@@ -149,6 +149,35 @@ pub(super) fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, paylo
     bytes.extend_from_slice(payload);
 }
 
+/// The status of the answer on this stream, once that has ended; 0 if it was broken off.
+pub(super) async fn ended(stream: &mut TlsStream<TcpStream>, id: u32) -> u16 {
+    let mut answered = 0;
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).await.is_err() {
+            return 0;
+        }
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        if stream.read_exact(&mut payload).await.is_err() {
+            return 0;
+        }
+        let is_own = head[5..] == id.to_be_bytes();
+        match head[3] {
+            0x0 | 0x1 if is_own => {
+                if head[3] == 0x1 {
+                    answered = status(&payload);
+                }
+                if head[4] & 0x1 != 0 {
+                    return answered;
+                }
+            }
+            0x3 if is_own => return 0,
+            0x7 => return 0,
+            _ => {}
+        }
+    }
+}
+
 async fn first_status(stream: &mut TlsStream<TcpStream>) -> u16 {
     loop {
         let mut head = [0; 9];
