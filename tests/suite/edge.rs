@@ -176,7 +176,7 @@ async fn an_unusable_certificate_is_told_at_the_start() {
         App::start_error(Backend::Sqlite, &settings).await
     };
     let (tls_certificate, tls_key) = ("CEDARGATE_GATEWAY__TLS_CERTIFICATE", "CEDARGATE_GATEWAY__TLS_KEY");
-    let both = vec![(tls_certificate, certificate.clone()), (tls_key, key.clone())];
+    let both = [(tls_certificate, certificate.clone()), (tls_key, key.clone())];
     let with = |more: &[(&'static str, &str)]| {
         let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
         both.iter().cloned().chain(more).collect::<Vec<_>>()

@@ -156,6 +156,30 @@ fn token_of(minter: &Minter, user: &UserState, now: Timestamp) -> String {
     minter.mint(&token).unwrap().expose().clone()
 }
 
+fn settings(tls: Option<TlsFiles>, admin: SocketAddr) -> Settings {
+    Settings {
+        listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+        tls: tls.map(|files| TlsSettings {
+            certificates: vec![files],
+            client_auth: ClientAuth::Off,
+            allows_tls12: true,
+        }),
+        redirect: None,
+        mount: Some(Mount { address: admin, secret: Secret::new("mount-secret".to_owned()) }),
+        workers: 2,
+        limits: Limits {
+            header_timeout: Duration::from_millis(500),
+            max_connections_per_address: 50,
+            ..Limits::default()
+        },
+        cors: Cors::default(),
+        security_headers: Some(SecurityHeaders::new(Duration::from_mins(1))),
+        rates: None,
+        proxies: TrustedProxies::new([PROXY.parse().unwrap()], ForwardedHeader::default()),
+        proxy_protocol: false,
+    }
+}
+
 async fn world(tls: Option<TlsFiles>) -> World {
     let seen = Arc::new(AtomicUsize::new(0));
     let back = back_end("back", Arc::clone(&seen)).await;
@@ -237,27 +261,7 @@ async fn world(tls: Option<TlsFiles>) -> World {
         access_log,
         recent: Recent::new(0),
     };
-    let settings = Settings {
-        listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
-        tls: tls.map(|files| TlsSettings {
-            certificates: vec![files],
-            client_auth: ClientAuth::Off,
-            allows_tls12: true,
-        }),
-        redirect: None,
-        mount: Some(Mount { address: admin, secret: Secret::new("mount-secret".to_owned()) }),
-        workers: 2,
-        limits: Limits {
-            header_timeout: Duration::from_millis(500),
-            max_connections_per_address: 50,
-            ..Limits::default()
-        },
-        cors: Cors::default(),
-        security_headers: Some(SecurityHeaders::new(Duration::from_mins(1))),
-        rates: None,
-        proxies: TrustedProxies::new([PROXY.parse().unwrap()], ForwardedHeader::default()),
-        proxy_protocol: false,
-    };
+    let settings = settings(tls, admin);
     let gateway = start(settings, parts).unwrap();
     World { gateway, metrics, seen, token, log, _guard: guard }
 }
