@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn one_that_has_ended_is_not_told() {
+        let der = certificate(&[(DnType::CommonName, "device".into())], |params| {
+            params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        });
+        let at = |seconds| ASN1Time::from_timestamp(seconds).unwrap();
+        assert!(super::read(&der, at(1_800_000_000)).is_some());
+        assert!(super::read(&der, at(1_900_000_000)).is_none());
+    }
+
+    #[test]
     fn all_that_policies_ask_for_is_told() {
         let names = [
             (DnType::CountryName, DnValue::PrintableString("DE".try_into().unwrap())),

@@ -55,8 +55,8 @@ pub(super) fn limits(own: &config::Gateway) -> Limits {
     }
 }
 
-/// Asks for as many file descriptors as this process may have, and returns how many connections these suffice for: each
-/// takes one, and one more while its request is with an upstream.
+/// Asks for as many file descriptors as this process may have, and returns how many connections of clients may be open with
+/// them: a quarter is left for upstreams, since without one no request is answered.
 pub(super) fn connections(own: &config::Gateway) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -67,7 +67,7 @@ pub(super) fn connections(own: &config::Gateway) -> usize {
     }
     let wanted = own.max_connections;
     let Some(files) = getrlimit(Resource::Nofile).current else { return wanted };
-    let suffices = usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(1);
+    let suffices = usize::try_from(files.saturating_sub(OWN_FILES) / 4 * 3).unwrap_or(usize::MAX).max(1);
     if (1..=suffices).contains(&wanted) {
         return wanted;
     }
@@ -124,5 +124,26 @@ pub(super) fn reload(tls: &Tls) {
     match tls.reload() {
         Ok(()) => tracing::info!("certificates are loaded anew"),
         Err(error) => tracing::error!(%error, "certificates are unusable; those before stay in use"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_same_size_and_time_is_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("cert.pem"), folder.path().join("other.pem"));
+        std::fs::write(&path, "first").unwrap();
+        let files = [path.clone(), folder.path().join("missing.pem")];
+        let before = look(&files);
+        assert_eq!(before, look(&files));
+        assert_eq!(before[1], None);
+        std::fs::write(&other, "other").unwrap();
+        let time = path.metadata().unwrap().modified().unwrap();
+        std::fs::File::options().write(true).open(&other).unwrap().set_modified(time).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_ne!(before, look(&files));
     }
 }

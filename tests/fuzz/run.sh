@@ -4,9 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-targets=("${1:-chunks forwarded head proxy_protocol settings target token}")
+targets=(chunks forwarded head proxy_protocol settings target token)
+if (($#)); then targets=("$1"); fi
 seconds="${2:-60}"
-for target in ${targets[*]}; do
+for target in "${targets[@]}"; do
     mkdir -p "target/fuzz/grown/$target" "target/fuzz/artifacts/$target"
     cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none "$target" \
         "target/fuzz/grown/$target" "tests/fuzz/corpus/$target" -- \

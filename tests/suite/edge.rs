@@ -287,6 +287,12 @@ async fn proxies_pass_on_connections_with_their_source() {
         let seen = back.received().to_lowercase();
         assert!(seen.contains("\r\nx-forwarded-for: 192.0.2.7\r\n"), "{seen}");
     }
+    // A connection of nobody it can name: what the request says of its client is not the proxy's word.
+    back.clear();
+    let unknown = format!("PROXY UNKNOWN\r\n{request}");
+    assert_eq!(status(&from("127.0.0.2", app.gateway, unknown.as_bytes()).await), 200);
+    let seen = back.received().to_lowercase();
+    assert!(seen.contains("\r\nx-forwarded-for: 127.0.0.2\r\n"), "{seen}");
     back.clear();
     // From the proxy without a header, or with one that does not end; from a stranger with one.
     assert_eq!(from("127.0.0.2", app.gateway, request.as_bytes()).await, "");

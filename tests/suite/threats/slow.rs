@@ -197,3 +197,18 @@ async fn what_is_upgraded_may_be_silent() {
     timeout(PATIENCE, stream.read_exact(&mut echo)).await.unwrap().unwrap();
     assert_eq!(&echo, b"late");
 }
+
+/// A sleeping machine does not hold a shutdown.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_answer_holds_no_shutdown() {
+    let secure = Secure::start().await;
+    let mut stream = secure.connect().await;
+    let fields = [(":method", "GET"), (":scheme", "https"), (":authority", "gw.example"), (":path", "/open/x")];
+    let mut bytes = BEGINNING.to_vec();
+    frame(&mut bytes, 0x1, 0x5, 1, &block(&fields));
+    stream.write_all(&bytes).await.unwrap();
+    assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+    let start = Instant::now();
+    assert!(secure.world.app.running.shut_down().await);
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
