@@ -54,6 +54,7 @@ const CHUNK: usize = 16 * 1024;
 /// A client that sends a request in more pieces than this, each of fewer bytes, is read less often.
 const SMALL_READS: u32 = 16;
 const SMALL: usize = 64;
+const MOST_DOUBLINGS: u32 = 4;
 /// How long the end of a connection may take, and how much is read of what nobody wants.
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_READS: usize = 64;
@@ -196,8 +197,9 @@ impl Connection {
         let read = into.filled().len() - before;
         if read < SMALL && read > 0 && !matches!(self.inbound, Inbound::Frames(..)) && !self.peer.is_upgraded() {
             self.small_reads += 1;
-            if self.small_reads > SMALL_READS {
-                self.pause = Some(Box::pin(sleep(PAUSE)));
+            if let Some(more) = self.small_reads.checked_sub(SMALL_READS) {
+                // Each eight of them double it.
+                self.pause = Some(Box::pin(sleep(PAUSE * 2_u32.pow((more / 8).min(MOST_DOUBLINGS)))));
             }
         }
         Poll::Ready(Ok(read))

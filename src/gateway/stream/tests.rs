@@ -118,3 +118,26 @@ async fn who_takes_nothing_is_cut_off() {
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::TimedOut);
     drop(client);
 }
+
+/// Of a request in small pieces many are taken at once, and nothing is lost.
+#[tokio::test]
+async fn crumbs_are_gathered() {
+    let (mut client, mut connection) = pair().await;
+    connection.expect_bytes(2_000, BytesMut::new());
+    client.set_nodelay(true).unwrap();
+    let writing = tokio::spawn(async move {
+        for byte in 0..2_000_u32 {
+            client.write_all(&[byte.to_be_bytes()[3]]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        client
+    });
+    let (mut reads, mut body) = (0, Vec::new());
+    while body.len() < 2_000 {
+        assert!(connection.read_buf(&mut body).await.unwrap() > 0);
+        reads += 1;
+    }
+    let expected: Vec<u8> = (0..2_000_u32).map(|byte| byte.to_be_bytes()[3]).collect();
+    assert!(body == expected && reads < 200, "{reads}");
+    drop(writing.await.unwrap());
+}
