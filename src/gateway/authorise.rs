@@ -55,9 +55,9 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
     }
     // Over HTTP/2 nobody has counted yet.
     let bounds = &shared.limits.head;
-    if request.raw_path().len() > bounds.target || request.headers.len() > bounds.fields {
+    let is_long = request.raw_path().len() > bounds.target;
+    if is_long || request.headers.len() > bounds.fields {
         ctx.refused_path = Some(loggable(request.raw_path()));
-        let is_long = request.raw_path().len() > bounds.target;
         return Err(if is_long { Reason::TargetTooLong } else { Reason::HeadersTooLarge }.into());
     }
     let target = Target::parse(request.raw_path()).map_err(|_| {

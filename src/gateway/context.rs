@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::http::{Connection, Remote, RequestId, Scheme, Standing, Target};
 use crate::model::{Claims, ClientCertificate, Reason, RouteId, Timestamp, Upstream};
@@ -13,7 +13,7 @@ use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
 
 use super::load::InFlight;
-use super::peer::{BodyClock, Peer, Tls};
+use super::peer::{BodyClock, Peer};
 use super::shared::Shared;
 
 /// As much of a path as is remembered, in bytes.
@@ -42,7 +42,8 @@ pub(super) struct Context {
     pub(super) request_id: RequestId,
     pub(super) snapshot: Option<Arc<Snapshot>>,
     pub(super) client: Option<IpAddr>,
-    pub(super) tls: Option<Tls>,
+    /// The version of TLS, if any.
+    pub(super) tls: Option<&'static str>,
     /// Where nothing else times the request's body.
     pub(super) body_clock: Option<Arc<BodyClock>>,
     /// How the client speaks to whom it sees, be that us or a trusted proxy.
@@ -135,7 +136,7 @@ impl Context {
 
     /// Records who makes the request, by its connection and what a trusted proxy says in `headers`.
     pub(super) fn arrived(&mut self, peer: &Peer, headers: &HeaderMap) {
-        self.tls.clone_from(&peer.tls);
+        self.tls = peer.tls;
         self.certificate.clone_from(&peer.certificate);
         let connection = Connection { peer: Some(peer.address), tls: peer.tls.is_some() };
         let nothing = HeaderMap::new();
@@ -205,6 +206,11 @@ impl Context {
     /// What the gateway's own answer to this client tells browsers.
     pub(super) fn security_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         self.shared.security_headers.iter().flat_map(|headers| headers.of(self.scheme == Scheme::Https))
+    }
+
+    /// Whether the exchange has gone over to another protocol.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.status == Some(StatusCode::SWITCHING_PROTOCOLS.as_u16())
     }
 
     /// Time since the request's head.
@@ -284,7 +290,7 @@ impl Context {
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             user_agent: self.user_agent.as_ref().and_then(|value| value.to_str().ok()),
-            tls: self.tls.as_ref().map(|tls| tls.version),
+            tls: self.tls,
             client_certificate: self.certificate.as_ref().map(|certificate| certificate.fingerprint.as_str()),
         });
     }

@@ -6,7 +6,7 @@
 //! nobody can tell what the client sent, so the bytes themselves are checked first.
 
 use crate::http::target::{self, MAX_TARGET};
-use crate::http::{bytes, host, is_method};
+use crate::http::{host, is_method};
 use crate::model::Reason;
 
 use super::headers;
@@ -154,13 +154,7 @@ impl Scanner {
         if self.fields > self.bounds.fields {
             return Err(Reason::HeadersTooLarge);
         }
-        let colon = memchr::memchr(b':', line).ok_or(Reason::BadRequest)?;
-        let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
-        // A folded line begins with a blank, which is no token; so does a name with a blank before its colon.
-        let well_formed = !name.is_empty() && bytes::all(name, bytes::token);
-        if !well_formed || headers::has_controls(value) {
-            return Err(Reason::BadRequest);
-        }
+        let (name, value) = headers::field(line).map_err(|_| Reason::BadRequest)?;
         if name.eq_ignore_ascii_case(b"host") {
             self.hosts += 1;
             return host::name(value).map(|_| ()).map_err(|_| Reason::BadRequest);
@@ -181,14 +175,6 @@ impl Scanner {
         let known_framing = self.codings == 0 || !self.http_10;
         if one_host && one_framing && known_framing { Ok(()) } else { Err(Reason::BadRequest) }
     }
-}
-
-/// Without the blanks around it (`OWS` of RFC 9110 5.6.3): a carriage return or form feed is none.
-fn trimmed(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 #[cfg(test)]

@@ -74,6 +74,26 @@ pub fn check(headers: &HeaderMap) -> Result<(), BadHeader> {
     Ok(())
 }
 
+/// Name and value of one line of header fields or trailers (RFC 9112 5).
+///
+/// # Errors
+/// No colon, a name that is no token, control characters in the value. A folded line begins with a blank, which is no
+/// token; a name with a blank before its colon is none either.
+pub fn field(line: &[u8]) -> Result<(&[u8], &[u8]), BadHeader> {
+    let colon = memchr::memchr(b':', line).ok_or(BadHeader)?;
+    let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
+    let is_well_formed = !name.is_empty() && bytes::all(name, bytes::token) && !has_controls(value);
+    if is_well_formed { Ok((name, value)) } else { Err(BadHeader) }
+}
+
+/// Without the blanks around it (`OWS` of RFC 9110 5.6.3): a carriage return or form feed is none.
+fn trimmed(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
 /// Whether `value` has control characters; without an early end, so that it is looked at many bytes at a time.
 pub fn has_controls(value: &[u8]) -> bool {
     !bytes::all(value, |b| !b.is_ascii_control() || b == b'\t')

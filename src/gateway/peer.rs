@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pingora::http::ResponseHeader;
-use pingora::protocols::Digest;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::proxy::Session;
 use rustls::{ProtocolVersion, ServerConnection};
@@ -17,20 +16,13 @@ use crate::model::ClientCertificate;
 
 use super::client_certificate;
 
-/// TLS as it was agreed upon.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tls {
-    /// Such as `TLSv1.3`.
-    pub(super) version: &'static str,
-}
-
 /// The other side of a connection.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// Whoever opened the connection, or whom a trusted proxy names as such.
     pub(super) address: IpAddr,
-    /// Absent for plain connections.
-    pub(super) tls: Option<Tls>,
+    /// The version of TLS, such as `TLSv1.3`; absent for plain connections.
+    pub(super) tls: Option<&'static str>,
     /// What its certificate says, if it showed one.
     pub(super) certificate: Option<Arc<ClientCertificate>>,
     /// Whether it is a proxy that passes on somebody else's connection without saying whose: what the requests say about
@@ -40,15 +32,12 @@ pub(super) struct Peer {
     pub(super) upgraded: AtomicBool,
 }
 
-impl Tls {
-    /// What `session` agreed upon.
-    fn of(session: &ServerConnection) -> Self {
-        let version = match session.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-            _ => "TLS",
-        };
-        Self { version }
+/// The version of TLS that `session` agreed upon.
+fn tls_version(session: &ServerConnection) -> &'static str {
+    match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLS",
     }
 }
 
@@ -68,7 +57,7 @@ impl Peer {
         };
         Some(Self {
             address,
-            tls: Some(Tls::of(session)),
+            tls: Some(tls_version(session)),
             certificate,
             is_relay: false,
             upgraded: AtomicBool::new(false),
@@ -106,11 +95,7 @@ impl Exchange {
 
     /// What `session` was started with.
     pub(super) fn find(session: &Session) -> Option<&Self> {
-        Self::within(session.digest()?)
-    }
-
-    fn within(digest: &Digest) -> Option<&Self> {
-        digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
     }
 }
 

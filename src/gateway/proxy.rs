@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -77,10 +77,7 @@ impl Gateway {
             return Ok(());
         }
         // What follows an upgrade, or an answer over HTTP/2, is a conversation, and ends as that does.
-        if ctx.status == Some(101) {
-            return Ok(());
-        }
-        if clock.is_some() && ctx.status.is_some() {
+        if ctx.is_upgraded() || (clock.is_some() && ctx.status.is_some()) {
             self.goes_on(ctx);
             return Ok(());
         }
@@ -95,8 +92,9 @@ impl Gateway {
 
     /// An answer is on its way: its client may go on talking for as long as the upstream may be silent.
     fn goes_on(&self, ctx: &Context) {
-        let patience = Self::patience_of_upstream(ctx) + self.shared.limits.write_timeout;
-        ctx.body_clock.as_deref().inspect(|clock| clock.extend(patience));
+        if let Some(clock) = &ctx.body_clock {
+            clock.extend(Self::patience_of_upstream(ctx) + self.shared.limits.write_timeout);
+        }
     }
 
     /// How long it may take the upstream to read or write something.
@@ -217,8 +215,7 @@ impl ProxyHttp for Gateway {
             *body = None;
         }
         // What follows an upgrade is no body.
-        let is_upgraded = ctx.status == Some(101);
-        if ctx.bytes_in > self.max_body(ctx) && !is_upgraded {
+        if !ctx.is_upgraded() && ctx.bytes_in > self.max_body(ctx) {
             let mut error = Error::explain(ErrorType::HTTPStatus(Reason::TooLarge.status()), "request body too large");
             error.set_retry(false);
             return Err(error.into_down());
@@ -232,15 +229,14 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        if answer.status == http::StatusCode::SWITCHING_PROTOCOLS && !forward::asks_to_switch(session.req_header()) {
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
-        }
-        if answer.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+            if !forward::asks_to_switch(session.req_header()) {
+                return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
+            }
             Exchange::find(session).inspect(|exchange| exchange.peer.upgrade());
             // From now on the upstream's own time limits tell how long nobody may say anything.
             session.set_read_timeout(None);
-        }
-        if answer.status.is_informational() && answer.status != http::StatusCode::SWITCHING_PROTOCOLS {
+        } else if answer.status.is_informational() {
             return Ok(());
         }
         ctx.answered(answer.status.as_u16());

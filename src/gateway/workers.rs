@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::edge::{Edge, Purpose};
+use super::edge::{Edge, Purpose, stopping};
 
 /// How long a thread waits when it cannot accept a connection, most likely because no file descriptor is left.
 const BREATH: Duration = Duration::from_millis(100);
@@ -139,11 +139,7 @@ impl Worker {
 
     /// Accepts connections until told to stop.
     async fn accept(self: Arc<Self>, index: usize, socket: tokio::net::TcpListener) {
-        let mut stopping = self.stop.clone();
-        let mut stopped = std::pin::pin!(async move {
-            // An error says that nobody is left to tell.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        });
+        let mut stopped = std::pin::pin!(stopping(self.stop.clone()));
         loop {
             let accepted = tokio::select! {
                 accepted = socket.accept() => accepted,

@@ -1,12 +1,12 @@
 //! The edge towards clients: what the settings allow them, and certificates whose files are watched.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::stamp::Stamp;
 use crate::config;
 use crate::gateway::{Allowances, Bounds, ClientAuth, Http2Limits, Limits, Pace, Tls, TlsFiles, TlsSettings};
 
@@ -81,23 +81,9 @@ pub(super) fn connections(own: &config::Gateway) -> usize {
     suffices
 }
 
-/// What tells that files have changed: device, inode, size, and the times of the last change of content and of anything.
-type Look = Vec<Option<[i64; 7]>>;
-
-/// The files that TLS is served with.
-pub(super) fn certificate_files(own: &config::Gateway) -> Vec<PathBuf> {
-    own.tls.as_ref().map(|own| tls(own).files()).unwrap_or_default()
-}
-
-/// Certificate files as they are.
-pub(super) fn look(files: &[PathBuf]) -> Look {
-    let told = files.iter().map(|file| {
-        let told = file.metadata().ok()?;
-        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let times = [told.mtime(), told.mtime_nsec(), told.ctime(), told.ctime_nsec()];
-        Some([whole(told.dev()), whole(told.ino()), whole(told.size()), times[0], times[1], times[2], times[3]])
-    });
-    told.collect()
+/// Certificate files as they are; `None` for one that is not there.
+pub(super) fn look(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    files.iter().map(|file| Stamp::of(file).ok()).collect()
 }
 
 /// Has certificates loaded again whenever one of their files is not as it was `seen`, for ever.
@@ -105,7 +91,7 @@ pub(super) fn look(files: &[PathBuf]) -> Look {
 /// ## Why
 /// They are compared by what the file system says of them: renewal tools replace files, or links to them, without
 /// telling anybody.
-pub(super) async fn watch_certificates(tls: Arc<Tls>, mut seen: Look) {
+pub(super) async fn watch_certificates(tls: Arc<Tls>, mut seen: Vec<Option<Stamp>>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -124,26 +110,5 @@ pub(super) fn reload(tls: &Tls) {
     match tls.reload() {
         Ok(()) => tracing::info!("certificates are loaded anew"),
         Err(error) => tracing::error!(%error, "certificates are unusable; those before stay in use"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_the_same_size_and_time_is_another_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, other) = (folder.path().join("cert.pem"), folder.path().join("other.pem"));
-        std::fs::write(&path, "first").unwrap();
-        let files = [path.clone(), folder.path().join("missing.pem")];
-        let before = look(&files);
-        assert_eq!(before, look(&files));
-        assert_eq!(before[1], None);
-        std::fs::write(&other, "other").unwrap();
-        let time = path.metadata().unwrap().modified().unwrap();
-        std::fs::File::options().write(true).open(&other).unwrap().set_modified(time).unwrap();
-        std::fs::rename(&other, &path).unwrap();
-        assert_ne!(before, look(&files));
     }
 }

@@ -11,6 +11,7 @@ mod listen;
 mod mail;
 mod open;
 pub mod policy_files;
+mod stamp;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -107,9 +108,9 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
     };
     tasks.push(serve(admin_socket, router, stopping.clone())?);
     let (access_log, guard) = access_log(settings, &core.metrics);
-    // Looked at before they are read: what changes meanwhile is read again.
-    let certificates = edge::look(&edge::certificate_files(&settings.gateway));
     let gateway_settings = core.gateway_settings(gateway_socket, redirect.transpose()?, admin_address)?;
+    // Looked at before they are read: what changes meanwhile is read again.
+    let certificates = gateway_settings.tls.as_ref().map(|tls| edge::look(&tls.files())).unwrap_or_default();
     let data_plane = gateway::start(gateway_settings, core.gateway(access_log))?;
     if let Some(tls) = data_plane.tls() {
         tasks.push(until_stopped(stopping, Box::pin(edge::watch_certificates(Arc::clone(tls), certificates))));

@@ -6,11 +6,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::stamp::Stamp;
 use crate::{
     control::{self, Control},
     model::{PolicyName, rules::PolicyText},
@@ -90,13 +91,13 @@ pub(super) fn blame(directory: Option<&Path>, files: &[PolicyText], error: contr
     anyhow::Error::new(error).context("the rules in the database")
 }
 
-/// What tells that files have changed: path, size and time of the last change.
-type Look = Vec<(PathBuf, u64, Option<SystemTime>)>;
+/// What tells that files have changed.
+type Look = Vec<(PathBuf, Stamp)>;
 
 fn look(directory: &Path) -> anyhow::Result<Look> {
     let seen = paths(directory)?.into_iter().map(|path| {
-        let told = path.metadata()?;
-        Ok((path, told.len(), told.modified().ok()))
+        let stamp = Stamp::of(&path)?;
+        Ok((path, stamp))
     });
     seen.collect()
 }

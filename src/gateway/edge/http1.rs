@@ -12,9 +12,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method};
+use http::Method;
 use pin_project_lite::pin_project;
 use pingora::apps::HttpServerApp as _;
+use pingora::protocols::Shutdown;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
@@ -27,13 +28,11 @@ use super::super::context::Context;
 use super::super::head::{Body, Progress, Scanner};
 use super::super::respond;
 use super::super::stream::Connection;
-use super::{Edge, LINGER_TIME, close};
+use super::{Edge, LINGER_TIME, close, stopping};
 
 const CHUNK: usize = 4 * 1024;
 /// How long an idle connection may still bring a request once the listener is closed: one that was under way.
 pub(super) const LAST_CALL: Duration = Duration::from_millis(250);
-/// How much of a refused request is read: closing with unread bytes would destroy the answer.
-const LINGER_BYTES: usize = 256 * 1024;
 
 pub(super) enum Head {
     /// A head that is well formed, and what came with it.
@@ -98,12 +97,11 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
     let limits = &edge.shared.limits;
     let mut waiting = pin!(Waiting::new(limits.header_timeout, stopping(stop.clone())));
     loop {
-        let (head, scanner) = match read_head(edge, &mut connection, waiting.as_mut()).await {
+        let (mut head, scanner) = match read_head(edge, &mut connection, waiting.as_mut()).await {
             Head::Complete(head, scanner) => (head, scanner),
             Head::Refused(reason, head) => return refuse(edge, &mut connection, reason, &head).await,
             Head::None => return close(&mut connection).await,
         };
-        let mut head = head;
         let begun = if scanner.end() < head.len() { head.split_off(scanner.end()) } else { BytesMut::new() };
         match scanner.body() {
             Body::Sized(length) => connection.expect_bytes(length, begun),
@@ -151,50 +149,26 @@ pub(super) async fn read_head(
 
 /// Answers a request that nothing has parsed yet, and ends the connection.
 pub(super) async fn refuse(edge: &Edge, connection: &mut Connection, reason: Reason, head: &[u8]) {
-    let mut ctx = Context::new(&edge.shared);
-    ctx.snapshot = Some(edge.shared.snapshots.load());
-    // Nothing in such a head is believed.
-    ctx.arrived(connection.peer(), &HeaderMap::new());
+    let mut ctx = edge.refusal(connection.peer(), reason);
     let line = head.trim_ascii_start().split(|b| *b == b'\r' || *b == b'\n').next().unwrap_or_default();
     let mut words = line.splitn(2, |b| *b == b' ');
     ctx.method = words.next().and_then(|word| Method::from_bytes(word.get(..32).unwrap_or(word)).ok());
     let target = words.next().map(|rest| rest.split(|b| *b == b' ').next().unwrap_or_default());
     ctx.refused_path = target.map(loggable);
-    ctx.refused(reason);
-    ctx.status = Some(reason.status());
     let answer = respond::raw_refusal(&ctx, reason);
-    if last_words(connection, &answer).await {
-        drop(ctx);
-        linger(connection).await;
-    }
+    last_words(connection, ctx, &answer).await;
 }
 
-/// Sends the last answer of a connection; whether that worked.
-pub(super) async fn last_words(connection: &mut Connection, answer: &[u8]) -> bool {
+/// Sends the last answer of a connection, which ends the request, and closes it so that the client can read that.
+pub(super) async fn last_words(connection: &mut Connection, ctx: Context, answer: &[u8]) {
     let sent = timeout(LINGER_TIME, async {
         connection.write_all(answer).await?;
         connection.flush().await
     });
-    matches!(sent.await, Ok(Ok(())))
-}
-
-/// Closes a connection whose client may not have read its last answer yet.
-pub(super) async fn linger(connection: &mut Connection) {
-    // The write side only: the client sees the end of the answer and stops sending.
-    close(connection).await;
-    let drain = async {
-        let mut discarded = BytesMut::new();
-        let mut left = LINGER_BYTES;
-        while left > 0 {
-            match fill(connection, &mut discarded).await {
-                Ok(read @ 1..) => left = left.saturating_sub(read),
-                Ok(0) | Err(_) => return,
-            }
-            discarded.clear();
-        }
-    };
-    // However it ends, the connection closes now.
-    let _ = timeout(LINGER_TIME, drain).await;
+    if matches!(sent.await, Ok(Ok(()))) {
+        drop(ctx);
+        Shutdown::shutdown(connection).await;
+    }
 }
 
 /// Appends what has arrived; the buffer lives on the stack while there is nothing.
@@ -207,9 +181,4 @@ async fn fill(connection: &mut Connection, head: &mut BytesMut) -> io::Result<us
         Poll::Ready(Ok(read.filled().len()))
     })
     .await
-}
-
-pub(super) async fn stopping(mut stop: ShutdownWatch) {
-    // An error means that the sender is gone, which is a shutdown too.
-    let _ = stop.wait_for(|stopping| *stopping).await;
 }

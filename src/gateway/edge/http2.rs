@@ -18,6 +18,7 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use crate::model::Reason;
 use crate::telemetry::Turned;
 
 use super::super::Gateway;
@@ -25,8 +26,8 @@ use super::super::peer::{BodyClock, Exchange, Peer};
 use super::super::service::Limits;
 use super::super::stream::Connection;
 use super::super::stream::frames::Offence;
-use super::http1::{LAST_CALL, stopping};
-use super::{Edge, LINGER_TIME};
+use super::http1::LAST_CALL;
+use super::{Edge, LINGER_TIME, stopping};
 
 /// More malformed requests than this are no mishap.
 const MOST_REJECTED: usize = 32;
@@ -115,7 +116,8 @@ pub(super) async fn serve(edge: &Edge, mut connection: Connection, stop: Shutdow
             }
             Ok(Some(H2Accept::Rejected)) => {
                 rejected += 1;
-                edge.rejected(&peer);
+                // Nothing of it could be told, but that it was there.
+                drop(edge.refusal(&peer, Reason::BadRequest));
                 if rejected >= MOST_REJECTED {
                     break Some(Turned::Flood);
                 }

@@ -167,14 +167,22 @@ impl Edge {
         }
     }
 
-    /// Counts and logs a request that was malformed before anything of it could be told.
-    fn rejected(&self, peer: &Peer) {
+    /// A request that is refused before anything has parsed it; dropped, it is counted and logged.
+    fn refusal(&self, peer: &Peer, reason: Reason) -> Context {
         let mut ctx = Context::new(&self.shared);
         ctx.snapshot = Some(self.shared.snapshots.load());
+        // Nothing in such a head is believed.
         ctx.arrived(peer, &HeaderMap::new());
-        ctx.refused(Reason::BadRequest);
-        ctx.status = Some(Reason::BadRequest.status());
+        ctx.refused(reason);
+        ctx.status = Some(reason.status());
+        ctx
     }
+}
+
+/// Waits until no more requests are to be taken on.
+pub(super) async fn stopping(mut stop: ShutdownWatch) {
+    // An error means that the sender is gone, which is a shutdown too.
+    let _ = stop.wait_for(|stopping| *stopping).await;
 }
 
 async fn close(connection: &mut Connection) {

@@ -11,8 +11,8 @@ use crate::model::Reason;
 use super::super::context::Context;
 use super::super::respond;
 use super::super::stream::Connection;
-use super::http1::{Head, Waiting, last_words, linger, read_head, refuse, stopping};
-use super::{Edge, close};
+use super::http1::{Head, Waiting, last_words, read_head, refuse};
+use super::{Edge, close, stopping};
 
 const HTTPS: u16 = 443;
 /// More are refused before.
@@ -31,10 +31,7 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, port: u1
                 ctx.arrived(connection.peer(), &HeaderMap::new());
                 ctx.status = Some(respond::PERMANENT_REDIRECT);
                 let answer = respond::raw_redirect(&ctx, &location);
-                if last_words(&mut connection, &answer).await {
-                    drop(ctx);
-                    linger(&mut connection).await;
-                }
+                last_words(&mut connection, ctx, &answer).await;
             }
         },
     }

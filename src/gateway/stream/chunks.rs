@@ -7,9 +7,7 @@
 
 use std::io::Write as _;
 
-use ::bytes::{BufMut as _, BytesMut};
-
-use crate::http::bytes;
+use bytes::{BufMut as _, BytesMut};
 
 use super::super::headers;
 
@@ -161,11 +159,7 @@ impl Scanner {
             self.line = Vec::new();
             return Ok(());
         }
-        let colon = memchr::memchr(b':', line).ok_or(BadChunk)?;
-        let (name, value) = (&line[..colon], &line[colon + 1..]);
-        if name.is_empty() || !bytes::all(name, bytes::token) || headers::has_controls(value) {
-            return Err(BadChunk);
-        }
+        headers::field(line).map_err(|_| BadChunk)?;
         self.line.clear();
         Ok(())
     }

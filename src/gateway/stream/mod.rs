@@ -49,6 +49,17 @@ enum Inbound {
     Frames(Box<frames::Meter>, Arc<frames::Watch>),
 }
 
+impl Inbound {
+    /// Whether a request has been read to its end.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Free | Self::Frames(..) => false,
+            Self::Sized(left) => *left == 0,
+            Self::Chunks(scanner) => scanner.is_done(),
+        }
+    }
+}
+
 /// How much is read at once of a chunked body, and kept of what follows a request.
 const CHUNK: usize = 16 * 1024;
 /// A client that sends a request in more pieces than this, each of fewer bytes, is read less often.
@@ -57,7 +68,7 @@ const SMALL: usize = 64;
 const MOST_DOUBLINGS: u32 = 4;
 /// How long the end of a connection may take, and how much is read of what nobody wants.
 const LINGER: Duration = Duration::from_millis(500);
-const LINGER_READS: usize = 64;
+const LINGER_BYTES: usize = 256 * 1024;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A client's connection.
@@ -219,18 +230,8 @@ impl Connection {
     }
 
     /// What comes after the request is kept; only the end of the connection is told.
-    fn poll_beyond(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.peer.is_upgraded() {
-            self.expect_head();
-            return match self.take_unread(into) {
-                true => Poll::Ready(Ok(())),
-                false => self.poll_below(context, into).map_ok(drop),
-            };
-        }
-        loop {
-            if self.next.len() >= CHUNK {
-                return Poll::Pending;
-            }
+    fn poll_beyond(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.next.len() < CHUNK {
             let mut chunk = [MaybeUninit::uninit(); CHUNK / 4];
             let mut read = ReadBuf::uninit(&mut chunk);
             if ready!(self.poll_below(context, &mut read))? == 0 {
@@ -238,6 +239,7 @@ impl Connection {
             }
             self.next.extend_from_slice(read.filled());
         }
+        Poll::Pending
     }
 
     fn poll_sized(&mut self, context: &mut Context<'_>, into: &mut ReadBuf<'_>, left: u64) -> Poll<io::Result<()>> {
@@ -290,18 +292,17 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.unread.is_empty() && this.inbound.is_over() && this.peer.is_upgraded() {
+            this.expect_head();
+        }
         if this.take_unread(into) {
             return Poll::Ready(Ok(()));
         }
-        let read = match &this.inbound {
+        let read = match this.inbound {
             Inbound::Free => this.poll_below(context, into).map_ok(drop),
             Inbound::Frames(..) => this.poll_frames(context, into),
-            Inbound::Sized(0) => this.poll_beyond(context, into),
-            Inbound::Sized(left) => {
-                let left = *left;
-                this.poll_sized(context, into, left)
-            }
-            Inbound::Chunks(scanner) if scanner.is_done() => this.poll_beyond(context, into),
+            _ if this.inbound.is_over() => this.poll_beyond(context),
+            Inbound::Sized(left) => this.poll_sized(context, into, left),
             Inbound::Chunks(_) => this.poll_chunks(context, into),
         };
         if read.is_pending() && this.unsent.is_empty() {
@@ -399,9 +400,11 @@ impl Shutdown for Connection {
             AsyncWriteExt::shutdown(self).await?;
             // Closing with unread bytes would destroy what the client has not read yet.
             let mut discarded = [0; CHUNK / 4];
-            for _ in 0..LINGER_READS {
-                if self.transport.read(&mut discarded).await? == 0 {
-                    break;
+            let mut left = LINGER_BYTES;
+            while left > 0 {
+                match self.transport.read(&mut discarded).await? {
+                    0 => break,
+                    read => left = left.saturating_sub(read),
                 }
             }
             io::Result::Ok(())

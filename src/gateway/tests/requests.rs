@@ -102,25 +102,30 @@ async fn bodies_are_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_takes_bodies_as_it_says() {
     let world = world(None).await;
-    for (path, size, expected) in [
+    let cases = [
         ("/more", 20, "200"),
         ("/more", 21, "413"),
         ("/less", 4, "200"),
         ("/less", 5, "413"),
         ("/second", 16, "200"),
         ("/second", 17, "413"),
-    ] {
+    ];
+    for (path, size, expected) in cases {
         let body = "x".repeat(size);
-        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\n");
         let reached = world.seen.load(Ordering::SeqCst);
-        let answer = world.raw(format!("{head}Content-Length: {size}\r\n\r\n{body}").as_bytes()).await;
+        let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n{body}");
+        let answer = world.raw(request.as_bytes()).await;
         assert_eq!(status(&answer), expected, "{path} {size}: {answer}");
-        let refused = expected == "413";
-        assert_eq!(world.seen.load(Ordering::SeqCst) - reached, usize::from(!refused), "{path} {size}");
-        let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n");
-        let answer = world.raw(chunked.as_bytes()).await;
+        assert_eq!(world.seen.load(Ordering::SeqCst) - reached, usize::from(expected == "200"), "{path} {size}");
+    }
+    // The head of a chunked request is sent on before its size is known, and may arrive after its refusal: the
+    // upstream's count of these says nothing.
+    for (path, size, expected) in cases {
+        let body = "x".repeat(size);
+        let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let answer = world.raw(format!("{head}{size:x}\r\n{body}\r\n0\r\n\r\n").as_bytes()).await;
         assert_eq!(status(&answer), expected, "{path} {size}, chunked: {answer}");
-        assert_eq!(answer.contains("\"reason\":\"too_large\""), refused, "{answer}");
+        assert_eq!(answer.contains("\"reason\":\"too_large\""), expected == "413", "{answer}");
     }
 }
 
