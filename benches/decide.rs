@@ -81,6 +81,7 @@ fn route(id: i64, now: Timestamp) -> Route {
         forward_authorization: true,
         rate_limit: None,
         max_body_bytes: None,
+        headers: cedargate::model::HeaderRules::default(),
         operations: serde_json::from_value(operations).unwrap(),
     }
 }

@@ -15,8 +15,8 @@ use super::record;
 use super::reply::{Listed, Message, Written};
 use crate::control::{Control, Write};
 use crate::model::{
-    Balance, Host, NewUpstream, Protocol, Target, Timeouts, Timestamp, Tls, Upstream, UpstreamId, UpstreamName,
-    UpstreamPatch,
+    Balance, Ejection, HashOn, HealthCheck, Host, NewUpstream, Protocol, Target, Timeouts, Timestamp, Tls, Upstream,
+    UpstreamId, UpstreamName, UpstreamPatch,
 };
 use crate::store::{self, Tx, changes::Change, routes, upstreams, upstreams::Filter, upstreams::UpstreamRow};
 
@@ -118,6 +118,12 @@ struct Settings {
     host_header: input::Change<Option<String>>,
     timeouts: Option<Timeouts>,
     retries: Option<i64>,
+    protocol: Option<Protocol>,
+    balance: Option<Balance>,
+    hash_on: Option<HashOn>,
+    retry_budget_percent: Option<i64>,
+    health_check: input::Change<Option<HealthCheck>>,
+    ejection: input::Change<Option<Ejection>>,
     max_body_bytes: input::Change<Option<i64>>,
     is_active: Option<bool>,
 }
@@ -132,21 +138,25 @@ fn settings(body: &mut Object<'_>, is_new: bool) -> Valid<Settings> {
     let retries = body.field::<i64>("retries").at_least(0).at_most(MOST_RETRIES).optional();
     let max_body_bytes = body.field::<i64>("max_body_bytes").at_least(0).nullable();
     let is_active = body.optional::<bool>("is_active");
-    // Only one value of each exists; naming another is an error and not ignored.
     let protocol = body.json::<Protocol>("protocol").optional();
     let balance = body.json::<Balance>("balance").optional();
-    let health_check = body
-        .json::<serde_json::Value>("health_check")
-        .check(|_| Err(Flaw::value("health checks are not supported")))
-        .optional();
+    let hash_on = body.json::<HashOn>("hash_on").optional();
+    let retry_budget_percent = body.field::<i64>("retry_budget_percent").at_least(0).at_most(100).optional();
+    let health_check = body.json::<HealthCheck>("health_check").check(check_health).nullable();
+    let ejection = body.json::<Ejection>("ejection").check(|ejection| check_ejection(*ejection)).nullable();
     body.optional::<i64>("id");
-    let _only_values = (protocol?, balance?, health_check?);
     Some(Settings {
         targets: targets?,
         tls: tls?,
         host_header: host_header?,
         timeouts: timeouts?,
         retries: retries?,
+        protocol: protocol?,
+        balance: balance?,
+        hash_on: hash_on?,
+        retry_budget_percent: retry_budget_percent?,
+        health_check: health_check?,
+        ejection: ejection?,
         max_body_bytes: max_body_bytes?,
         is_active: is_active?,
     })
@@ -185,8 +195,34 @@ fn check_host_header(header: &str) -> Result<(), Flaw> {
     check_host(host, "host_header")
 }
 
+fn check_health(check: &HealthCheck) -> Result<(), Flaw> {
+    if let Some(path) = &check.path
+        && crate::http::Target::parse(path.as_bytes()).is_err()
+    {
+        return Err(Flaw::value(format!("'{path}' is not a path")));
+    }
+    if !(100..=LONGEST_TIMEOUT_MS).contains(&check.interval_ms) || !(1..=60_000).contains(&check.timeout_ms) {
+        return Err(Flaw::value("interval_ms must be at least 100, timeout_ms from 1 to 60000"));
+    }
+    if ![check.healthy_after, check.unhealthy_after].iter().all(|times| (1..=100).contains(times)) {
+        return Err(Flaw::value("healthy_after and unhealthy_after must be from 1 to 100"));
+    }
+    if check.status.len() > 50 || check.status.iter().any(|status| !(200..=599).contains(status)) {
+        return Err(Flaw::value("status must name at most 50 codes from 200 to 599"));
+    }
+    Ok(())
+}
+
+fn check_ejection(ejection: Ejection) -> Result<(), Flaw> {
+    if (1..=1_000).contains(&ejection.failures) && (100..=LONGEST_TIMEOUT_MS).contains(&ejection.ms) {
+        return Ok(());
+    }
+    Err(Flaw::value("failures must be from 1 to 1000, ms at least 100"))
+}
+
 fn check_timeouts(timeouts: Timeouts) -> Result<(), Flaw> {
-    let all = [timeouts.connect_ms, timeouts.read_ms, timeouts.write_ms, timeouts.total_ms];
+    let Timeouts { connect_ms, read_ms, write_ms, total_ms, idle_ms } = timeouts;
+    let all = [connect_ms, read_ms, write_ms, total_ms, idle_ms];
     if all.iter().all(|ms| (1..=LONGEST_TIMEOUT_MS).contains(ms)) {
         return Ok(());
     }
@@ -202,13 +238,17 @@ fn read_create(input: &mut Input) -> Valid<NewUpstream> {
     Some(NewUpstream {
         name: name?,
         is_active: settings.is_active.unwrap_or(true),
-        protocol: Protocol::Http1,
+        protocol: settings.protocol.unwrap_or_default(),
         targets: settings.targets?,
-        balance: Balance::RoundRobin,
+        balance: settings.balance.unwrap_or_default(),
+        hash_on: settings.hash_on.unwrap_or_default(),
         tls: settings.tls.flatten(),
         host_header: settings.host_header.flatten(),
         timeouts: settings.timeouts.unwrap_or_default(),
         retries: settings.retries.unwrap_or(0),
+        retry_budget_percent: settings.retry_budget_percent.unwrap_or(Upstream::RETRY_BUDGET_PERCENT),
+        health_check: settings.health_check.flatten(),
+        ejection: settings.ejection.unwrap_or_else(|| Some(Ejection::default())),
         max_body_bytes: settings.max_body_bytes.flatten(),
     })
 }
@@ -244,6 +284,12 @@ fn read_update(input: &mut Input) -> Valid<(UpstreamId, UpstreamPatch)> {
         host_header: settings.host_header,
         timeouts: settings.timeouts,
         retries: settings.retries,
+        protocol: settings.protocol,
+        balance: settings.balance,
+        hash_on: settings.hash_on,
+        retry_budget_percent: settings.retry_budget_percent,
+        health_check: settings.health_check,
+        ejection: settings.ejection,
         max_body_bytes: settings.max_body_bytes,
     };
     Some((id?, patch))

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::{Control, Error, seed};
 use crate::{
     model::{
-        Balance, Label, NewRoute, NewUpstream, PathTemplate, Protocol, RoleId, Target, Timeouts, Timestamp,
-        UpstreamName, UpstreamPatch,
+        Balance, Ejection, HashOn, HeaderRules, Label, NewRoute, NewUpstream, PathTemplate, Protocol, RoleId, Target,
+        Timeouts, Timestamp, Upstream, UpstreamName, UpstreamPatch,
     },
     store::{Tx, changes::Change, roles, routes, upstreams},
 };
@@ -69,10 +69,14 @@ async fn create(tx: &mut Tx, targets: Vec<Target>, now: Timestamp) -> Result<(),
         protocol: Protocol::Http1,
         targets,
         balance: Balance::RoundRobin,
+        hash_on: HashOn::default(),
         tls: None,
         host_header: None,
         timeouts: Timeouts::default(),
         retries: 0,
+        retry_budget_percent: Upstream::RETRY_BUDGET_PERCENT,
+        health_check: None,
+        ejection: Some(Ejection::default()),
         max_body_bytes: None,
     };
     upstreams::insert(tx, &upstream, now).await?;
@@ -95,6 +99,7 @@ async fn create(tx: &mut Tx, targets: Vec<Target>, now: Timestamp) -> Result<(),
             forward_authorization: true,
             rate_limit: None,
             max_body_bytes: None,
+            headers: HeaderRules::default(),
             operations: serde_json::from_value(operations).expect("literal operations are valid"),
         };
         routes::insert(tx, &route, now).await?;

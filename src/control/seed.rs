@@ -3,8 +3,9 @@
 use super::{Control, Error};
 use crate::{
     model::{
-        Category, Email, Icon, Label, ModuleId, ModuleName, NewModule, NewPermission, NewRole, NewRoute, NewUser,
-        PathTemplate, PermissionId, PermissionName, RoleId, RoleName, RouteId, SUPER_ROLE, Secret, Timestamp, Username,
+        Category, Email, HeaderRules, Icon, Label, ModuleId, ModuleName, NewModule, NewPermission, NewRole, NewRoute,
+        NewUser, PathTemplate, PermissionId, PermissionName, RoleId, RoleName, RouteId, SUPER_ROLE, Secret, Timestamp,
+        Username,
     },
     store::{Page, Tx, changes::Change, modules, permissions, roles, routes, users},
 };
@@ -289,6 +290,7 @@ async fn seed_navigation(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
             forward_authorization: true,
             rate_limit: None,
             max_body_bytes: None,
+            headers: HeaderRules::default(),
             operations: Vec::new(),
         };
         ids.push(routes::insert(tx, &route, now).await?);

@@ -10,7 +10,7 @@ use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr as _, Result};
 
-use crate::model::{ClientCertificate, Reason, Timeouts, Upstream};
+use crate::model::{ClientCertificate, Protocol, Reason, Timeouts, Upstream};
 use crate::policy::{Caller, Destination, GatewayRoute, Permit};
 
 use super::context::Context;
@@ -51,7 +51,11 @@ async fn peer_of(shared: &Shared, ctx: &mut Context, permit: &Permit) -> Result<
             let chosen = chosen.map_err(|_| Error::new_up(UNRESOLVED))?;
             ctx.connects += 1;
             ctx.last_target = Some(chosen.target);
-            Ok(Box::new(connection(chosen.address, server_name(&upstream), &upstream.timeouts, ctx)))
+            let mut peer = connection(chosen.address, server_name(&upstream), &upstream.timeouts, ctx);
+            if upstream.protocol == Protocol::Http2 {
+                peer.options.set_http_version(2, 2);
+            }
+            Ok(Box::new(peer))
         }
         Destination::Nowhere => Err(Error::explain(ErrorType::InternalError, "a permit for no destination")),
     }

@@ -153,7 +153,7 @@ fn weighted(weights: impl Iterator<Item = u32> + Clone, turn: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Balance, Protocol, Target, Timeouts};
+    use crate::model::{Balance, HashOn, Protocol, Target, Timeouts};
 
     fn upstream(targets: &[(&str, u32)]) -> Upstream {
         let target = |(address, weight): &(&str, u32)| Target { address: (*address).to_owned(), weight: *weight };
@@ -164,11 +164,14 @@ mod tests {
             protocol: Protocol::Http1,
             targets: targets.iter().map(target).collect(),
             balance: Balance::RoundRobin,
+            hash_on: HashOn::default(),
             tls: None,
             host_header: None,
             timeouts: Timeouts::default(),
             retries: 0,
+            retry_budget_percent: Upstream::RETRY_BUDGET_PERCENT,
             health_check: None,
+            ejection: None,
             max_body_bytes: None,
         }
     }

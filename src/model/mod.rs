@@ -8,6 +8,7 @@ mod claims;
 mod client_certificate;
 mod email;
 mod etag;
+mod header_rules;
 mod ids;
 mod issuer;
 mod module;
@@ -33,6 +34,7 @@ pub use claims::Claims;
 pub use client_certificate::{CertificateFault, CertificateFields, ClientCertificate};
 pub use email::Email;
 pub use etag::{Etag, Etags};
+pub use header_rules::{HeaderChanges, HeaderRules};
 pub use ids::{IssuerId, ModuleId, PermissionId, PolicyId, RoleId, RouteId, SigningKeyId, UpstreamId, UserId};
 pub use issuer::{
     Issuer, IssuerAlgorithm, IssuerFault, IssuerPrincipal, IssuerSpec, Issuers, KeySource, MOST_ISSUERS, MOST_ROLES,
@@ -54,7 +56,9 @@ pub use route::{Access, AmbiguousOwner, Methods, NewRoute, Operation, Owner, Rou
 pub use secret::Secret;
 pub use signing_key::{KeyState, NewSigningKey, SigningAlgorithm, SigningKey, UnknownAlgorithm};
 pub use time::Timestamp;
-pub use upstream::{Balance, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamPatch};
+pub use upstream::{
+    Balance, Ejection, HashOn, HealthCheck, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamPatch,
+};
 pub use user::{AssignedRole, Expiry, NewUser, Profile, ProfilePatch, User, UserPatch};
 
 /// The role that holds every permission and cannot lose one.

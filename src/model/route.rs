@@ -3,7 +3,9 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Host, Icon, Label, ModuleId, PathTemplate, PermissionName, RoleId, RouteId, Timestamp, UpstreamName};
+use super::{
+    HeaderRules, Host, Icon, Label, ModuleId, PathTemplate, PermissionName, RoleId, RouteId, Timestamp, UpstreamName,
+};
 
 /// Which methods an operation answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -235,6 +237,10 @@ pub struct Route {
     /// Largest request body, in bytes; that of its upstream when absent.
     #[serde(default)]
     pub max_body_bytes: Option<i64>,
+    /// What it changes in heads.
+    #[sqlx(json)]
+    #[serde(default)]
+    pub headers: HeaderRules,
 }
 
 impl Route {
@@ -269,9 +275,10 @@ impl Route {
                 operations,
                 rate_limit,
                 max_body_bytes,
+                headers,
             } = route.clone();
             let forwarding = (host, upstream, strip_prefix, forward_authorization, operations);
-            (id, route, is_active, module_id, forwarding, rate_limit, max_body_bytes)
+            (id, route, is_active, module_id, forwarding, rate_limit, max_body_bytes, headers)
         };
         (self.is_in_rules() || other.is_in_rules()) && rule(self) != rule(other)
     }
@@ -312,6 +319,8 @@ pub struct NewRoute {
     pub rate_limit: Option<RouteRate>,
     /// Largest request body, in bytes.
     pub max_body_bytes: Option<i64>,
+    /// What it changes in heads.
+    pub headers: HeaderRules,
 }
 
 /// Changes to a route; `None` leaves a field as it is, `Some(None)` clears it.
@@ -349,4 +358,6 @@ pub struct RoutePatch {
     pub rate_limit: Option<Option<RouteRate>>,
     /// New bound on request bodies.
     pub max_body_bytes: Option<Option<i64>>,
+    /// Replaces what it changes in heads.
+    pub headers: Option<HeaderRules>,
 }

@@ -10,6 +10,8 @@ pub enum Protocol {
     /// HTTP/1.1.
     #[default]
     Http1,
+    /// HTTP/2: agreed upon with TLS, else from the first byte on (RFC 9113 3.3). What gRPC needs.
+    Http2,
 }
 
 /// How targets share the load.
@@ -19,6 +21,58 @@ pub enum Balance {
     /// One after the other, by weight.
     #[default]
     RoundRobin,
+    /// Requests with the same key go to the same target for as long as it is there, and few move when targets change.
+    ConsistentHash,
+}
+
+/// What is alike in requests that a consistent hash sends to the same target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline, example = "header.x-tenant")]
+#[serde(try_from = "String", into = "String")]
+pub enum HashOn {
+    /// `client`: the client's address.
+    #[default]
+    Client,
+    /// `user`: who is signed in; the client's address where nobody is.
+    User,
+    /// `path`: the path, without its query.
+    Path,
+    /// `header.NAME`: a field of the request; the client's address without it.
+    Header(String),
+    /// `cookie.NAME`: a cookie; the client's address without it.
+    Cookie(String),
+}
+
+impl TryFrom<String> for HashOn {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        const KINDS: &str = "hash_on must be client, user, path, header.NAME or cookie.NAME";
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let named = |name: &str| {
+            let fits = (1..=100).contains(&name.len()) && name.bytes().all(is_token);
+            fits.then(|| name.to_owned()).ok_or(KINDS)
+        };
+        match text.split_once('.') {
+            None if text == "client" => Ok(Self::Client),
+            None if text == "user" => Ok(Self::User),
+            None if text == "path" => Ok(Self::Path),
+            Some(("header", name)) => Ok(Self::Header(named(name)?.to_ascii_lowercase())),
+            Some(("cookie", name)) => Ok(Self::Cookie(named(name)?)),
+            _ => Err(KINDS),
+        }
+    }
+}
+
+impl From<HashOn> for String {
+    fn from(on: HashOn) -> Self {
+        match on {
+            HashOn::Client => "client".to_owned(),
+            HashOn::User => "user".to_owned(),
+            HashOn::Path => "path".to_owned(),
+            HashOn::Header(name) => format!("header.{name}"),
+            HashOn::Cookie(name) => format!("cookie.{name}"),
+        }
+    }
 }
 
 /// One address of an upstream.
@@ -42,6 +96,12 @@ fn one() -> u32 {
 pub struct Tls {
     /// The name to ask for and to verify; never empty, since an empty one silently skips verification.
     pub server_name: String,
+    /// Certificates to trust instead of the system's, in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// The certificate to show, by its name in the settings (`gateway.upstream_certificates`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
 }
 
 /// Time limits towards an upstream, in milliseconds.
@@ -56,11 +116,60 @@ pub struct Timeouts {
     pub write_ms: u64,
     /// From the decision to the last byte of the answer's head.
     pub total_ms: u64,
+    /// For an unused connection that is kept.
+    pub idle_ms: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect_ms: 1_000, read_ms: 30_000, write_ms: 30_000, total_ms: 60_000 }
+        Self { connect_ms: 1_000, read_ms: 30_000, write_ms: 30_000, total_ms: 60_000, idle_ms: 30_000 }
+    }
+}
+
+/// Asks each target, again and again, whether it is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthCheck {
+    /// What is asked for, with GET; where absent, an opened connection will do.
+    pub path: Option<String>,
+    /// From one question to the next, in milliseconds.
+    pub interval_ms: u64,
+    /// For the answer, in milliseconds.
+    pub timeout_ms: u64,
+    /// Answers in a row after which a target is well.
+    pub healthy_after: u32,
+    /// Failures in a row after which it is not.
+    pub unhealthy_after: u32,
+    /// Which status says that it is well; 200 to 299 when empty.
+    pub status: Vec<u16>,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval_ms: 5_000,
+            timeout_ms: 2_000,
+            healthy_after: 1,
+            unhealthy_after: 2,
+            status: Vec::new(),
+        }
+    }
+}
+
+/// Leaves out a target that fails requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ejection {
+    /// Failures in a row after which it is left out.
+    pub failures: u32,
+    /// For how long, in milliseconds; doubled each time it fails again, up to ten times as long.
+    pub ms: u64,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { failures: 5, ms: 10_000 }
     }
 }
 
@@ -82,6 +191,9 @@ pub struct Upstream {
     /// How targets share the load.
     #[sqlx(json)]
     pub balance: Balance,
+    /// What a consistent hash is made of.
+    #[sqlx(json)]
+    pub hash_on: HashOn,
     /// Verified TLS, if any.
     #[sqlx(json)]
     pub tls: Option<Tls>,
@@ -90,13 +202,23 @@ pub struct Upstream {
     /// Time limits.
     #[sqlx(json)]
     pub timeouts: Timeouts,
-    /// How often a failed connection is tried again.
+    /// How often a request is tried again: on a failed connection, or, if it is idempotent, on a failed answer.
     pub retries: i64,
-    /// Active health check; none yet.
+    /// Retries at most, in percent of the requests of late; a few are always allowed.
+    pub retry_budget_percent: i64,
+    /// Active health check, if any.
     #[sqlx(json)]
-    pub health_check: Option<serde_json::Value>,
+    pub health_check: Option<HealthCheck>,
+    /// When targets are left out; never when absent.
+    #[sqlx(json)]
+    pub ejection: Option<Ejection>,
     /// Largest request body, in bytes; the gateway's own bound when absent.
     pub max_body_bytes: Option<i64>,
+}
+
+impl Upstream {
+    /// Retries that are allowed where nobody says otherwise, in percent of the requests.
+    pub const RETRY_BUDGET_PERCENT: i64 = 20;
 }
 
 /// An upstream to be stored.
@@ -112,14 +234,22 @@ pub struct NewUpstream {
     pub targets: Vec<Target>,
     /// How targets share the load.
     pub balance: Balance,
+    /// What a consistent hash is made of.
+    pub hash_on: HashOn,
     /// Verified TLS, if any.
     pub tls: Option<Tls>,
     /// Sent as `Host` instead of the client's.
     pub host_header: Option<String>,
     /// Time limits.
     pub timeouts: Timeouts,
-    /// How often a failed connection is tried again.
+    /// How often a request is tried again.
     pub retries: i64,
+    /// Retries at most, in percent of the requests of late.
+    pub retry_budget_percent: i64,
+    /// Active health check, if any.
+    pub health_check: Option<HealthCheck>,
+    /// When targets are left out; never when absent.
+    pub ejection: Option<Ejection>,
     /// Largest request body, in bytes.
     pub max_body_bytes: Option<i64>,
 }
@@ -131,8 +261,14 @@ pub struct UpstreamPatch {
     pub name: Option<UpstreamName>,
     /// Whether requests are forwarded to it.
     pub is_active: Option<bool>,
+    /// How to speak to it.
+    pub protocol: Option<Protocol>,
     /// New targets.
     pub targets: Option<Vec<Target>>,
+    /// How targets share the load.
+    pub balance: Option<Balance>,
+    /// What a consistent hash is made of.
+    pub hash_on: Option<HashOn>,
     /// New TLS settings.
     pub tls: Option<Option<Tls>>,
     /// New `Host`.
@@ -141,6 +277,12 @@ pub struct UpstreamPatch {
     pub timeouts: Option<Timeouts>,
     /// New number of retries.
     pub retries: Option<i64>,
+    /// New bound on retries.
+    pub retry_budget_percent: Option<i64>,
+    /// New health check.
+    pub health_check: Option<Option<HealthCheck>>,
+    /// New bound on failures.
+    pub ejection: Option<Option<Ejection>>,
     /// New bound on request bodies.
     pub max_body_bytes: Option<Option<i64>>,
 }

@@ -43,8 +43,8 @@ fn roles(compiled: &Compiled, lines: &mut Vec<String>) {
 
 fn describe(compiled: &Compiled, route: &Arc<GatewayRoute>, in_table: bool) -> String {
     let mut text = format!("in table {in_table}, {:?} to {} {:?}", route.host, route.upstream, route.strip_prefix);
-    let GatewayRoute { forward_authorization, rate_limit, max_body_bytes, .. } = &**route;
-    let _infallible = write!(text, ", {forward_authorization} {rate_limit:?} {max_body_bytes:?}");
+    let GatewayRoute { forward_authorization, rate_limit, max_body_bytes, headers, .. } = &**route;
+    let _infallible = write!(text, ", {forward_authorization} {rate_limit:?} {max_body_bytes:?} {headers:?}");
     let operations: BTreeMap<_, _> = route.operations().map(|operation| (&operation.method, operation)).collect();
     for operation in operations.into_values() {
         let symbols = operation.action_symbol.iter().chain(&operation.resource_symbols);

@@ -17,8 +17,8 @@ use super::{
     template::{Kind, Link},
 };
 use crate::model::{
-    Access, AmbiguousOwner, Claims, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName, RoleId, Route,
-    RouteId, RouteRate, UpstreamName, rules::RouteRule,
+    Access, AmbiguousOwner, Claims, HeaderRules, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName,
+    RoleId, Route, RouteId, RouteRate, UpstreamName, rules::RouteRule,
 };
 
 /// A gateway route.
@@ -40,6 +40,8 @@ pub struct GatewayRoute {
     pub rate_limit: Option<RouteRate>,
     /// The largest body it takes, in bytes; as its upstream does when absent.
     pub max_body_bytes: Option<u64>,
+    /// What it changes in heads.
+    pub headers: HeaderRules,
     operations: BTreeMap<String, Arc<CompiledOperation>>,
     allow: String,
 }
@@ -179,6 +181,7 @@ pub(super) fn compile(
             forward_authorization: route.forward_authorization,
             rate_limit: route.rate_limit,
             max_body_bytes: route.max_body_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
+            headers: route.headers.clone(),
             allow: allow_header(&operations),
             operations,
         }
@@ -366,6 +369,7 @@ pub(super) mod tests {
             forward_authorization: true,
             rate_limit: None,
             max_body_bytes: None,
+            headers: HeaderRules::default(),
             operations: serde_json::from_value(operations).unwrap(),
         }
     }

@@ -20,7 +20,7 @@ macro_rules! columns {
     () => {
         "r.id, r.route, r.label, r.icon, r.is_active, r.is_sidebar, r.module_id, r.parent_id, r.priority,
          r.created_at, r.updated_at, r.host, r.upstream, r.strip_prefix, r.forward_authorization, r.operations,
-         r.rate_limit, r.max_body_bytes"
+         r.rate_limit, r.max_body_bytes, r.headers"
     };
 }
 pub(super) use columns;
@@ -148,8 +148,8 @@ pub async fn insert(tx: &mut Tx, new: &NewRoute, now: Timestamp) -> Result<Route
         .query(
             "INSERT INTO routes (route, label, icon, is_active, is_sidebar, module_id, parent_id, priority, host,
                                  upstream, strip_prefix, forward_authorization, operations, created_at, rate_limit,
-                                 max_body_bytes)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id",
+                                 max_body_bytes, headers)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) RETURNING id",
         )
         .bind(new.route.clone())
         .bind(new.label.clone())
@@ -167,6 +167,7 @@ pub async fn insert(tx: &mut Tx, new: &NewRoute, now: Timestamp) -> Result<Route
         .bind(now)
         .bind(new.rate_limit.map(Json))
         .bind(new.max_body_bytes)
+        .bind(Json(new.headers.clone()))
         .fetch_value()
         .await?;
     ROUTES.add(tx, id.0, &new.role_ids).await?;
@@ -417,7 +418,8 @@ pub async fn update(tx: &mut Tx, id: RouteId, patch: &RoutePatch, now: Timestamp
                  forward_authorization = COALESCE($18, forward_authorization),
                  operations = COALESCE($19, operations), updated_at = $20,
                  rate_limit = CASE WHEN $21 THEN $22 ELSE rate_limit END,
-                 max_body_bytes = CASE WHEN $23 THEN $24 ELSE max_body_bytes END
+                 max_body_bytes = CASE WHEN $23 THEN $24 ELSE max_body_bytes END,
+                 headers = COALESCE($25, headers)
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -444,6 +446,7 @@ pub async fn update(tx: &mut Tx, id: RouteId, patch: &RoutePatch, now: Timestamp
         .bind(patch.rate_limit.flatten().map(Json))
         .bind(patch.max_body_bytes.is_some())
         .bind(patch.max_body_bytes.flatten())
+        .bind(patch.headers.clone().map(Json))
         .execute()
         .await?;
     if let Some(roles) = patch.role_ids.as_deref().filter(|_| changed > 0) {

@@ -22,7 +22,7 @@ macro_rules! upstreams {
     ($rest:literal) => {
         concat!(
             "SELECT id, name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries,
-                    health_check, max_body_bytes
+                    health_check, max_body_bytes, hash_on, retry_budget_percent, ejection
              FROM upstreams WHERE deleted_at IS NULL ",
             $rest
         )

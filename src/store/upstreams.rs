@@ -36,7 +36,7 @@ pub const SORT_KEYS: &[SortKey] = &[
 
 const COLUMNS: &str =
     "id, name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries, health_check,
-                       max_body_bytes, deleted_at";
+                       max_body_bytes, hash_on, retry_budget_percent, ejection, deleted_at";
 
 impl Filter {
     fn list(&self) -> List {
@@ -70,8 +70,8 @@ pub struct UpstreamRow {
 pub async fn insert(tx: &mut Tx, new: &NewUpstream, now: Timestamp) -> Result<UpstreamId> {
     tx.query(
         "INSERT INTO upstreams (name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries,
-                                max_body_bytes, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id",
+                                max_body_bytes, created_at, hash_on, retry_budget_percent, health_check, ejection)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id",
     )
     .bind(new.name.clone())
     .bind(new.is_active)
@@ -84,6 +84,10 @@ pub async fn insert(tx: &mut Tx, new: &NewUpstream, now: Timestamp) -> Result<Up
     .bind(new.retries)
     .bind(new.max_body_bytes)
     .bind(now)
+    .bind(Json(new.hash_on.clone()))
+    .bind(new.retry_budget_percent)
+    .bind(Json(new.health_check.clone()))
+    .bind(Json(new.ejection))
     .fetch_value()
     .await
 }
@@ -95,7 +99,7 @@ pub async fn insert(tx: &mut Tx, new: &NewUpstream, now: Timestamp) -> Result<Up
 pub async fn get(tx: &mut Tx, id: UpstreamId) -> Result<Option<Upstream>> {
     tx.query(
         "SELECT id, name, is_active, protocol, targets, balance, tls, host_header, timeouts, retries, health_check,
-                max_body_bytes
+                max_body_bytes, hash_on, retry_budget_percent, ejection
          FROM upstreams WHERE id = $1 AND deleted_at IS NULL",
     )
     .bind(id)
@@ -147,7 +151,10 @@ pub async fn update(tx: &mut Tx, id: UpstreamId, patch: &UpstreamPatch, now: Tim
              SET name = COALESCE($2, name), is_active = COALESCE($3, is_active), targets = COALESCE($4, targets),
                  tls = COALESCE($5, tls), host_header = CASE WHEN $6 THEN $7 ELSE host_header END,
                  timeouts = COALESCE($8, timeouts), retries = COALESCE($9, retries),
-                 max_body_bytes = CASE WHEN $10 THEN $11 ELSE max_body_bytes END, updated_at = $12
+                 max_body_bytes = CASE WHEN $10 THEN $11 ELSE max_body_bytes END, updated_at = $12,
+                 protocol = COALESCE($13, protocol), balance = COALESCE($14, balance),
+                 hash_on = COALESCE($15, hash_on), retry_budget_percent = COALESCE($16, retry_budget_percent),
+                 health_check = COALESCE($17, health_check), ejection = COALESCE($18, ejection)
              WHERE id = $1 AND deleted_at IS NULL",
         )
         .bind(id)
@@ -163,6 +170,12 @@ pub async fn update(tx: &mut Tx, id: UpstreamId, patch: &UpstreamPatch, now: Tim
         .bind(patch.max_body_bytes.is_some())
         .bind(patch.max_body_bytes.flatten())
         .bind(now)
+        .bind(patch.protocol.map(Json))
+        .bind(patch.balance.map(Json))
+        .bind(patch.hash_on.clone().map(Json))
+        .bind(patch.retry_budget_percent)
+        .bind(patch.health_check.clone().map(Json))
+        .bind(patch.ejection.map(Json))
         .execute()
         .await?;
     Ok(changed > 0)

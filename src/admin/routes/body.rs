@@ -3,8 +3,8 @@
 use crate::admin::input::{self, Flaw, Input, Object, Valid};
 use crate::admin::modules::role_ids;
 use crate::model::{
-    Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, PermissionId, Route, RouteId, RoutePatch,
-    RouteRate, UpstreamName,
+    HeaderRules, Host, Icon, Label, ModuleId, NewRoute, Operation, PathTemplate, PermissionId, Route, RouteId,
+    RoutePatch, RouteRate, UpstreamName,
 };
 
 const MOST_OPERATIONS: usize = 64;
@@ -20,6 +20,7 @@ struct Forwarding {
     operations: Option<Vec<Operation>>,
     rate_limit: input::Change<Option<RouteRate>>,
     max_body_bytes: input::Change<Option<i64>>,
+    headers: Option<HeaderRules>,
 }
 
 fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
@@ -35,6 +36,7 @@ fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
     let operations = body.json::<Vec<Operation>>("operations").check(few).optional();
     let rate_limit = body.json::<RouteRate>("rate_limit").nullable();
     let max_body_bytes = body.field::<i64>("max_body_bytes").at_least(1).at_most(Route::LARGEST_BODY).nullable();
+    let headers = body.json::<HeaderRules>("headers").optional();
     Some(Forwarding {
         host: host?,
         upstream: upstream?,
@@ -43,6 +45,7 @@ fn forwarding(body: &mut Object<'_>) -> Valid<Forwarding> {
         operations: operations?,
         rate_limit: rate_limit?,
         max_body_bytes: max_body_bytes?,
+        headers: headers?,
     })
 }
 
@@ -94,6 +97,7 @@ pub(super) fn create(input: &mut Input) -> Valid<(NewRoute, Vec<PermissionId>)> 
         operations: forwarding.operations.unwrap_or_default(),
         rate_limit: forwarding.rate_limit.flatten(),
         max_body_bytes: forwarding.max_body_bytes.flatten(),
+        headers: forwarding.headers.unwrap_or_default(),
     };
     Some((new, permission_ids?.unwrap_or_default()))
 }
@@ -141,6 +145,7 @@ pub(super) fn update(input: &mut Input) -> Valid<Changes> {
         operations: forwarding.operations,
         rate_limit: forwarding.rate_limit,
         max_body_bytes: forwarding.max_body_bytes,
+        headers: forwarding.headers,
     };
     Some(Changes { id: id?, patch, permission_ids: permission_ids? })
 }

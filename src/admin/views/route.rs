@@ -4,8 +4,8 @@ use serde::Serialize;
 use super::ModuleView;
 use crate::admin::error::Error;
 use crate::model::{
-    Host, Icon, Label, ModuleId, ModuleName, Operation, PathTemplate, PermissionId, RoleInfo, Route, RouteId,
-    RouteRate, Timestamp, UpstreamName,
+    HeaderRules, Host, Icon, Label, ModuleId, ModuleName, Operation, PathTemplate, PermissionId, RoleInfo, Route,
+    RouteId, RouteRate, Timestamp, UpstreamName,
 };
 use crate::store::Tx;
 use crate::store::routes::{self, RouteRow, ShownTo};
@@ -32,6 +32,7 @@ struct Forwarding {
     operations: Vec<Operation>,
     rate_limit: Option<RouteRate>,
     max_body_bytes: Option<i64>,
+    headers: HeaderRules,
 }
 
 /// A route, taken apart into what the views have in common.
@@ -49,10 +50,18 @@ impl From<Route> for Parts {
         let Route { id, route, label, icon, is_active, is_sidebar, module_id, parent_id, .. } = row;
         let Route { priority, created_at, updated_at, .. } = row;
         let Route { host, upstream, strip_prefix, forward_authorization, operations, .. } = row;
-        let Route { rate_limit, max_body_bytes, .. } = row;
+        let Route { rate_limit, max_body_bytes, headers, .. } = row;
         let fields = Fields { route, label, icon, is_active, is_sidebar, module_id, parent_id };
-        let forwarding =
-            Forwarding { host, upstream, strip_prefix, forward_authorization, operations, rate_limit, max_body_bytes };
+        let forwarding = Forwarding {
+            host,
+            upstream,
+            strip_prefix,
+            forward_authorization,
+            operations,
+            rate_limit,
+            max_body_bytes,
+            headers,
+        };
         Self { id, fields, priority, created_at, updated_at, forwarding }
     }
 }

@@ -16,8 +16,8 @@ use crate::http::{Cors, SecurityHeaders, TrustedProxies};
 use crate::jwt::{Errands, Kind, Minter, NewToken, Own, Verifier};
 use crate::model::rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState};
 use crate::model::{
-    Balance, ForwardedHeader, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId, Secret, Target,
-    Timeouts, Timestamp, Upstream, UpstreamId, UserId,
+    Balance, ForwardedHeader, HashOn, HeaderRules, ModuleId, Operation, PermissionId, Protocol, RoleId, Route, RouteId,
+    Secret, Target, Timeouts, Timestamp, Upstream, UpstreamId, UserId,
 };
 use crate::policy::{Compiled, Fixed, MountedPath, Snapshot, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
@@ -122,6 +122,7 @@ fn route(id: i64, path: &str, upstream: &str, strip: Option<&str>, operations: &
         forward_authorization: id != 4,
         rate_limit: None,
         max_body_bytes: None,
+        headers: HeaderRules::default(),
         operations: serde_json::from_str::<Vec<Operation>>(operations).unwrap(),
     }
 }
@@ -138,7 +139,10 @@ fn upstream(id: i64, name: &str, addresses: &[SocketAddr], retries: i64) -> Upst
         host_header: None,
         timeouts: Timeouts { read_ms: 700, ..Timeouts::default() },
         retries,
+        hash_on: HashOn::default(),
+        retry_budget_percent: Upstream::RETRY_BUDGET_PERCENT,
         health_check: None,
+        ejection: None,
         max_body_bytes: Some(16),
     }
 }

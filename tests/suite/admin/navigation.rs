@@ -235,6 +235,7 @@ on_both!(depth_exhausts_nothing, |backend| async move {
             forward_authorization: true,
             rate_limit: None,
             max_body_bytes: None,
+            headers: cedargate::model::HeaderRules::default(),
             operations: Vec::new(),
         };
         parent = Some(cedargate::store::routes::insert(write.tx(), &new, now).await.unwrap());

@@ -248,6 +248,7 @@ impl RouteSpec {
             forward_authorization: true,
             rate_limit: None,
             max_body_bytes: None,
+            headers: cedargate::model::HeaderRules::default(),
             operations: serde_json::from_value(operations.into()).unwrap(),
         }
     }

@@ -24,8 +24,8 @@ mod users;
 
 use cedargate::{
     model::{
-        ModuleId, NewModule, NewPermission, NewRole, NewRoute, NewUpstream, NewUser, PermissionId, RoleId, RouteId,
-        Secret, Target, Timeouts, Timestamp, UpstreamId, UserId,
+        Ejection, HashOn, HeaderRules, ModuleId, NewModule, NewPermission, NewRole, NewRoute, NewUpstream, NewUser,
+        PermissionId, RoleId, RouteId, Secret, Target, Timeouts, Timestamp, Upstream, UpstreamId, UserId,
     },
     store::{Error, Tx, modules as module_rows, permissions as permission_rows, roles as role_rows},
     store::{routes as route_rows, upstreams as upstream_rows, users as user_rows},
@@ -89,6 +89,7 @@ fn new_route(module: ModuleId, path: &str) -> NewRoute {
         forward_authorization: true,
         rate_limit: None,
         max_body_bytes: None,
+        headers: HeaderRules::default(),
         operations: Vec::new(),
     }
 }
@@ -100,10 +101,14 @@ fn new_upstream(name: &str) -> NewUpstream {
         protocol: cedargate::model::Protocol::Http1,
         targets: vec![Target { address: "127.0.0.1:9000".to_owned(), weight: 3 }],
         balance: cedargate::model::Balance::RoundRobin,
+        hash_on: HashOn::default(),
         tls: None,
         host_header: None,
         timeouts: Timeouts::default(),
         retries: 1,
+        retry_budget_percent: Upstream::RETRY_BUDGET_PERCENT,
+        health_check: None,
+        ejection: Some(Ejection::default()),
         max_body_bytes: None,
     }
 }

@@ -1,5 +1,5 @@
 use cedargate::{
-    model::{ModuleId, NewRoute, Operation, RoleId, RouteId, RoutePatch, RouteRate, UpstreamName},
+    model::{HeaderRules, ModuleId, NewRoute, Operation, RoleId, RouteId, RoutePatch, RouteRate, UpstreamName},
     store::{Error, Page, roles, routes, routes::Filter},
 };
 use serde_json::json;
@@ -84,6 +84,7 @@ on_both!(a_patch_sets_and_clears, |backend| async move {
         forward_authorization: Some(true),
         rate_limit: Some(None),
         max_body_bytes: Some(None),
+        headers: Some(HeaderRules::default()),
         operations: Some(Vec::new()),
     };
     assert!(routes::update(&mut tx, id, &set, at(1)).await.unwrap());

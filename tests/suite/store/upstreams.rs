@@ -10,7 +10,7 @@ on_both!(an_upstream_round_trips, |backend| async move {
     let (db, _guard) = migrated(backend).await;
     let mut tx = db.write().await.unwrap();
     let new = NewUpstream {
-        tls: Some(Tls { server_name: "blog.example.com".to_owned() }),
+        tls: Some(Tls { server_name: "blog.example.com".to_owned(), ca: None, client_certificate: None }),
         host_header: Some("blog".to_owned()),
         max_body_bytes: Some(1 << 40),
         ..new_upstream("blog")
@@ -33,6 +33,7 @@ on_both!(an_upstream_round_trips, |backend| async move {
         timeouts: Some(Timeouts { connect_ms: 5, ..Timeouts::default() }),
         retries: Some(0),
         max_body_bytes: Some(None),
+        ..UpstreamPatch::default()
     };
     assert!(upstreams::update(&mut tx, id, &patch, at(2)).await.unwrap());
     let changed = upstreams::get(&mut tx, id).await.unwrap().unwrap();
