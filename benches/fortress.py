@@ -28,6 +28,7 @@ class Fortress(Cedargate):
         self.upstream = world.upstream(folder, self.upstream_port, 8192, f"""
     client_max_body_size 0; client_body_buffer_size 12m; large_client_header_buffers 8 128k;
     location = /open/large {{ alias {folder}/large; }}
+    location = /open/giant {{ alias {folder}/giant; }}
     location = /open/body {{
       proxy_pass http://127.0.0.1:{self.upstream_port}/; proxy_http_version 1.1; proxy_set_header Connection "";
     }}

@@ -78,6 +78,8 @@ pub(super) struct Context {
     pub(super) upstream: Option<Arc<Upstream>>,
     upstream_took: Option<Duration>,
     pub(super) connects: u32,
+    /// Informational answers so far.
+    pub(super) hints: u32,
     pub(super) last_target: Option<usize>,
     pub(super) status: Option<u16>,
     pub(super) bytes_in: u64,
@@ -120,6 +122,7 @@ impl Context {
             upstream: None,
             upstream_took: None,
             connects: 0,
+            hints: 0,
             last_target: None,
             status: None,
             bytes_in: 0,

@@ -14,7 +14,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
-use crate::model::Reason;
+use crate::model::{Reason, Upstream};
 use crate::policy::{Destination, Permit};
 
 use super::authorise::{Stop, authorise};
@@ -25,6 +25,8 @@ use super::{forward, respond};
 
 /// How long the rest of a body is read that nobody wants, so that its client sees the answer.
 const DRAIN: Duration = Duration::from_secs(1);
+/// An upstream that has sent so many informational answers (RFC 9110 15.2) has no other.
+const MOST_HINTS: u32 = 16;
 
 /// The proxy itself.
 #[derive(Debug)]
@@ -237,7 +239,13 @@ impl ProxyHttp for Gateway {
             // From now on the upstream's own time limits tell how long nobody may say anything.
             session.set_read_timeout(None);
         } else if answer.status.is_informational() {
-            return Ok(());
+            ctx.hints += 1;
+            let has_time = || ctx.upstream.as_ref().is_none_or(|upstream| !ctx.remaining(total(upstream)).is_zero());
+            return match ctx.hints {
+                ..=MOST_HINTS if has_time() => Ok(()),
+                ..=MOST_HINTS => Err(Error::explain(ErrorType::ReadTimedout, "hints and no answer").into_up()),
+                _ => Err(Error::explain(ErrorType::InvalidHTTPHeader, "too many hints").into_up()),
+            };
         }
         ctx.answered(answer.status.as_u16());
         self.goes_on(ctx);
@@ -304,6 +312,11 @@ impl ProxyHttp for Gateway {
         ctx.bytes_in = ctx.bytes_in.max(session.body_bytes_read() as u64);
         ctx.bytes_out = session.body_bytes_sent() as u64;
     }
+}
+
+/// From the decision to the last byte of the answer's head.
+fn total(upstream: &Upstream) -> Duration {
+    Duration::from_millis(upstream.timeouts.total_ms)
 }
 
 /// Whether what was read is not framed as a body must be.

@@ -3,6 +3,7 @@
 //! A test's name begins with the attack's row in the threat catalogue. Whoever refuses must also let something
 //! pass: each test sends a legitimate request too.
 
+mod answers;
 mod backends;
 mod chunks;
 mod floods;
