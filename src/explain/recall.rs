@@ -76,6 +76,7 @@ fn depends_on_rules(reason: Reason) -> bool {
         | Reason::HeadersTooLarge
         | Reason::RequestTimeout
         | Reason::TooLarge
+        | Reason::StreamEnded
         | Reason::UpstreamUnreachable
         | Reason::UpstreamTimeout => true,
         Reason::InvalidToken

@@ -9,9 +9,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use crate::http::{Connection, Remote, RequestId, Scheme, Standing, Target};
 use crate::model::{Claims, ClientCertificate, Reason, RouteId, Timestamp, Upstream};
 use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRoute, Permit, Snapshot};
+use crate::telemetry::Ended;
 use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
 
+use super::live::Listed;
 use super::load::InFlight;
 use super::peer::{BodyClock, Peer};
 use super::shared::Shared;
@@ -69,6 +71,8 @@ pub(super) struct Context {
     /// When it may try again, if it was one too many.
     pub(super) retry_after: Option<Duration>,
     pub(super) permit: Option<Permit>,
+    /// Where the answer is listed, if it may go on for long.
+    pub(super) listed: Option<Listed>,
     decision: Option<bool>,
     reason: Option<Reason>,
     pub(super) policies: Option<Determining>,
@@ -114,6 +118,7 @@ impl Context {
             standing: None,
             retry_after: None,
             permit: None,
+            listed: None,
             decision: None,
             reason: None,
             policies: None,
@@ -304,6 +309,10 @@ impl Drop for Context {
         if self.status.is_none() && self.body_clock.as_ref().is_some_and(|clock| clock.is_over()) {
             // Its stream was reset, which has no status.
             self.refused(Reason::RequestTimeout);
+        }
+        let ended = self.listed.as_ref().and_then(|listed| listed.open.ended());
+        if ended.is_some_and(|(cause, _)| cause != Ended::Stopping) {
+            self.refused(Reason::StreamEnded);
         }
         self.write();
         self.remember();

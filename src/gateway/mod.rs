@@ -16,6 +16,7 @@ mod forward;
 pub mod head;
 pub mod headers;
 mod host;
+mod live;
 mod load;
 mod memory;
 mod meters;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pingora::http::ResponseHeader;
@@ -28,9 +28,20 @@ pub(super) struct Peer {
     /// Whether it is a proxy that passes on somebody else's connection without saying whose: what the requests say about
     /// that is not the proxy's word.
     pub(super) is_relay: bool,
-    /// Whether the connection speaks another protocol by now.
-    pub(super) upgraded: AtomicBool,
+    pub(super) switch: Switch,
 }
+
+/// What the connection speaks, and how it shall end: told by whoever knows to whom moves its bytes.
+#[derive(Debug, Default)]
+pub(super) struct Switch {
+    protocol: AtomicU8,
+    /// The code of the close frame that ends it; zero for as long as it goes on.
+    part: AtomicU16,
+    reset: AtomicBool,
+}
+
+const OTHER: u8 = 1;
+const WEB_SOCKET: u8 = 2;
 
 /// The version of TLS that `session` agreed upon.
 fn tls_version(session: &ServerConnection) -> &'static str {
@@ -44,7 +55,7 @@ fn tls_version(session: &ServerConnection) -> &'static str {
 impl Peer {
     /// One whose connection is not encrypted.
     pub(super) fn plain(address: IpAddr) -> Self {
-        Self { address, tls: None, certificate: None, is_relay: false, upgraded: AtomicBool::new(false) }
+        Self { address, tls: None, certificate: None, is_relay: false, switch: Switch::default() }
     }
 
     /// One that has agreed upon TLS; `None` if it has shown a certificate that cannot be read whole. To go on as if there
@@ -55,22 +66,39 @@ impl Peer {
             Some(shown) => Some(Arc::new(client_certificate::read(shown, ASN1Time::now())?)),
             None => None,
         };
-        Some(Self {
-            address,
-            tls: Some(tls_version(session)),
-            certificate,
-            is_relay: false,
-            upgraded: AtomicBool::new(false),
-        })
+        Some(Self { address, tls: Some(tls_version(session)), certificate, is_relay: false, switch: Switch::default() })
     }
 
     /// Notes that the connection speaks another protocol from now on.
-    pub(super) fn upgrade(&self) {
-        self.upgraded.store(true, Ordering::Release);
+    pub(super) fn upgrade(&self, is_web_socket: bool) {
+        self.switch.protocol.store(if is_web_socket { WEB_SOCKET } else { OTHER }, Ordering::Release);
     }
 
     pub(super) fn is_upgraded(&self) -> bool {
-        self.upgraded.load(Ordering::Acquire)
+        self.switch.protocol.load(Ordering::Acquire) != 0
+    }
+
+    pub(super) fn is_web_socket(&self) -> bool {
+        self.switch.protocol.load(Ordering::Acquire) == WEB_SOCKET
+    }
+
+    /// Has the WebSocket closed with this code, between two frames.
+    pub(super) fn part(&self, code: u16) {
+        self.switch.part.store(code, Ordering::Release);
+    }
+
+    /// The code that the WebSocket shall be closed with, if it shall.
+    pub(super) fn parting(&self) -> Option<u16> {
+        Some(self.switch.part.load(Ordering::Acquire)).filter(|code| *code != 0)
+    }
+
+    /// Has the connection end so that nobody takes that for the end of an answer.
+    pub(super) fn reset(&self) {
+        self.switch.reset.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.switch.reset.load(Ordering::Acquire)
     }
 }
 

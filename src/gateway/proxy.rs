@@ -1,12 +1,13 @@
 //! The order in which Pingora's hooks carry a request through.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -19,6 +20,8 @@ use crate::policy::{Destination, Permit};
 
 use super::authorise::{Stop, authorise};
 use super::context::{Context, RouteLabel};
+use super::edge::grpc::ENDED;
+use super::live::{self, Listed, Manner};
 use super::peer::Exchange;
 use super::shared::Shared;
 use super::{forward, respond};
@@ -103,6 +106,32 @@ impl Gateway {
     fn patience_of_upstream(ctx: &Context) -> Duration {
         let timeouts = ctx.upstream.as_ref().map(|upstream| upstream.timeouts).unwrap_or_default();
         Duration::from_millis(timeouts.read_ms.max(timeouts.write_ms))
+    }
+
+    /// Lists an answer that may go on for long, so that it is decided anew meanwhile. The admin service sends none.
+    fn list(&self, session: &Session, answer: &ResponseHeader, ctx: &Context) -> Option<Listed> {
+        let request = session.req_header();
+        let peer = || Some(Arc::clone(&Exchange::find(session)?.peer));
+        let is_web_socket = answer.status == StatusCode::SWITCHING_PROTOCOLS && is_web_socket(answer);
+        let manner = match request.version {
+            Version::HTTP_2 if live::is_grpc(&request.headers) => Manner::Grpc,
+            Version::HTTP_11 if is_web_socket => Manner::WebSocket(peer()?),
+            Version::HTTP_10 => Manner::Reset(peer()?),
+            _ => Manner::Cut,
+        };
+        let token = ctx.claims.clone().zip(request.headers.get(header::AUTHORIZATION));
+        Some(self.shared.streams.open(live::Terms {
+            request_id: ctx.request_id,
+            method: ctx.method.clone()?,
+            target: ctx.target.clone()?,
+            host: ctx.host.clone()?,
+            client: ctx.client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            certificate: ctx.certificate.clone(),
+            token: token.map(|(claims, field)| (field.clone(), claims)),
+            upstream: ctx.upstream.as_ref()?.name.clone(),
+            manner,
+            revision: ctx.snapshot.as_ref()?.revision(),
+        }))
     }
 
     /// What the route takes, else its upstream, else the gateway: whoever says it of less says it on purpose.
@@ -235,7 +264,8 @@ impl ProxyHttp for Gateway {
             if !forward::asks_to_switch(session.req_header()) {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
             }
-            Exchange::find(session).inspect(|exchange| exchange.peer.upgrade());
+            let is_web_socket = is_web_socket(answer);
+            Exchange::find(session).inspect(|exchange| exchange.peer.upgrade(is_web_socket));
             // From now on the upstream's own time limits tell how long nobody may say anything.
             session.set_read_timeout(None);
         } else if answer.status.is_informational() {
@@ -249,6 +279,9 @@ impl ProxyHttp for Gateway {
         }
         ctx.answered(answer.status.as_u16());
         self.goes_on(ctx);
+        if live::may_last(answer, &session.req_header().method) {
+            ctx.listed = self.list(session, answer, ctx);
+        }
         // The admin service says itself which rules it decided by.
         if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
     }
@@ -276,6 +309,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Context>) -> FailToProxy {
+        if let (true, Some(listed)) = (*error.etype() == ENDED, &ctx.listed) {
+            let reason = listed.open.ended().map_or(Reason::StreamEnded, |(_, reason)| reason);
+            // The stream is reset where that fails.
+            let _ = session.write_response_trailers(live::farewell(reason)).await;
+            return FailToProxy { error_code: 0, can_reuse_downstream: false };
+        }
         let reason = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Some(Reason::TooLarge),
             (_, ErrorSource::Upstream) => {
@@ -317,6 +356,12 @@ impl ProxyHttp for Gateway {
 /// From the decision to the last byte of the answer's head.
 fn total(upstream: &Upstream) -> Duration {
     Duration::from_millis(upstream.timeouts.total_ms)
+}
+
+/// Whether what is switched to is the protocol of WebSockets.
+fn is_web_socket(answer: &ResponseHeader) -> bool {
+    let protocol = answer.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+    protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Whether what was read is not framed as a body must be.

@@ -16,6 +16,7 @@ use crate::telemetry::{AccessLog, Metrics, Recent};
 use super::Gateway;
 use super::edge::{Edge, Purpose};
 use super::head::Bounds;
+use super::live::{self, Streams};
 use super::load::Load;
 use super::memory;
 use super::meters::Meters;
@@ -160,6 +161,7 @@ pub struct Running {
     address: SocketAddr,
     redirect: Option<SocketAddr>,
     load: Arc<Load>,
+    streams: Arc<Streams>,
     tls: Option<Arc<Tls>>,
     workers: Workers,
 }
@@ -185,12 +187,20 @@ impl Running {
         self.load.requests()
     }
 
-    /// Waits until everything that was accepted is done; false when that took longer than `limit`.
+    /// Waits until everything that was accepted is done; false when that took longer than `limit`. WebSockets, which do
+    /// not end by themselves, are closed within the first half of it.
     pub async fn drained(&mut self, limit: Duration) -> bool {
         let until = tokio::time::Instant::now() + limit;
-        // What is in the socket's queue when the listener closes belongs to nobody: wait for the close first.
-        self.workers.closed(limit).await
-            && self.load.drained(until.saturating_duration_since(tokio::time::Instant::now())).await
+        let streams = Arc::clone(&self.streams);
+        let rest = async {
+            // What is in the socket's queue when the listener closes belongs to nobody: wait for the close first.
+            self.workers.closed(limit).await
+                && self.load.drained(until.saturating_duration_since(tokio::time::Instant::now())).await
+        };
+        tokio::select! {
+            drained = rest => drained,
+            () = streams.close_web_sockets(limit / 2) => false,
+        }
     }
 
     /// The certificates, which can be loaded again.
@@ -220,6 +230,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
     let tls = tls.map(|tls| Tls::load(tls, Arc::clone(&parts.metrics))).transpose()?.map(Arc::new);
     let load = Arc::new(Load::default());
     let metrics = Arc::clone(&parts.metrics);
+    let streams = Streams::new(Arc::clone(&metrics));
     let shared = Arc::new(Shared {
         decisions: Shared::counters(&parts.metrics),
         snapshots: parts.snapshots,
@@ -238,6 +249,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         upstreams: Upstreams::default(),
         meters: Meters::default(),
         load: Arc::clone(&load),
+        streams: Arc::clone(&streams),
         turned: TurnedLog::default(),
     });
     let address = listener.local_addr()?;
@@ -247,7 +259,8 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
     let edge = || Edge::new(proxy(&shared, workers), Arc::clone(&shared));
     let workers = Workers::start(workers, listeners, edge)?;
     workers.also(memory::watch(Arc::clone(&load), metrics, limits.max_memory_bytes))?;
-    Ok(Running { address, redirect: redirected, load, tls, workers })
+    workers.also(live::watch(shared))?;
+    Ok(Running { address, redirect: redirected, load, streams, tls, workers })
 }
 
 /// The proxy of one of `workers` threads.

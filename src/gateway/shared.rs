@@ -9,6 +9,7 @@ use crate::model::{Reason, Secret};
 use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
 
+use super::live::Streams;
 use super::load::Load;
 use super::meters::Meters;
 use super::service::Limits;
@@ -43,6 +44,7 @@ pub(super) struct Shared {
     pub(super) mount: Option<Mount>,
     pub(super) upstreams: Upstreams,
     pub(super) load: Arc<Load>,
+    pub(super) streams: Arc<Streams>,
     pub(super) turned: TurnedLog,
     pub(super) meters: Meters,
     /// Looked up once: a counter for each reason, in the order of `Reason::ALL`.

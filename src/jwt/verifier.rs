@@ -58,6 +58,16 @@ impl Verifier {
         self.0.keys.load_full()
     }
 
+    /// When a token that was verified ends by itself, in seconds since 1970.
+    pub fn accepted_until(&self, claims: &Claims) -> i64 {
+        let keys = self.0.keys.load();
+        let leeway = match claims.issuer.as_deref() {
+            None => self.0.leeway,
+            Some(name) => keys.issuers.get(name).map_or(0, |issuer| seconds(issuer.leeway)),
+        };
+        claims.expires_at.saturating_add(leeway)
+    }
+
     /// Exchanges our own keys. No token that is verified after this is verified by another.
     pub fn put_own(&self, own: Own) {
         let own = Arc::new(own);

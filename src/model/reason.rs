@@ -37,6 +37,8 @@ pub enum Reason {
     TooLarge,
     /// Too many requests.
     RateLimited,
+    /// The answer went on when it was no longer allowed, and was ended.
+    StreamEnded,
     /// The upstream cannot be reached, or its answer is unusable.
     UpstreamUnreachable,
     /// The upstream did not answer in time.
@@ -68,6 +70,7 @@ impl Reason {
         Self::RequestTimeout,
         Self::TooLarge,
         Self::RateLimited,
+        Self::StreamEnded,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
         Self::Overloaded,
@@ -95,6 +98,7 @@ impl Reason {
             Self::RequestTimeout => "request_timeout",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
+            Self::StreamEnded => "stream_ended",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::Overloaded => "overloaded",
@@ -108,7 +112,7 @@ impl Reason {
             Self::Allowed => 200,
             Self::BadTarget | Self::BadRequest => 400,
             Self::NoCredentials | Self::InvalidToken | Self::ExpiredToken | Self::Revoked | Self::UserInactive => 401,
-            Self::NoGrant | Self::ForbiddenByPolicy | Self::PolicyError => 403,
+            Self::NoGrant | Self::ForbiddenByPolicy | Self::PolicyError | Self::StreamEnded => 403,
             Self::UnknownRoute => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -125,7 +129,10 @@ impl Reason {
 
     /// Whether it is given to requests that were let through, whatever became of them.
     pub const fn is_of_allowed(self) -> bool {
-        matches!(self, Self::Allowed | Self::TooLarge | Self::UpstreamUnreachable | Self::UpstreamTimeout)
+        matches!(
+            self,
+            Self::Allowed | Self::TooLarge | Self::StreamEnded | Self::UpstreamUnreachable | Self::UpstreamTimeout
+        )
     }
 
     /// One sentence for the client; never more than the code already tells.
@@ -149,6 +156,7 @@ impl Reason {
             Self::RequestTimeout => "The request did not arrive in time.",
             Self::TooLarge => "The request body is too large.",
             Self::RateLimited => "Too many requests.",
+            Self::StreamEnded => "The request is no longer permitted.",
             Self::UpstreamUnreachable => "The upstream could not be reached or gave no usable answer.",
             Self::UpstreamTimeout => "The upstream did not answer in time.",
             Self::Overloaded => "The gateway has no capacity for this request.",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use cedar_policy::{Entity, EntityUid, RestrictedExpression};
 use imbl::{HashMap, shared_ptr::DefaultSharedPtr};
+use tokio::sync::watch;
 
 use super::{
     caller::{Caller, RoleIds},
@@ -286,17 +287,30 @@ impl Snapshot {
 
 /// The one place where the current snapshot is found.
 #[derive(Clone, Debug)]
-pub struct SnapshotHandle(Arc<ArcSwap<Snapshot>>);
+pub struct SnapshotHandle(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    current: ArcSwap<Snapshot>,
+    /// The revision in force.
+    moved: watch::Sender<i64>,
+}
 
 impl SnapshotHandle {
     /// Starts with `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(snapshot)))
+        let moved = watch::Sender::new(snapshot.revision());
+        Self(Arc::new(Place { current: ArcSwap::from_pointee(snapshot), moved }))
     }
 
     /// The current snapshot, to be kept for the whole of a request.
     pub fn load(&self) -> Arc<Snapshot> {
-        self.0.load_full()
+        self.0.current.load_full()
+    }
+
+    /// Tells when the current snapshot is another one; for what was decided before and goes on.
+    pub fn moves(&self) -> watch::Receiver<i64> {
+        self.0.moved.subscribe()
     }
 
     /// Makes `next` the current snapshot if it is newer; returns whether it is.
@@ -304,13 +318,18 @@ impl SnapshotHandle {
         let next = Arc::new(next);
         let before = self
             .0
+            .current
             .rcu(|current| if next.revisions > current.revisions { Arc::clone(&next) } else { Arc::clone(current) });
-        next.revisions > before.revisions
+        let is_newer = next.revisions > before.revisions;
+        if is_newer {
+            self.0.moved.send_replace(next.revision());
+        }
+        is_newer
     }
 
     /// Forgets revocations that ended before `now`; the revision stays, since nothing is decided differently.
     pub fn forget_expired(&self, now: Timestamp) {
-        self.0.rcu(|current| match current.revoked.without_expired(now) {
+        self.0.current.rcu(|current| match current.revoked.without_expired(now) {
             Some(revoked) => Arc::new(Snapshot { revoked, ..Snapshot::clone(current) }),
             None => Arc::clone(current),
         });

@@ -51,12 +51,45 @@ impl Turned {
     }
 }
 
-/// Counts of connections.
+/// Why an answer that went on was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its token has expired.
+    Expired,
+    /// Its token is no longer valid, or its user no longer active.
+    Revoked,
+    /// The policies no longer permit it.
+    Denied,
+    /// There is no such route, operation or upstream any more.
+    Gone,
+    /// The gateway stops.
+    Stopping,
+}
+
+impl Ended {
+    /// Every cause, for metrics that exist from the start.
+    pub const ALL: [Self; 5] = [Self::Expired, Self::Revoked, Self::Denied, Self::Gone, Self::Stopping];
+
+    /// The code in metrics and logs.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Denied => "denied",
+            Self::Gone => "gone",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// Counts of connections, and of what goes on over them.
 #[derive(Debug)]
 pub struct ConnectionState {
     open: IntGauge,
     turned: IntCounterVec,
     shedding: IntGauge,
+    streams: IntGauge,
+    ended: IntCounterVec,
 }
 
 impl ConnectionState {
@@ -76,13 +109,26 @@ impl ConnectionState {
                 "cedargate_shedding",
                 "1 while new work is refused because memory runs short, else 0.",
             )?,
+            streams: IntGauge::new(
+                "cedargate_open_streams",
+                "Answers under way that may go on for long, and are decided anew meanwhile.",
+            )?,
+            ended: IntCounterVec::new(
+                Opts::new("cedargate_streams_closed_total", "Open streams that the gateway has ended."),
+                &["cause"],
+            )?,
         };
+        for ended in Ended::ALL {
+            state.ended.with_label_values(&[ended.code()]).inc_by(0);
+        }
         for turned in Turned::ALL {
             state.turned.with_label_values(&[turned.code()]).inc_by(0);
         }
         registry.register(Box::new(state.open.clone()))?;
         registry.register(Box::new(state.turned.clone()))?;
         registry.register(Box::new(state.shedding.clone()))?;
+        registry.register(Box::new(state.streams.clone()))?;
+        registry.register(Box::new(state.ended.clone()))?;
         Ok(state)
     }
 
@@ -109,5 +155,20 @@ impl ConnectionState {
     /// Whether new work is refused.
     pub fn is_shedding(&self) -> bool {
         self.shedding.get() != 0
+    }
+
+    /// Records one more open stream.
+    pub fn stream_opened(&self) {
+        self.streams.inc();
+    }
+
+    /// Records one less.
+    pub fn stream_closed(&self) {
+        self.streams.dec();
+    }
+
+    /// Counts an open stream that was ended.
+    pub fn ended(&self, cause: Ended) {
+        self.ended.with_label_values(&[cause.code()]).inc();
     }
 }

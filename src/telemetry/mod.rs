@@ -13,7 +13,7 @@ mod upstream_state;
 
 pub use access_log::AccessLog;
 pub use certificate_state::{CertificateState, ServedCertificate};
-pub use connection_state::{ConnectionState, Turned};
+pub use connection_state::{ConnectionState, Ended, Turned};
 pub use issuer_state::{IssuerKeys, IssuerState};
 pub use logs::Logs;
 pub use metrics::{Metrics, RequestMeter};

@@ -26,6 +26,7 @@ use crate::model::Reason;
 use super::super::authorise::loggable;
 use super::super::context::Context;
 use super::super::head::{Body, Progress, Scanner};
+use super::super::live;
 use super::super::respond;
 use super::super::stream::Connection;
 use super::{Edge, LINGER_TIME, close, stopping};
@@ -110,7 +111,8 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
         }
         let mut session = ServerSession::new_http1(connection);
         session.set_pipelined_prefix(head);
-        let Some(reused) = edge.proxy.process_new_http(session, &stop).await else { return };
+        let driven = live::drive(edge.proxy.process_new_http(session, &stop)).await;
+        let Some(reused) = driven.flatten() else { return };
         let (stream, _) = reused.consume();
         let Ok(again) = stream.into_any().downcast() else { return };
         connection = again;

@@ -22,10 +22,12 @@ use crate::model::Reason;
 use crate::telemetry::Turned;
 
 use super::super::Gateway;
+use super::super::live;
 use super::super::peer::{BodyClock, Exchange, Peer};
 use super::super::service::Limits;
 use super::super::stream::Connection;
 use super::super::stream::frames::Offence;
+use super::grpc::Call;
 use super::http1::LAST_CALL;
 use super::{Edge, LINGER_TIME, stopping};
 
@@ -166,7 +168,11 @@ impl Stream {
             let exchange = Exchange { peer: self.peer, body: Some(Arc::clone(clock)) };
             digest.proxy_digest = Some(exchange.digest());
         }
-        let process = self.proxy.process_new_http(ServerSession::new_http2(session), &self.stop);
+        let session = match live::is_grpc(&session.req_header().headers) {
+            true => ServerSession::new_custom(Box::new(Call::new(session))),
+            false => ServerSession::new_http2(session),
+        };
+        let process = live::drive(self.proxy.process_new_http(session, &self.stop));
         let Some(clock) = clock else {
             process.await;
             return;

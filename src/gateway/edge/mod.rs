@@ -4,6 +4,7 @@
 //! Pingora's own listener gives every handshake a minute, reads heads without a total deadline, and has no hook that
 //! ends a stream. So connections are accepted, encrypted and timed here, and Pingora is handed requests.
 
+pub(super) mod grpc;
 mod http1;
 mod http2;
 mod redirect;

@@ -7,7 +7,9 @@
 
 pub mod chunks;
 pub mod frames;
+mod parting;
 mod transport;
+mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,8 @@ use tokio::time::{Sleep, sleep, timeout};
 use super::peer::{Exchange, Peer};
 
 pub(super) use self::transport::Transport;
+
+use self::parting::Parting;
 
 /// What is written is kept until there is so much of it, or it is flushed: a head goes out together with its body.
 const BUFFER: usize = 8 * 1024;
@@ -88,6 +92,8 @@ pub(super) struct Connection {
     stall: Option<Pin<Box<Sleep>>>,
     digest: Arc<ProxyDigest>,
     peer: Arc<Peer>,
+    /// Of a WebSocket.
+    parting: Option<Box<Parting>>,
 }
 
 impl Connection {
@@ -106,6 +112,7 @@ impl Connection {
             stall: None,
             digest,
             peer,
+            parting: None,
         }
     }
 
@@ -292,6 +299,9 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if let Some(code) = this.peer.parting() {
+            return this.poll_part(context, code);
+        }
         if this.unread.is_empty() && this.inbound.is_over() && this.peer.is_upgraded() {
             this.expect_head();
         }
@@ -364,7 +374,8 @@ impl Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let sent = self.poll_keep(context, from);
+        let sent =
+            if self.peer.is_web_socket() { self.poll_frame(context, from) } else { self.poll_keep(context, from) };
         self.timed(context, sent)
     }
 
@@ -373,6 +384,10 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.peer.is_web_socket() {
+            let first = from.iter().find(|slice| !slice.is_empty());
+            return self.poll_write(context, first.map_or(&[], |slice| &**slice));
+        }
         let sent = self.poll_keep_vectored(context, from);
         self.timed(context, sent)
     }
@@ -411,6 +426,14 @@ impl Shutdown for Connection {
         })
         // It is over either way.
         .await;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.peer.is_reset() {
+            self.transport.reset_when_dropped();
+        }
     }
 }
 

@@ -4,7 +4,9 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -17,12 +19,22 @@ pub(in crate::gateway) enum Transport {
 }
 
 impl Transport {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// The number of its socket.
     pub(super) fn descriptor(&self) -> RawFd {
-        match self {
-            Self::Plain(stream) => stream.as_raw_fd(),
-            Self::Tls(stream) => stream.get_ref().0.as_raw_fd(),
-        }
+        self.tcp().as_raw_fd()
+    }
+
+    /// Has the connection end with a reset.
+    pub(super) fn reset_when_dropped(&self) {
+        // Where that fails it ends without one.
+        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
     }
 }
 

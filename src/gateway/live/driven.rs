@@ -1,0 +1,101 @@
+//! Whoever drives a request, and how it learns that its answer shall end.
+//!
+//! ## Why
+//! Pingora has no hook for a request that is idle, and the hook that sees an answer's head knows nothing of the task it
+//! runs on. What both know is the task itself. So the signal is kept with it, which costs a request that is not listed
+//! no more than a look.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::telemetry::Ended;
+
+use super::{Manner, Open};
+
+/// How long an answer that shall end has for what it sends last.
+const LEAVE: Duration = Duration::from_millis(500);
+/// The codes of close frames (RFC 6455 7.4.1).
+const GOING_AWAY: u16 = 1001;
+const POLICY_VIOLATION: u16 = 1008;
+
+tokio::task_local! {
+    static SLOT: RefCell<Option<Signal>>;
+}
+
+/// The end of one answer that goes on.
+struct Signal {
+    told: oneshot::Receiver<()>,
+    open: Arc<Open>,
+    is_leaving: bool,
+}
+
+/// Drives a request until it is done, or its answer shall end: then it is dropped, after what it has to say last, and
+/// `None` comes back.
+pub(in crate::gateway) async fn drive<T>(process: impl Future<Output = T>) -> Option<T> {
+    let driven = async {
+        let mut process = pin!(process);
+        let open = tokio::select! {
+            biased;
+            done = &mut process => return Some(done),
+            open = poll_fn(poll_told) => open,
+        };
+        let is_stopping = open.ended().is_some_and(|(cause, _)| cause == Ended::Stopping);
+        match open.manner() {
+            Manner::Cut => return None,
+            Manner::Reset(peer) => {
+                peer.reset();
+                return None;
+            }
+            Manner::WebSocket(peer) => peer.part(if is_stopping { GOING_AWAY } else { POLICY_VIOLATION }),
+            Manner::Grpc => {}
+        }
+        tokio::select! {
+            biased;
+            done = &mut process => Some(done),
+            () = sleep(LEAVE) => None,
+        }
+    };
+    SLOT.scope(RefCell::default(), driven).await
+}
+
+/// Has this task's request end when `told` says so.
+pub(super) fn opened(told: oneshot::Receiver<()>, open: Arc<Open>) {
+    // Outside of any, as in a benchmark, nobody waits for it.
+    let _nobody = SLOT.try_with(|slot| *slot.borrow_mut() = Some(Signal { told, open, is_leaving: false }));
+}
+
+fn poll_told(context: &mut Context<'_>) -> Poll<Arc<Open>> {
+    SLOT.with(|slot| {
+        let mut slot = slot.borrow_mut();
+        let Some(signal) = &mut *slot else { return Poll::Pending };
+        match Pin::new(&mut signal.told).poll(context) {
+            Poll::Ready(Ok(())) => {
+                signal.is_leaving = true;
+                Poll::Ready(Arc::clone(&signal.open))
+            }
+            // Nobody can tell any more. It is not asked again: it would panic.
+            Poll::Ready(Err(_)) => {
+                *slot = None;
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+}
+
+/// Whether this task's request shall end.
+pub(in crate::gateway) fn is_leaving() -> bool {
+    SLOT.try_with(|slot| slot.borrow().as_ref().is_some_and(|signal| signal.is_leaving)).unwrap_or(false)
+}
+
+/// Waits until this task's request shall end. Who drives it looks again then, so that nobody has to be woken.
+pub(in crate::gateway) async fn leaving() {
+    poll_fn(|_| if is_leaving() { Poll::Ready(()) } else { Poll::Pending }).await;
+}
