@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Caller, PASSWORD, id, issues, refused};
+use super::{Caller, PASSWORD, id, issues, refused, revision};
 use crate::support::app::App;
 use crate::support::raw::Recorder;
 
