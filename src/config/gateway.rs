@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Error;
+use super::{Error, UpstreamCertificate, upstream_certificates};
 use crate::model::{ForwardedHeader, Network, NetworkError};
 
 /// Each request of a proxy is compared with all of them.
@@ -65,6 +65,8 @@ pub struct Gateway {
     pub token_cache_entries: usize,
     /// Idle connections kept to upstreams.
     pub upstream_pool_size: usize,
+    /// What upstreams may be shown, by name.
+    pub upstream_certificates: Vec<UpstreamCertificate>,
 }
 
 /// A certificate chain and its key, both PEM.
@@ -170,6 +172,7 @@ pub(super) fn resolve(values: &Values) -> Result<Gateway, Error> {
         proxy_protocol: values.switch("gateway.proxy_protocol"),
         token_cache_entries: values.number("gateway.token_cache_entries")?,
         upstream_pool_size: values.number("gateway.upstream_pool_size")?,
+        upstream_certificates: values.upstream_certificates(upstream_certificates::PATH),
     })
 }
 
@@ -234,10 +237,13 @@ fn redirect(values: &Values) -> Result<Option<Redirect>, Error> {
     Ok(Some(Redirect { listen, port }))
 }
 
-/// Every file that TLS needs, with the key that names it.
+/// Every file that TLS needs, to clients and to upstreams, with the key that names it.
 pub(super) fn files(gateway: &Gateway) -> Vec<(&'static str, &Path)> {
-    let Some(tls) = &gateway.tls else { return Vec::new() };
     let mut files = Vec::new();
+    for pair in &gateway.upstream_certificates {
+        files.extend([&pair.certificate, &pair.key].map(|file| (upstream_certificates::PATH, &**file)));
+    }
+    let Some(tls) = &gateway.tls else { return files };
     for (index, pair) in tls.certificates.iter().enumerate() {
         let (certificate, key) = match index {
             0 => ("gateway.tls_certificate", "gateway.tls_key"),
