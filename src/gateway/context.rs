@@ -226,9 +226,20 @@ impl Context {
         self.started.elapsed()
     }
 
+    /// When `total` is over, since the decision.
+    pub(super) fn due(&self, total: Duration) -> Option<Instant> {
+        self.decided_at.map(|at| at + total)
+    }
+
     /// What is left of `total` since the decision.
     pub(super) fn remaining(&self, total: Duration) -> Duration {
         total.saturating_sub(self.decided_at.map_or(Duration::ZERO, |at| at.elapsed()))
+    }
+
+    /// Whether its upstream was asked, and has taken too long for an answer.
+    fn is_overdue(&self) -> bool {
+        let upstream = self.upstream.as_ref().filter(|_| self.connects > 0);
+        upstream.is_some_and(|upstream| self.remaining(Duration::from_millis(upstream.timeouts.total_ms)).is_zero())
     }
 
     fn write(&self) {
@@ -309,6 +320,9 @@ impl Drop for Context {
         if self.status.is_none() && self.body_clock.as_ref().is_some_and(|clock| clock.is_over()) {
             // Its stream was reset, which has no status.
             self.refused(Reason::RequestTimeout);
+        } else if self.status.is_none() && self.is_overdue() {
+            // The same, since nothing came for it.
+            self.refused(Reason::UpstreamTimeout);
         }
         let ended = self.listed.as_ref().and_then(|listed| listed.open.ended());
         if ended.is_some_and(|(cause, _)| cause != Ended::Stopping) {

@@ -38,6 +38,7 @@ pub(super) struct Switch {
     /// The code of the close frame that ends it; zero for as long as it goes on.
     part: AtomicU16,
     reset: AtomicBool,
+    overdue: AtomicBool,
 }
 
 const OTHER: u8 = 1;
@@ -90,6 +91,15 @@ impl Peer {
     /// The code that the WebSocket shall be closed with, if it shall.
     pub(super) fn parting(&self) -> Option<u16> {
         Some(self.switch.part.load(Ordering::Acquire)).filter(|code| *code != 0)
+    }
+
+    /// Has what waits for an answer fail: the upstream takes too long.
+    pub(super) fn overdue(&self) {
+        self.switch.overdue.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_overdue(&self) -> bool {
+        self.switch.overdue.load(Ordering::Acquire)
     }
 
     /// Has the connection end so that nobody takes that for the end of an answer.

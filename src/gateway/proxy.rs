@@ -184,7 +184,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
-        forward::peer(&self.shared, ctx).await
+        let peer = forward::peer(&self.shared, ctx).await;
+        live::expect_by(ctx.upstream.as_ref().and_then(|upstream| ctx.due(total(upstream))));
+        peer
     }
 
     fn fail_to_connect(
@@ -277,6 +279,7 @@ impl ProxyHttp for Gateway {
                 _ => Err(Error::explain(ErrorType::InvalidHTTPHeader, "too many hints").into_up()),
             };
         }
+        live::expect_by(None);
         ctx.answered(answer.status.as_u16());
         self.goes_on(ctx);
         if live::may_last(answer, &session.req_header().method) {
@@ -317,6 +320,12 @@ impl ProxyHttp for Gateway {
         }
         let reason = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Some(Reason::TooLarge),
+            _ if Exchange::find(session).is_some_and(|exchange| exchange.peer.is_overdue()) => {
+                if let Some(upstream) = &ctx.upstream {
+                    self.shared.metrics.upstream_error(upstream.name.as_str(), "read_timeout");
+                }
+                Some(Reason::UpstreamTimeout)
+            }
             (_, ErrorSource::Upstream) => {
                 if let Some(upstream) = &ctx.upstream {
                     let (name, kind) = (upstream.name.as_str(), forward::kind(error));

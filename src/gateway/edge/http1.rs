@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -109,9 +110,10 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
             Body::Chunked if connection.expect_chunks(begun).is_ok() => {}
             Body::Chunked => return refuse(edge, &mut connection, Reason::BadRequest, &head).await,
         }
+        let peer = Arc::clone(connection.peer());
         let mut session = ServerSession::new_http1(connection);
         session.set_pipelined_prefix(head);
-        let driven = live::drive(edge.proxy.process_new_http(session, &stop)).await;
+        let driven = live::drive(Some(&peer), edge.proxy.process_new_http(session, &stop)).await;
         let Some(reused) = driven.flatten() else { return };
         let (stream, _) = reused.consume();
         let Ok(again) = stream.into_any().downcast() else { return };

@@ -172,7 +172,7 @@ impl Stream {
             true => ServerSession::new_custom(Box::new(Call::new(session))),
             false => ServerSession::new_http2(session),
         };
-        let process = live::drive(self.proxy.process_new_http(session, &self.stop));
+        let process = live::drive(None, self.proxy.process_new_http(session, &self.stop));
         let Some(clock) = clock else {
             process.await;
             return;

@@ -5,18 +5,19 @@
 //! runs on. What both know is the task itself. So the signal is kept with it, which costs a request that is not listed
 //! no more than a look.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::telemetry::Ended;
 
+use super::super::peer::Peer;
 use super::{Manner, Open};
 
 /// How long an answer that shall end has for what it sends last.
@@ -25,8 +26,14 @@ const LEAVE: Duration = Duration::from_millis(500);
 const GOING_AWAY: u16 = 1001;
 const POLICY_VIOLATION: u16 = 1008;
 
+/// How often a request is looked at that has no answer yet, in turns that it was given: a head that comes byte by byte
+/// gives it many, and one that does not come at all ends by its read timeout.
+const LOOK_EVERY: u32 = 8;
+
 tokio::task_local! {
     static SLOT: RefCell<Option<Signal>>;
+    /// When the head of the answer must have come.
+    static DUE: Cell<Option<Instant>>;
 }
 
 /// The end of one answer that goes on.
@@ -37,13 +44,14 @@ struct Signal {
 }
 
 /// Drives a request until it is done, or its answer shall end: then it is dropped, after what it has to say last, and
-/// `None` comes back.
-pub(in crate::gateway) async fn drive<T>(process: impl Future<Output = T>) -> Option<T> {
+/// `None` comes back. The same if its upstream takes too long for the head of an answer, unless `peer` can be made to
+/// tell Pingora.
+pub(in crate::gateway) async fn drive<T>(peer: Option<&Peer>, process: impl Future<Output = T>) -> Option<T> {
     let driven = async {
-        let mut process = pin!(process);
+        let mut process = pin!(in_time(peer, process));
         let open = tokio::select! {
             biased;
-            done = &mut process => return Some(done),
+            done = &mut process => return done,
             open = poll_fn(poll_told) => open,
         };
         let is_stopping = open.ended().is_some_and(|(cause, _)| cause == Ended::Stopping);
@@ -58,11 +66,37 @@ pub(in crate::gateway) async fn drive<T>(process: impl Future<Output = T>) -> Op
         }
         tokio::select! {
             biased;
-            done = &mut process => Some(done),
+            done = &mut process => done,
             () = sleep(LEAVE) => None,
         }
     };
-    SLOT.scope(RefCell::default(), driven).await
+    DUE.scope(Cell::new(None), SLOT.scope(RefCell::default(), driven)).await
+}
+
+/// Drives `process` for as long as its answer is not overdue.
+async fn in_time<T>(peer: Option<&Peer>, process: impl Future<Output = T>) -> Option<T> {
+    let mut process = pin!(process);
+    let mut turns = 0_u32;
+    poll_fn(|context| {
+        if let Poll::Ready(done) = process.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        turns = turns.wrapping_add(1);
+        if turns % LOOK_EVERY != 0 || DUE.with(Cell::get).is_none_or(|due| Instant::now() < due) {
+            return Poll::Pending;
+        }
+        expect_by(None);
+        let Some(peer) = peer else { return Poll::Ready(None) };
+        // Its connection fails at once when it is read from, by which Pingora learns.
+        peer.overdue();
+        process.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Has this task's request fail if the head of its answer is not there by then.
+pub(in crate::gateway) fn expect_by(due: Option<Instant>) {
+    let _nobody = DUE.try_with(|place| place.set(due));
 }
 
 /// Has this task's request end when `told` says so.

@@ -302,6 +302,9 @@ impl AsyncRead for Connection {
         if let Some(code) = this.peer.parting() {
             return this.poll_part(context, code);
         }
+        if this.peer.is_overdue() {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
         if this.unread.is_empty() && this.inbound.is_over() && this.peer.is_upgraded() {
             this.expect_head();
         }

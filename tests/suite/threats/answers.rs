@@ -133,6 +133,7 @@ async fn asked(world: &World, request: &[u8]) -> String {
 fn useless() -> Vec<(&'static str, u16, Vec<Deed>)> {
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X-Some: thing\r\n".repeat(100_000));
     let long = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "x".repeat(4 * 1024 * 1024));
+    let slow = Duration::from_millis(20);
     vec![
         ("zeros", 502, vec![send([0; 64]), Deed::Close]),
         ("garbage", 502, vec![send("\u{16}\u{3}\u{1} this is no answer\r\n\r\n"), Deed::Close]),
@@ -147,6 +148,8 @@ fn useless() -> Vec<(&'static str, u16, Vec<Deed>)> {
         ("a length that is none", 502, vec![send("HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nab")]),
         ("silence", 504, vec![Deed::Hang]),
         ("half a head, then silence", 504, vec![send("HTTP/1.1 200 OK\r\nContent-Le"), Deed::Hang]),
+        ("a first line byte by byte", 504, vec![send("HTTP/1.1 200 "), Deed::Drip(&[b'x'; 500], slow)]),
+        ("a field byte by byte", 504, vec![send("HTTP/1.1 200 OK\r\nX: "), Deed::Drip(&[b'x'; 500], slow)]),
         ("hints without end", 502, vec![Deed::Flood(b"HTTP/1.1 103 Early Hints\r\n\r\n")]),
     ]
 }
