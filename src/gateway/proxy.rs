@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -241,6 +241,11 @@ impl ProxyHttp for Gateway {
         }
         ctx.answered(answer.status.as_u16());
         self.goes_on(ctx);
+        if session.req_header().version == Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
+            // No chunks for those who may not know them (RFC 9112 6.1): the end of the connection ends the answer.
+            answer.remove_header(&header::TRANSFER_ENCODING);
+            session.set_keepalive(None);
+        }
         // The admin service says itself which rules it decided by.
         if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
     }
