@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -17,17 +17,9 @@ use crate::support::app::App;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One end of a connection, read part by part.
-struct Wire(BufReader<TcpStream>);
+struct Wire<S = TcpStream>(BufReader<S>);
 
-impl Wire {
-    async fn to(address: SocketAddr) -> Self {
-        Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
-    }
-
-    async fn say(&mut self, bytes: impl AsRef<[u8]>) {
-        timeout(PATIENCE, self.0.write_all(bytes.as_ref())).await.expect("bytes are taken").unwrap();
-    }
-
+impl<S: AsyncRead + Unpin> Wire<S> {
     /// The next head; none where the other side has closed.
     async fn head(&mut self) -> Option<String> {
         let mut head = Vec::new();
@@ -78,6 +70,16 @@ impl Wire {
         let mut bytes = Vec::new();
         timeout(PATIENCE, self.0.read_to_end(&mut bytes)).await.expect("the connection ends").unwrap();
         String::from_utf8(bytes).unwrap()
+    }
+}
+
+impl Wire {
+    async fn to(address: SocketAddr) -> Self {
+        Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
+    }
+
+    async fn say(&mut self, bytes: impl AsRef<[u8]>) {
+        timeout(PATIENCE, self.0.write_all(bytes.as_ref())).await.expect("bytes are taken").unwrap();
     }
 
     /// Sends a request without a body, and returns the head of its answer.
@@ -293,34 +295,39 @@ async fn both_directions_flow_at_once() {
     const HALF: usize = 2 * 1024 * 1024;
     let app = gateway_to(|mut wire| async move {
         while let Some(head) = wire.head().await {
-            let length: usize = field(&head, "content-length").unwrap().parse().unwrap();
-            wire.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")).await;
-            let (mut left, mut buffer) = (length, vec![0; 16 * 1024]);
+            let mut left: usize = field(&head, "content-length").unwrap().parse().unwrap();
+            wire.say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            let mut buffer = vec![0; 16 * 1024];
             while left > 0 {
-                let most = left.min(buffer.len());
-                let count = wire.0.read(&mut buffer[..most]).await.unwrap();
-                wire.say(&buffer[..count]).await;
+                let count = wire.0.read(&mut buffer).await.unwrap();
                 left -= count;
+                wire.say(format!("{count:x}\r\n")).await;
+                wire.say(&buffer[..count]).await;
+                wire.say("\r\n").await;
             }
+            wire.say("0\r\n\r\n").await;
         }
     })
     .await;
-    let (mut heard, mut said) = TcpStream::connect(app.gateway).await.unwrap().into_split();
+    let (heard, mut said) = TcpStream::connect(app.gateway).await.unwrap().into_split();
+    let mut heard = Wire(BufReader::new(heard));
     let pattern: Vec<u8> = (0..HALF).map(|at| u8::try_from(at % 251).unwrap()).collect();
     let head = format!("POST /back/echo HTTP/1.1\r\nHost: gw.example\r\nContent-Length: {}\r\n\r\n", 2 * HALF);
     said.write_all(head.as_bytes()).await.unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(timeout(PATIENCE, heard.read_u8()).await.expect("an answer").unwrap());
-    }
-    assert_eq!(status(&String::from_utf8(head).unwrap()), "200");
+    assert_eq!(status(&heard.head().await.expect("an answer")), "200");
     for half in 0..2 {
-        let mut come = vec![0; HALF];
-        let both = async { tokio::join!(said.write_all(&pattern), heard.read_exact(&mut come)) };
-        let (says, hears) = timeout(PATIENCE, both).await.expect("it comes back");
-        says.and(hears).unwrap();
+        let echo = async {
+            let mut come = Vec::new();
+            while come.len() < HALF {
+                come.extend(heard.chunk().await);
+            }
+            come
+        };
+        let (says, come) = tokio::join!(timeout(PATIENCE, said.write_all(&pattern)), echo);
+        says.expect("bytes are taken").unwrap();
         assert!(come == pattern, "half {half}");
     }
+    assert!(heard.chunk().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
