@@ -1,5 +1,7 @@
 //! Every kind of HTTP traffic passes the gateway unharmed, seen from both of its sides byte by byte.
 
+mod http2;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,24 +100,41 @@ fn status(head: &str) -> &str {
     head.split(' ').nth(1).unwrap()
 }
 
-/// A gateway whose `/back/…` leads to a back end that serves each of its connections by `serve`.
-async fn gateway_to<F, S>(serve: F) -> App
+/// Where a back end listens that serves each of its connections by `serve`.
+async fn listening<F, S>(serve: F) -> SocketAddr
 where
-    F: Fn(Wire) -> S + Send + 'static,
+    F: Fn(TcpStream) -> S + Send + 'static,
     S: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(Wire(BufReader::new(stream))));
+            tokio::spawn(serve(stream));
         }
     });
-    let app = App::start(Backend::Sqlite).await;
+    address
+}
+
+/// Leads `/back/…` to the back end, and `/closed/…` for those who are signed in.
+async fn lead(app: &App, address: SocketAddr, protocol: &str) {
     let admin = app.token("superadmin").await;
+    let upstream = json!({ "name": "back", "protocol": protocol, "targets": [{ "address": address.to_string() }] });
+    app.admin("POST", "/upstreams/").bearer(&admin).json(upstream).await.expect(200);
     let for_whom = |access: &str| json!([{ "methods": ["GET", "POST"], "access": access }]);
     app.route_to(&admin, "back", address, "/back/{*rest}", for_whom("public")).await;
     app.route_to(&admin, "back", address, "/closed/{*rest}", for_whom("authenticated")).await;
+}
+
+/// A gateway whose `/back/…` leads to a back end that serves each of its connections by `serve`.
+async fn gateway_to<F, S>(serve: F) -> App
+where
+    F: Fn(Wire) -> S + Send + 'static,
+    S: Future<Output = ()> + Send + 'static,
+{
+    let address = listening(move |stream| serve(Wire(BufReader::new(stream)))).await;
+    let app = App::start(Backend::Sqlite).await;
+    lead(&app, address, "http1").await;
     app
 }
 
@@ -173,20 +192,29 @@ async fn who_waits_to_go_on_hears_a_refusal_instead() {
     }
 }
 
+/// A back end with an answer of each kind.
+async fn all_kinds(mut wire: Wire) {
+    while let Some(head) = wire.head().await {
+        let answer = match head.split(' ').nth(1).unwrap() {
+            "/back/head" => "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nETag: \"a\"\r\n\r\n",
+            "/back/204" => "HTTP/1.1 204 No Content\r\n\r\n",
+            "/back/304" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 12345\r\nETag: \"a\"\r\n\r\n",
+            "/back/206" => {
+                assert_eq!((field(&head, "range"), field(&head, "if-range")), (Some("bytes=2-4"), Some("\"a\"")));
+                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-4/10\r\nContent-Length: 3\r\n\r\n234"
+            }
+            "/back/trailers" => {
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n"
+            }
+            _ => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext",
+        };
+        wire.say(answer).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_without_a_body_leave_their_connection_usable() {
-    let app = gateway_to(|mut wire| async move {
-        while let Some(head) = wire.head().await {
-            let answer = match head.split(' ').nth(1).unwrap() {
-                "/back/head" => "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nETag: \"a\"\r\n\r\n",
-                "/back/204" => "HTTP/1.1 204 No Content\r\n\r\n",
-                "/back/304" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 12345\r\nETag: \"a\"\r\n\r\n",
-                _ => "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnext",
-            };
-            wire.say(answer).await;
-        }
-    })
-    .await;
+    let app = gateway_to(all_kinds).await;
     let mut client = Wire::to(app.gateway).await;
     for (line, expected) in [("HEAD /back/head", "200"), ("GET /back/204", "204"), ("GET /back/304", "304")] {
         let head = client.ask(line, "If-None-Match: \"a\"\r\n").await;
@@ -207,19 +235,23 @@ async fn answers_without_a_body_leave_their_connection_usable() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_are_asked_for_and_answered() {
-    let app = gateway_to(|mut wire| async move {
-        while let Some(head) = wire.head().await {
-            let told = (field(&head, "range"), field(&head, "if-range"));
-            assert_eq!(told, (Some("bytes=2-4"), Some("\"a\"")), "{head}");
-            wire.say("HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 2-4/10\r\nContent-Length: 3\r\n\r\n234")
-                .await;
-        }
-    })
-    .await;
+    let app = gateway_to(all_kinds).await;
     let mut client = Wire::to(app.gateway).await;
-    let head = client.ask("GET /back/part", "Range: bytes=2-4\r\nIf-Range: \"a\"\r\n").await;
+    let head = client.ask("GET /back/206", "Range: bytes=2-4\r\nIf-Range: \"a\"\r\n").await;
     assert_eq!((status(&head), field(&head, "content-range")), ("206", Some("bytes 2-4/10")), "{head}");
     assert_eq!(client.body(&head).await, b"234");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_follows_a_chunked_answer_harms_nobody() {
+    let app = gateway_to(all_kinds).await;
+    let mut client = Wire::to(app.gateway).await;
+    for _ in 0..2 {
+        let head = client.ask("GET /back/trailers", "TE: trailers\r\nConnection: TE\r\n").await;
+        assert_eq!((status(&head), client.body(&head).await), ("200", b"abc".to_vec()), "{head}");
+        let head = client.ask("GET /back/next", "").await;
+        assert_eq!((status(&head), client.body(&head).await), ("200", b"next".to_vec()), "{head}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
