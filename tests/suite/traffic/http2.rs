@@ -104,7 +104,7 @@ where
 }
 
 fn sum(value: &str) -> HeaderMap {
-    HeaderMap::from_iter([("x-sum".parse().unwrap(), value.parse().unwrap())])
+    [("x-sum".parse().unwrap(), value.parse().unwrap())].into_iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
