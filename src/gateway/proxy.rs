@@ -285,6 +285,11 @@ impl ProxyHttp for Gateway {
         if live::may_last(answer, &session.req_header().method) {
             ctx.listed = self.list(session, answer, ctx);
         }
+        if session.req_header().version == Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
+            // No chunks for those who may not know them (RFC 9112 6.1): the end of the connection ends the answer.
+            answer.remove_header(&header::TRANSFER_ENCODING);
+            session.set_keepalive(None);
+        }
         // The admin service says itself which rules it decided by.
         if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
     }

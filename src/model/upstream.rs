@@ -286,3 +286,39 @@ pub struct UpstreamPatch {
     /// New bound on request bodies.
     pub max_body_bytes: Option<Option<i64>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_hashed_is_said_as_it_is_read(text in "(client|user|path|(header|cookie)\\.[!-~]{0,20}|[a-z.]{0,8})") {
+            if let Ok(on) = HashOn::try_from(text.clone()) {
+                let said = String::from(on.clone());
+                // Names of fields are in lower case.
+                prop_assert!(said == text || (text.starts_with("header.") && said == text.to_ascii_lowercase()));
+                prop_assert_eq!(HashOn::try_from(said), Ok(on));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_hashed_has_a_name_that_fields_have() {
+        for (text, on) in [
+            ("client", HashOn::Client),
+            ("user", HashOn::User),
+            ("path", HashOn::Path),
+            ("header.X-Tenant", HashOn::Header("x-tenant".to_owned())),
+            ("cookie.a.B", HashOn::Cookie("a.B".to_owned())),
+        ] {
+            assert_eq!(HashOn::try_from(text.to_owned()), Ok(on));
+        }
+        for text in ["", "header", "header.", "cookie.a b", "header.a:", "query.a", "Client"] {
+            assert!(HashOn::try_from(text.to_owned()).is_err(), "{text}");
+        }
+        assert!(HashOn::try_from(format!("cookie.{}", "a".repeat(101))).is_err());
+    }
+}

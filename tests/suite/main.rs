@@ -21,3 +21,4 @@ mod shows;
 mod store;
 mod threats;
 mod tokens;
+mod traffic;

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use cedargate::model::{Ejection, HeaderRules, RouteId, Timeouts, Upstream, UpstreamId};
+use cedargate::model::{Balance, Ejection, HashOn, HeaderRules, Protocol, RouteId, Timeouts, Upstream, UpstreamId};
 use cedargate::store::{Db, Error, Kind, migrate, routes, upstreams};
 use serde_json::json;
 use sqlx::types::Json;
@@ -94,7 +94,8 @@ on_both!(what_was_stored_before_gets_the_defaults, |backend| async move {
     migrate::up(&db).await.unwrap();
     let mut tx = db.read().await.unwrap();
     let upstream = upstreams::get(&mut tx, UpstreamId(upstream)).await.unwrap().unwrap();
-    assert_eq!((upstream.protocol, upstream.balance, upstream.hash_on), Default::default());
+    let plain = (Protocol::Http1, Balance::RoundRobin, HashOn::Client);
+    assert_eq!((upstream.protocol, upstream.balance, upstream.hash_on), plain);
     assert_eq!(upstream.retry_budget_percent, Upstream::RETRY_BUDGET_PERCENT);
     assert_eq!((upstream.health_check, upstream.ejection), (None, Some(Ejection::default())));
     let timeouts =
