@@ -19,5 +19,6 @@ mod policy_files;
 mod scanners;
 mod shows;
 mod store;
+mod streams;
 mod threats;
 mod tokens;
