@@ -19,8 +19,8 @@ struct Feed {
 
 /// Server-sent events, in chunks.
 const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-/// One answer of a known length, which never comes to its end.
-const LONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nfirst";
+/// The head of an answer that never comes to its end.
+const LONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
 
 async fn feed(head: &'static str) -> Feed {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -34,6 +34,9 @@ async fn feed(head: &'static str) -> Feed {
                 let mut request = Vec::new();
                 while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.unwrap_or(0) > 0 {}
                 stream.write_all(head.as_bytes()).await.unwrap();
+                if head == LONG {
+                    stream.write_all(&[7; 200_000]).await.unwrap();
+                }
                 while let Ok(text) = said.recv().await {
                     let chunk =
                         if head == EVENTS { format!("{:x}\r\n{text}\r\n", text.len()) } else { text.to_owned() };
@@ -67,25 +70,43 @@ async fn next(answer: &mut Response) -> Result<Option<String>, ()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn events_pass_as_they_are_sent_until_they_are_denied() {
     for version in [Version::HTTP_11, Version::HTTP_2] {
-        for head in [EVENTS, LONG] {
-            let feed = feed(head).await;
-            let world = World::secure(feed.address, "/feed/{*rest}", "http1").await;
-            let mut answer = ask(&world, version).await;
-            world.opens(1).await;
-            if head == LONG {
-                assert_eq!(next(&mut answer).await, Ok(Some("first".to_owned())));
-            }
-            for event in ["data: one\n\n", "data: two\n\n"] {
-                feed.say.send(event).unwrap();
-                assert_eq!(next(&mut answer).await, Ok(Some(event.to_owned())));
-            }
-            world.change_what_is_unrelated().await;
-            feed.say.send("data: three\n\n").unwrap();
-            assert_eq!(next(&mut answer).await, Ok(Some("data: three\n\n".to_owned())));
-            world.withdraw().await;
-            assert_eq!(next(&mut answer).await, Err(()), "{version:?}");
-            world.counts("denied").await;
+        let feed = feed(EVENTS).await;
+        let world = World::secure(feed.address, "/feed/{*rest}", "http1").await;
+        let mut answer = ask(&world, version).await;
+        world.opens(1).await;
+        for event in ["data: one\n\n", "data: two\n\n"] {
+            feed.say.send(event).unwrap();
+            assert_eq!(next(&mut answer).await, Ok(Some(event.to_owned())));
         }
+        world.change_what_is_unrelated().await;
+        feed.say.send("data: three\n\n").unwrap();
+        assert_eq!(next(&mut answer).await, Ok(Some("data: three\n\n".to_owned())));
+        world.withdraw().await;
+        assert_eq!(next(&mut answer).await, Err(()), "{version:?}");
+        world.counts("denied").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_answer_breaks_off() {
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let feed = feed(LONG).await;
+        let world = World::secure(feed.address, "/feed/{*rest}", "http1").await;
+        let mut answer = ask(&world, version).await;
+        world.opens(1).await;
+        let mut got = 0;
+        while got < 150_000 {
+            got += next(&mut answer).await.unwrap().expect("more").len();
+        }
+        world.withdraw().await;
+        let ended = loop {
+            match next(&mut answer).await {
+                Ok(Some(more)) => got += more.len(),
+                ended => break ended,
+            }
+        };
+        assert!(ended.is_err() && got <= 200_000, "{version:?}: {ended:?} after {got}");
+        world.counts("denied").await;
     }
 }
 
@@ -111,13 +132,12 @@ async fn who_cannot_be_told_of_an_end_is_reset() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn short_answers_are_not_listed() {
-    let feed = feed("HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\nfirst").await;
+    let feed = feed("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
     let world = World::secure(feed.address, "/feed/{*rest}", "http1").await;
     let mut answer = ask(&world, Version::HTTP_2).await;
-    assert_eq!(next(&mut answer).await, Ok(Some("first".to_owned())));
     world.opens(0).await;
     world.withdraw().await;
-    feed.say.send("data: one\n\n").unwrap();
-    assert_eq!(next(&mut answer).await, Ok(Some("data: one\n\n".to_owned())));
+    feed.say.send("whole").unwrap();
+    assert_eq!(next(&mut answer).await, Ok(Some("whole".to_owned())));
     assert_eq!(next(&mut answer).await, Ok(None));
 }
