@@ -109,13 +109,12 @@ impl Gateway {
     }
 
     /// Lists an answer that may go on for long, so that it is decided anew meanwhile. The admin service sends none.
-    fn list(&self, session: &Session, answer: &ResponseHeader, ctx: &Context) -> Option<Listed> {
+    fn list(&self, session: &Session, is_web_socket: bool, ctx: &Context) -> Option<Listed> {
         let request = session.req_header();
         let peer = || Some(Arc::clone(&Exchange::find(session)?.peer));
-        let is_web_socket = answer.status == StatusCode::SWITCHING_PROTOCOLS && is_web_socket(answer);
         let manner = match request.version {
+            _ if is_web_socket => Manner::WebSocket(peer()?),
             Version::HTTP_2 if live::is_grpc(&request.headers) => Manner::Grpc,
-            Version::HTTP_11 if is_web_socket => Manner::WebSocket(peer()?),
             Version::HTTP_10 => Manner::Reset(peer()?),
             _ => Manner::Cut,
         };
@@ -127,7 +126,7 @@ impl Gateway {
             host: ctx.host.clone()?,
             client: ctx.client.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
             certificate: ctx.certificate.clone(),
-            token: token.map(|(claims, field)| (field.clone(), claims)),
+            token: token.map(|(claims, field)| (secret(field), claims)),
             upstream: ctx.upstream.as_ref()?.name.clone(),
             manner,
             revision: ctx.snapshot.as_ref()?.revision(),
@@ -172,7 +171,13 @@ impl ProxyHttp for Gateway {
         let verdict = self.judge(session, ctx).await;
         let verdict = verdict.and_then(|()| self.prepare(session, ctx).map_err(Stop::Refuse));
         match verdict {
-            Ok(()) => return Ok(false),
+            Ok(()) => {
+                let request = session.req_header();
+                if request.version == Version::HTTP_2 && live::is_grpc(&request.headers) {
+                    ctx.listed = self.list(session, false, ctx);
+                }
+                return Ok(false);
+            }
             Err(Stop::Refuse(reason)) => respond::refuse(&self.shared, session, ctx, reason, None).await?,
             Err(Stop::Wait(_)) => respond::refuse(&self.shared, session, ctx, Reason::InvalidToken, None).await?,
             Err(Stop::NotAllowed(allow)) => {
@@ -262,7 +267,8 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+        let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+        if is_switched {
             if !forward::asks_to_switch(session.req_header()) {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
             }
@@ -282,8 +288,8 @@ impl ProxyHttp for Gateway {
         live::expect_by(None);
         ctx.answered(answer.status.as_u16());
         self.goes_on(ctx);
-        if live::may_last(answer, &session.req_header().method) {
-            ctx.listed = self.list(session, answer, ctx);
+        if ctx.listed.is_none() && live::may_last(answer, &session.req_header().method) {
+            ctx.listed = self.list(session, is_switched && is_web_socket(answer), ctx);
         }
         if session.req_header().version == Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
             // No chunks for those who may not know them (RFC 9112 6.1): the end of the connection ends the answer.
@@ -297,10 +303,12 @@ impl ProxyHttp for Gateway {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Box<Context>,
     ) -> Result<Option<Duration>> {
+        // Pingora knows better, but only at an end of its own.
+        ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
         if !end_of_stream {
             self.goes_on(ctx);
         }
@@ -317,10 +325,17 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Box<Context>) -> FailToProxy {
-        if let (true, Some(listed)) = (*error.etype() == ENDED, &ctx.listed) {
-            let reason = listed.open.ended().map_or(Reason::StreamEnded, |(_, reason)| reason);
-            // The stream is reset where that fails.
-            let _ = session.write_response_trailers(live::farewell(reason)).await;
+        if *error.etype() == ENDED {
+            let ended = ctx.listed.as_ref().and_then(|listed| listed.open.ended());
+            let reason = ended.map_or(Reason::StreamEnded, |(_, reason)| reason);
+            let said = match session.response_written() {
+                Some(_) => session.write_response_trailers(live::last_farewell(reason)).await,
+                None => respond::refuse(&self.shared, session, ctx, reason, None).await,
+            };
+            if let Err(error) = said {
+                // Its stream is reset.
+                tracing::debug!(request.id = %ctx.request_id, %error, "end of a stream not told");
+            }
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
         let reason = match (error.etype(), error.esource()) {
@@ -370,6 +385,13 @@ impl ProxyHttp for Gateway {
 /// From the decision to the last byte of the answer's head.
 fn total(upstream: &Upstream) -> Duration {
     Duration::from_millis(upstream.timeouts.total_ms)
+}
+
+/// A field that is not shown.
+fn secret(field: &HeaderValue) -> HeaderValue {
+    let mut field = field.clone();
+    field.set_sensitive(true);
+    field
 }
 
 /// Whether what is switched to is the protocol of WebSockets.

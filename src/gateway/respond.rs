@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -12,6 +12,7 @@ use crate::http::{Problem, retry_after};
 use crate::model::Reason;
 
 use super::context::Context;
+use super::live;
 use super::shared::Shared;
 
 /// What the gateway calls itself.
@@ -45,6 +46,12 @@ pub(super) async fn refuse(
     }
     if let Some(allow) = allow {
         head.insert_header(header::ALLOW, allow)?;
+    }
+    let request = session.req_header();
+    if request.version == Version::HTTP_2 && live::is_grpc(&request.headers) {
+        for (name, value) in &live::farewell(reason) {
+            head.insert_header(name, value)?;
+        }
     }
     for (name, value) in shared.cors.origin(&session.req_header().headers).unwrap_or_default() {
         head.insert_header(name, value)?;

@@ -19,6 +19,7 @@ mod policy_files;
 mod scanners;
 mod shows;
 mod store;
+mod streams;
 mod threats;
 mod tokens;
 mod traffic;

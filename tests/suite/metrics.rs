@@ -17,7 +17,9 @@ use crate::support::exposition::Scrape;
 use crate::support::raw::{exchange, status};
 
 /// Name, type and labels, as interfaces promise them.
-const PROMISED: [(&str, &str, &[&str]); 18] = [
+const PROMISED: [(&str, &str, &[&str]); 20] = [
+    ("cedargate_open_streams", "gauge", &[]),
+    ("cedargate_streams_closed_total", "counter", &["cause"]),
     ("cedargate_requests_total", "counter", &["method", "route", "status"]),
     ("cedargate_request_seconds", "histogram", &["route"]),
     ("cedargate_decisions_total", "counter", &["decision", "reason"]),

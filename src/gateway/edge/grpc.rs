@@ -136,19 +136,16 @@ impl Session for Call {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        let is_between = self.messages.is_between();
-        let ended = async {
-            live::leaving().await;
-            if !is_between {
-                // It is looked at again after what is sent next.
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             biased;
-            () = ended => Err(Error::new(ENDED).into_down()),
-            body = self.inner.read_body_or_idle(no_body_expected) => body,
+            () = live::leaving() => {}
+            body = self.inner.read_body_or_idle(no_body_expected) => return body,
         }
+        if !self.messages.is_between() {
+            // It is looked at again after what is sent next.
+            std::future::pending::<()>().await;
+        }
+        Err(Error::new(ENDED).into_down())
     }
 
     fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}

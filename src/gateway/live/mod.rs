@@ -6,7 +6,9 @@
 //! tokens are verified with are, or its token or a role of its user ends. Policies that look at the time of day are asked
 //! then too, but not because time has passed.
 //!
-//! An ordinary answer has a length and is soon over: it is not listed, and costs nothing here.
+//! An ordinary answer has a length and is soon over: it is not listed, and costs nothing here. Whether another will be
+//! long nobody knows before its head; a gRPC call may stay without one for as long as it likes, and is listed from its
+//! beginning.
 
 mod anew;
 mod driven;
@@ -93,6 +95,10 @@ impl Open {
     /// Why it was ended, if it was.
     pub(super) fn ended(&self) -> Option<(Ended, Reason)> {
         self.end.lock().told
+    }
+
+    fn is_told(&self) -> bool {
+        self.end.lock().told.is_some()
     }
 
     pub(super) fn manner(&self) -> &Manner {
@@ -202,12 +208,6 @@ impl Streams {
     }
 }
 
-impl Open {
-    fn is_told(&self) -> bool {
-        self.end.lock().told.is_some()
-    }
-}
-
 /// Whether an answer with this head may take long.
 pub(super) fn may_last(answer: &ResponseHeader, method: &Method) -> bool {
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -226,13 +226,28 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
-/// How a gRPC call that was let in is told that it no longer is.
+/// How a gRPC call is told why it is refused, or no longer permitted: by trailers, or in the head where there is none yet.
 pub(super) fn farewell(reason: Reason) -> HeaderMap {
-    let mut trailers = HeaderMap::with_capacity(2);
-    // PERMISSION_DENIED
-    trailers.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static("7"));
-    trailers.insert(HeaderName::from_static("grpc-message"), HeaderValue::from_static(reason.detail()));
-    trailers
+    // As clients translate the status of HTTP, which not all of them do.
+    let status = match reason.status() {
+        400 => "13",
+        401 => "16",
+        403 => "7",
+        404 | 405 => "12",
+        429 | 502..=504 => "14",
+        _ => "2",
+    };
+    let mut fields = HeaderMap::with_capacity(2);
+    fields.insert(HeaderName::from_static("grpc-status"), HeaderValue::from_static(status));
+    fields.insert(HeaderName::from_static("grpc-message"), HeaderValue::from_static(reason.detail()));
+    fields
+}
+
+/// The same for one that was let in: whatever the cause, it is no longer permitted.
+pub(super) fn last_farewell(reason: Reason) -> HeaderMap {
+    let mut fields = farewell(Reason::StreamEnded);
+    fields.insert(HeaderName::from_static("grpc-message"), HeaderValue::from_static(reason.detail()));
+    fields
 }
 
 /// What ended answers of this reason.
