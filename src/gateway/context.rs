@@ -1,7 +1,7 @@
 //! What is known of one request, from its head to its log line.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -12,6 +12,7 @@ use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRout
 use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
 
+use super::attempt::Attempts;
 use super::load::InFlight;
 use super::peer::{BodyClock, Peer};
 use super::shared::Shared;
@@ -77,8 +78,7 @@ pub(super) struct Context {
     decided_at: Option<Instant>,
     pub(super) upstream: Option<Arc<Upstream>>,
     upstream_took: Option<Duration>,
-    pub(super) connects: u32,
-    pub(super) last_target: Option<usize>,
+    pub(super) attempts: Attempts,
     pub(super) status: Option<u16>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -119,8 +119,7 @@ impl Context {
             decided_at: None,
             upstream: None,
             upstream_took: None,
-            connects: 0,
-            last_target: None,
+            attempts: Attempts::default(),
             status: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -190,6 +189,7 @@ impl Context {
     /// Records the head of the upstream's answer.
     pub(super) fn answered(&mut self, status: u16) {
         self.status = Some(status);
+        self.attempts.answered();
         if let Some(upstream) = &self.upstream {
             self.shared.metrics.upstreams().answered(upstream.name.as_str());
         }
@@ -221,6 +221,18 @@ impl Context {
     /// What is left of `total` since the decision.
     pub(super) fn remaining(&self, total: Duration) -> Duration {
         total.saturating_sub(self.decided_at.map_or(Duration::ZERO, |at| at.elapsed()))
+    }
+
+    /// The second of the decision, for counting.
+    pub(super) fn second(&self) -> u64 {
+        self.decided_at.map_or(0, second)
+    }
+
+    /// Whether another target, or the same once more, may be asked; counts it if so.
+    pub(super) fn may_try_again(&mut self) -> bool {
+        let Some(upstream) = &self.upstream else { return false };
+        let total = Duration::from_millis(upstream.timeouts.total_ms);
+        !self.remaining(total).is_zero() && self.attempts.again(second(Instant::now()))
     }
 
     fn write(&self) {
@@ -318,6 +330,11 @@ fn kept(mut path: String) -> String {
         path.shrink_to_fit();
     }
     path
+}
+
+fn second(at: Instant) -> u64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    at.saturating_duration_since(*FIRST).as_secs()
 }
 
 /// Whole microseconds, so that the log shows no noise beyond them.

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -97,6 +96,22 @@ impl Gateway {
         }
     }
 
+    /// Whether a request that has reached an upstream may reach one again: it does the same twice as once
+    /// (RFC 9110 9.2.2), all of it is still there, and nobody has seen anything of an answer.
+    fn can_be_repeated(session: &Session, ctx: &Context) -> bool {
+        session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && !ctx.attempts.is_answered
+            && session.response_written().is_none()
+    }
+
+    /// Counts a failed attempt that is followed by another; the last one is counted when it is answered.
+    fn tried(&self, error: &Error, ctx: &Context, again: bool) {
+        if let (true, Some(upstream)) = (again, &ctx.upstream) {
+            self.shared.metrics.upstream_error(upstream.name.as_str(), forward::kind(error));
+        }
+    }
+
     /// How long it may take the upstream to read or write something.
     fn patience_of_upstream(ctx: &Context) -> Duration {
         let timeouts = ctx.upstream.as_ref().map(|upstream| upstream.timeouts).unwrap_or_default();
@@ -152,8 +167,8 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
-        forward::peer(&self.shared, ctx).await
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
+        forward::peer(&self.shared, &session.req_header().headers, ctx).await
     }
 
     fn fail_to_connect(
@@ -163,26 +178,38 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Context>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let retries = ctx.upstream.as_ref().map_or(0, |upstream| upstream.retries);
-        error.set_retry(i64::from(ctx.connects) <= retries);
-        if let (true, Some(upstream)) = (error.retry(), &ctx.upstream) {
-            self.shared.metrics.upstream_error(upstream.name.as_str(), forward::kind(&error));
+        if forward::is_of_target(&error) {
+            ctx.attempts.failed(forward::kind(&error));
         }
+        // Nothing was sent.
+        let again = ctx.may_try_again();
+        self.tried(&error, ctx, again);
+        error.set_retry(again);
         error
     }
 
-    async fn connected_to_upstream(
+    fn error_while_proxy(
         &self,
-        _session: &mut Session,
-        _reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
         ctx: &mut Box<Context>,
-    ) -> Result<()> {
-        // Only a failed connection moves a retry on to another target.
-        ctx.last_target = None;
-        Ok(())
+        reused: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        // Pingora knows of connections that were closed while nobody used them, and of streams that were refused.
+        error.retry.decide_reuse(reused);
+        let is_stale = error.retry();
+        if !is_stale && forward::is_of_target(&error) {
+            ctx.attempts.failed(forward::kind(&error));
+        }
+        let is_upstreams = *error.esource() == ErrorSource::Upstream;
+        let again = Self::can_be_repeated(session, ctx) && (is_stale || (is_upstreams && ctx.may_try_again()));
+        if is_upstreams {
+            self.tried(&error, ctx, again);
+        }
+        error.set_retry(again);
+        error
     }
 
     async fn upstream_request_filter(
@@ -229,6 +256,7 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
+        ctx.attempts.is_answered = true;
         if answer.status == StatusCode::SWITCHING_PROTOCOLS {
             if !forward::asks_to_switch(session.req_header()) {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
@@ -242,7 +270,13 @@ impl ProxyHttp for Gateway {
         ctx.answered(answer.status.as_u16());
         self.goes_on(ctx);
         // The admin service says itself which rules it decided by.
-        if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
+        if ctx.route == RouteLabel::Admin {
+            return Ok(());
+        }
+        if let Some(route) = &ctx.matched {
+            forward::change_answer(answer, &route.headers.response)?;
+        }
+        respond::mark(answer, ctx)
     }
 
     fn response_body_filter(

@@ -24,7 +24,7 @@ use super::shared::{Mount, Shared};
 use super::stream::frames::Allowances;
 use super::tls::{Tls, TlsError, TlsSettings};
 use super::turned::TurnedLog;
-use super::upstreams::Upstreams;
+use super::upstreams::{self, Certificates, Upstreams};
 use super::workers::Workers;
 
 /// Attempts per request: connections that failed, and pooled ones that turned out to be closed.
@@ -124,6 +124,8 @@ pub struct Settings {
     pub proxies: TrustedProxies,
     /// Whether their connections begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Who is asked for the names of upstreams; the system's servers when empty.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// What a gateway works with.
@@ -216,6 +218,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         rates,
         proxies,
         proxy_protocol,
+        dns_servers,
     } = settings;
     let tls = tls.map(|tls| Tls::load(tls, Arc::clone(&parts.metrics))).transpose()?.map(Arc::new);
     let load = Arc::new(Load::default());
@@ -235,7 +238,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         proxy_protocol,
         limits,
         mount,
-        upstreams: Upstreams::default(),
+        upstreams: Upstreams::new(dns_servers, Certificates::new(), Arc::clone(&metrics)),
         meters: Meters::default(),
         load: Arc::clone(&load),
         turned: TurnedLog::default(),
@@ -246,6 +249,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
     listeners.extend(redirect.map(|redirect| (redirect.listener, Purpose::Redirect(redirect.port))));
     let edge = || Edge::new(proxy(&shared, workers), Arc::clone(&shared));
     let workers = Workers::start(workers, listeners, edge)?;
+    workers.also(upstreams::keep(Arc::clone(&shared)))?;
     workers.also(memory::watch(Arc::clone(&load), metrics, limits.max_memory_bytes))?;
     Ok(Running { address, redirect: redirected, load, tls, workers })
 }

@@ -123,6 +123,7 @@ impl Core<'_> {
             }),
             proxies: self.proxies(),
             proxy_protocol: own.proxy_protocol,
+            dns_servers: own.dns_servers.clone(),
         })
     }
 
