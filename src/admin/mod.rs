@@ -115,6 +115,8 @@ pub struct Parts {
     pub places: Places,
     /// The process's logs.
     pub logs: Logs,
+    /// Names of the certificates that upstreams may be shown.
+    pub upstream_certificates: Arc<[String]>,
     /// What only the gateway of this process knows.
     pub mount_secret: Secret<String>,
     /// Whose word about clients is believed besides.
@@ -188,6 +190,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         hasher: parts.hasher.clone(),
         policy: parts.password_policy,
         mail,
+        certificates: Arc::clone(&parts.upstream_certificates),
         texts: Turns::new(policies::AT_ONCE),
     };
     let stage = rehearse::Stage::new(resources.clone(), prefix, parts.limits.max_body_bytes);

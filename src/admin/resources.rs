@@ -1,5 +1,7 @@
 //! What is administered: the resources whose changes can change a decision, and be previewed.
 
+use std::sync::Arc;
+
 use axum::Router;
 
 use super::endpoints::{Endpoints, Operation};
@@ -17,6 +19,8 @@ pub(super) struct Resources {
     pub(super) hasher: Hasher,
     pub(super) policy: Policy,
     pub(super) mail: users::Mail,
+    /// Names of the certificates that upstreams may be shown.
+    pub(super) certificates: Arc<[String]>,
     /// For policies as text.
     pub(super) texts: Turns,
 }
@@ -49,7 +53,8 @@ impl Resources {
         let permissions = permissions::Permissions { gate: gate.clone(), control: control.clone() };
         let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
         let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
-        let upstreams = upstreams::Upstreams { gate: gate.clone(), control: control.clone() };
+        let certificates = Arc::clone(&self.certificates);
+        let upstreams = upstreams::Upstreams { gate: gate.clone(), control: control.clone(), certificates };
         let policies = policies::Policies { gate: gate.clone(), control: control.clone(), texts: self.texts.clone() };
         let router = include.of(users::endpoints()).mount(prefix, &users, router);
         let router = include.of(roles::endpoints()).mount(prefix, &roles, router);

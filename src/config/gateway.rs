@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Error;
+use super::{Error, UpstreamCertificate, upstream_certificates};
 use crate::model::{ForwardedHeader, Network, NetworkError};
 
 /// Each request of a proxy is compared with all of them.
@@ -69,6 +69,8 @@ pub struct Gateway {
     pub upstream_pool_size: usize,
     /// Who is asked for the names of upstreams; the system's servers when empty.
     pub dns_servers: Vec<SocketAddr>,
+    /// What upstreams may be shown, by name.
+    pub upstream_certificates: Vec<UpstreamCertificate>,
 }
 
 /// A certificate chain and its key, both PEM.
@@ -175,6 +177,7 @@ pub(super) fn resolve(values: &Values) -> Result<Gateway, Error> {
         token_cache_entries: values.number("gateway.token_cache_entries")?,
         upstream_pool_size: values.number("gateway.upstream_pool_size")?,
         dns_servers: dns_servers(values)?,
+        upstream_certificates: values.upstream_certificates(upstream_certificates::PATH),
     })
 }
 
@@ -252,10 +255,13 @@ fn redirect(values: &Values) -> Result<Option<Redirect>, Error> {
     Ok(Some(Redirect { listen, port }))
 }
 
-/// Every file that TLS needs, with the key that names it.
+/// Every file that TLS needs, to clients and to upstreams, with the key that names it.
 pub(super) fn files(gateway: &Gateway) -> Vec<(&'static str, &Path)> {
-    let Some(tls) = &gateway.tls else { return Vec::new() };
     let mut files = Vec::new();
+    for pair in &gateway.upstream_certificates {
+        files.extend([&pair.certificate, &pair.key].map(|file| (upstream_certificates::PATH, &**file)));
+    }
+    let Some(tls) = &gateway.tls else { return files };
     for (index, pair) in tls.certificates.iter().enumerate() {
         let (certificate, key) = match index {
             0 => ("gateway.tls_certificate", "gateway.tls_key"),

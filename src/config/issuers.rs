@@ -3,30 +3,23 @@
 use serde_json::{Map, Value};
 use toml::de::DeValue;
 
+use super::tables::Tables;
 use super::{Error, Origin};
 use crate::model::{Issuer, IssuerSpec, MOST_ISSUERS};
 
 /// Where they stand.
 pub(super) const PATH: &str = "auth.issuers";
 
-/// What a variable says: a JSON array.
+/// What a variable says.
 pub(super) fn read(text: &str, origin: &Origin) -> Result<Vec<Issuer>, Error> {
-    if text.is_empty() {
-        return Ok(Vec::new());
-    }
-    match serde_json::from_str(text) {
-        Ok(Value::Array(items)) => each(items, origin),
-        Ok(_) => Err(refused(origin, "must be a JSON array of objects")),
-        Err(error) => Err(refused(origin, &format!("must be a JSON array of objects: {error}"))),
-    }
+    let tables = Tables { path: PATH, origin };
+    each(&tables, tables.read(text)?)
 }
 
-/// What the file says: `[[auth.issuers]]`, as often as there are issuers.
+/// What the file says.
 pub(super) fn read_toml(value: &DeValue<'_>, origin: &Origin) -> Result<Vec<Issuer>, Error> {
-    let wrong = || refused(origin, "must be tables: [[auth.issuers]]");
-    let DeValue::Array(items) = value else { return Err(wrong()) };
-    let items: Option<Vec<Value>> = items.iter().map(|item| json(item.get_ref())).collect();
-    each(items.ok_or_else(wrong)?, origin)
+    let tables = Tables { path: PATH, origin };
+    each(&tables, tables.read_toml(value)?)
 }
 
 /// As `config show` prints them, and as a variable takes them.
@@ -34,44 +27,24 @@ pub(super) fn shown(issuers: &[Issuer]) -> Value {
     issuers.iter().filter_map(|issuer| serde_json::to_value(issuer.spec()).ok()).collect()
 }
 
-fn each(items: Vec<Value>, origin: &Origin) -> Result<Vec<Issuer>, Error> {
+fn each(tables: &Tables<'_>, items: Vec<Map<String, Value>>) -> Result<Vec<Issuer>, Error> {
     if items.len() > MOST_ISSUERS {
-        return Err(refused(origin, &format!("has more than {MOST_ISSUERS} issuers")));
+        return Err(tables.refused(format!("has more than {MOST_ISSUERS} issuers")));
     }
     let mut found: Vec<Issuer> = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        let Value::Object(object) = item else { return Err(refused(origin, &format!("[{index}] must be a table"))) };
-        let issuer = IssuerSpec::read(object).and_then(Issuer::configured);
-        let issuer = issuer.map_err(|fault| refused(origin, &format!("[{index}]: {fault}")))?;
+        let issuer = IssuerSpec::read(item).and_then(Issuer::configured);
+        let issuer = issuer.map_err(|fault| tables.refused(format!("[{index}]: {fault}")))?;
         let (name, iss) = (&issuer.spec().name, &issuer.spec().issuer);
         if found.iter().any(|other| other.spec().name == *name) {
-            return Err(refused(origin, &format!("[{index}]: name '{name}' stands twice")));
+            return Err(tables.refused(format!("[{index}]: name '{name}' stands twice")));
         }
         if found.iter().any(|other| other.spec().issuer == *iss) {
-            return Err(refused(origin, &format!("[{index}]: issuer '{iss}' stands twice")));
+            return Err(tables.refused(format!("[{index}]: issuer '{iss}' stands twice")));
         }
         found.push(issuer);
     }
     Ok(found)
-}
-
-fn refused(origin: &Origin, reason: &str) -> Error {
-    Error::Refused { origin: origin.clone(), key: PATH, reason: reason.to_owned() }
-}
-
-/// Texts, whole numbers, switches, lists and tables; dates and fractions mean nothing here.
-fn json(value: &DeValue<'_>) -> Option<Value> {
-    Some(match value {
-        DeValue::String(text) => text.as_ref().into(),
-        DeValue::Boolean(on) => (*on).into(),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok()?.into(),
-        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect::<Option<_>>()?,
-        DeValue::Table(table) => {
-            let pairs = table.iter().map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)));
-            Value::Object(pairs.collect::<Option<Map<_, _>>>()?)
-        }
-        DeValue::Float(_) | DeValue::Datetime(_) => return None,
-    })
 }
 
 #[cfg(test)]

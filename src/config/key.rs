@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
-use super::{Error, Origin, issuers, redact};
+use super::{Error, Origin, UpstreamCertificate, issuers, redact, upstream_certificates};
 use crate::model::{Issuer, Secret};
 
 /// One setting: its name, what it accepts, and its default as one would write it in a variable.
@@ -32,6 +32,8 @@ pub(super) enum Kind {
     OptionalAddress,
     /// Tables of the file, or JSON.
     Issuers,
+    /// The same.
+    UpstreamCertificates,
 }
 
 /// A value of the type its key asks for.
@@ -43,6 +45,7 @@ pub(super) enum Value {
     Switch(bool),
     List(Vec<String>),
     Issuers(Vec<Issuer>),
+    UpstreamCertificates(Vec<UpstreamCertificate>),
 }
 
 impl Key {
@@ -76,6 +79,9 @@ impl Key {
             Kind::List => list(trimmed).map(Value::List),
             Kind::Choice(of) => of.contains(&trimmed).then(|| Value::Text(trimmed.to_owned())),
             Kind::Issuers => return issuers::read(trimmed, origin).map(Value::Issuers),
+            Kind::UpstreamCertificates => {
+                return upstream_certificates::read(trimmed, origin).map(Value::UpstreamCertificates);
+            }
             Kind::OptionalAddress if trimmed.is_empty() => Some(Value::Text(String::new())),
             Kind::Address | Kind::OptionalAddress => address(trimmed).map(|a| Value::Text(a.to_string())),
         };
@@ -87,6 +93,9 @@ impl Key {
         let wrong = |found: Option<&str>| self.invalid(origin, &self.kind.expected(), found);
         match (self.kind, value) {
             (Kind::Issuers, _) => issuers::read_toml(value, origin).map(Value::Issuers),
+            (Kind::UpstreamCertificates, _) => {
+                upstream_certificates::read_toml(value, origin).map(Value::UpstreamCertificates)
+            }
             (Kind::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
             (Kind::Number(..), DeValue::Integer(number)) => {
                 let number =
@@ -124,6 +133,7 @@ impl Kind {
             Self::Number(least, most) => format!("a number from {least} to {most}"),
             Self::List => "a list of texts".to_owned(),
             Self::Issuers => "issuers".to_owned(),
+            Self::UpstreamCertificates => "certificates".to_owned(),
             Self::Choice(of) => {
                 let quoted: Vec<String> = of.iter().map(|one| format!("{one:?}")).collect();
                 quoted.join(" or ")
@@ -146,6 +156,7 @@ impl Value {
             Self::Switch(on) => on.to_string(),
             Self::List(items) => format!("{items:?}"),
             Self::Issuers(issuers) => issuers::shown(issuers).to_string(),
+            Self::UpstreamCertificates(certificates) => upstream_certificates::shown(certificates).to_string(),
         }
     }
 
@@ -158,6 +169,7 @@ impl Value {
             Self::Switch(on) => (*on).into(),
             Self::List(items) => items.clone().into(),
             Self::Issuers(issuers) => issuers::shown(issuers),
+            Self::UpstreamCertificates(certificates) => upstream_certificates::shown(certificates),
         })
     }
 }

@@ -23,6 +23,8 @@ mod secret_key;
 mod settings;
 mod show;
 mod table;
+mod tables;
+mod upstream_certificates;
 mod values;
 
 use std::collections::BTreeMap;
@@ -38,6 +40,7 @@ pub use settings::{
 };
 pub use show::Entry;
 use show::redact;
+pub use upstream_certificates::UpstreamCertificate;
 use values::Values;
 
 /// Read from the working directory when no file is named; it need not exist.

@@ -1,6 +1,6 @@
 use super::key::{Key, Kind};
 use crate::model::nearest_by;
-use Kind::{Address, Choice, Issuers, List, Number, OptionalAddress, Secret, Switch, Text, Url};
+use Kind::{Address, Choice, Issuers, List, Number, OptionalAddress, Secret, Switch, Text, UpstreamCertificates, Url};
 
 const DAY_S: u64 = 86_400;
 const YEAR_S: u64 = 365 * DAY_S;
@@ -56,6 +56,7 @@ pub(super) static KEYS: &[Key] = &[
     key("gateway.token_cache_entries", Number(1, 10_000_000), "100000"),
     key("gateway.upstream_pool_size", Number(1, 65_536), "256"),
     key("gateway.dns_servers", List, ""),
+    key("gateway.upstream_certificates", UpstreamCertificates, ""),
     key("admin.listen", Address, "127.0.0.1:8001"),
     key("admin.api_prefix", Text, "/api/v1"),
     key("admin.max_body_bytes", Number(1_024, 1 << 30), "1048576"),

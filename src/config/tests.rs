@@ -186,6 +186,11 @@ fn one_line_says_what_is_wrong() {
             "on",
             "gateway.proxy_protocol is on, but gateway.trusted_proxies names nobody to speak it",
         ),
+        (
+            "CEDARGATE_GATEWAY__UPSTREAM_CERTIFICATES",
+            r#"[{"name":"fleet","certificate":"/does/not/exist.pem","key":"/dev/null"}]"#,
+            "gateway.upstream_certificates /does/not/exist.pem: cannot be read: No such file or directory (os error 2)",
+        ),
         ("PORT", "http", "PORT must be a number from 0 to 65535, not \"http\""),
         ("CEDARGATE_BOOTSTRAP_PASSWORD", "admin123", "auth.bootstrap_password is a published password"),
         (

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use super::key::{Key, Value};
 use super::table::{KEYS, find};
-use super::{Entry, Error, Mode, Origin};
+use super::{Entry, Error, Mode, Origin, UpstreamCertificate};
 use crate::model::{Issuer, Secret};
 
 /// Every key with its value so far and where that came from; later layers overwrite earlier ones.
@@ -74,6 +74,13 @@ impl Values {
         match &self.get(path).0 {
             Value::Issuers(issuers) => issuers.clone(),
             other => unreachable!("{path} is read as issuers, but is {other:?}"),
+        }
+    }
+
+    pub(super) fn upstream_certificates(&self, path: &str) -> Vec<UpstreamCertificate> {
+        match &self.get(path).0 {
+            Value::UpstreamCertificates(certificates) => certificates.clone(),
+            other => unreachable!("{path} is read as certificates, but is {other:?}"),
         }
     }
 

@@ -165,6 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_reserved_is_not_a_routes_to_change() {
+        let prefixed = RESERVED_PREFIXES.iter().map(|prefix| format!("{prefix}x"));
+        for name in RESERVED.iter().chain(FRAMING).map(ToString::to_string).chain(prefixed) {
+            let rules = serde_json::json!({ "request": { "set": { name.as_str(): "1" } } });
+            assert!(serde_json::from_value::<crate::model::HeaderRules>(rules).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn reserved_names_are_stripped() {
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         for name in [

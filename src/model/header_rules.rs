@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 const MOST: usize = 50;
 /// Longest value, in bytes.
 const LONGEST: usize = 4 * 1024;
-/// Fields that frame a message or belong to a connection (RFC 9110 7.6.1), and those by which identity is told.
+/// Fields that frame a message or belong to a connection (RFC 9110 7.6.1), and those by which back ends are told who asks,
+/// or what is asked for: what is forwarded must be what was authorised.
 const OURS: &[&str] = &[
     "connection",
     "content-length",
@@ -22,10 +23,19 @@ const OURS: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "client-cert",
+    "client-cert-chain",
     "forwarded",
+    "proxy",
+    "x-forwarded",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-middleware-subrequest",
+    "x-real-ip",
     "x-request-id",
 ];
-const OUR_PREFIXES: &[&str] = &["x-auth-", "x-cedargate-", "x-forwarded-"];
+const OUR_PREFIXES: &[&str] = &["x-auth-", "x-cedargate-", "x-forwarded-", "x-original-", "x-rewrite-"];
 
 /// Which fields of a head are set and taken away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +64,11 @@ impl TryFrom<ChangesFields> for HeaderChanges {
         if set.len() + remove.len() > MOST {
             return Err(format!("at most {MOST} fields can be changed"));
         }
+        let mut names: Vec<String> = set.keys().map(|name| name.to_ascii_lowercase()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("'{}' is set twice", twice[0]));
+        }
         for (name, value) in &set {
             check_name(name)?;
             if value.len() > LONGEST || HeaderValue::from_str(value).is_err() {
@@ -71,12 +86,11 @@ impl TryFrom<ChangesFields> for HeaderChanges {
 }
 
 fn check_name(name: &str) -> Result<(), String> {
-    let lower = name.to_ascii_lowercase();
     if HeaderName::from_bytes(name.as_bytes()).is_err() {
         return Err(format!("'{name}' is no name of a header field"));
     }
-    // Back ends that read `_` as `-` would take one for ours.
-    let dashed = lower.replace('_', "-");
+    // Back ends that read `_`, or every punctuation mark, as `-` would take one for ours.
+    let dashed = name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     if OURS.contains(&dashed.as_str()) || OUR_PREFIXES.iter().any(|prefix| dashed.starts_with(prefix)) {
         return Err(format!("'{name}' is not a route's to change"));
     }
@@ -104,11 +118,18 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<HeaderRules>(text);
         let fine = r#"{"request": {"set": {"X-Tenant": "a"}, "remove": ["Cookie"]}}"#;
         assert_eq!(read(fine).unwrap().request.remove, ["Cookie"]);
-        for bad in ["Content-Length", "X-Auth-User-Id", "x_auth_user_id", "Host", "X-Forwarded-For", "a b", ""] {
+        let bad =
+            "Content-Length X-Auth-User-Id x_auth_user_id x.auth.user_id Host X-Forwarded-For X-HTTP-Method-Override";
+        for bad in bad.split(' ').chain(["a b", "", "a:"]) {
             assert!(read(&serde_json::json!({"request": {"remove": [bad]}}).to_string()).is_err(), "{bad}");
             assert!(read(&serde_json::json!({"response": {"set": {bad: "1"}}}).to_string()).is_err(), "{bad}");
         }
         assert!(read(r#"{"request": {"set": {"A": "1\r\nB: 2"}}}"#).is_err());
         assert!(read(r#"{"request": {"set": {"A": "1"}, "remove": ["a"]}}"#).is_err());
+        assert!(read(r#"{"request": {"set": {"A": "1", "a": "2"}}}"#).is_err());
+        assert!(read(&serde_json::json!({"request": {"set": {"A": "x".repeat(4_097)}}}).to_string()).is_err());
+        let many = |count: usize| (0..count).map(|n| format!("x-{n}")).collect::<Vec<_>>();
+        assert!(read(&serde_json::json!({"response": {"remove": many(50)}}).to_string()).is_ok());
+        assert!(read(&serde_json::json!({"response": {"remove": many(51)}}).to_string()).is_err());
     }
 }

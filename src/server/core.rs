@@ -87,6 +87,7 @@ impl Core<'_> {
             logs: self.logs.clone(),
             docs: settings.docs.enabled,
             places: admin::Places { policies: settings.policy.dir.clone(), data: settings.data_dir.clone() },
+            upstream_certificates: settings.gateway.upstream_certificates.iter().map(|of| of.name.clone()).collect(),
             mount_secret: self.mount_secret.clone(),
             proxies: self.proxies(),
             limits: admin::Limits {

@@ -220,6 +220,8 @@ fn shown(value: &Value) -> Value {
             Value::Object(map.iter().map(entry).collect())
         }
         Value::Array(items) => Value::Array(items.iter().map(shown).collect()),
+        // PEM, where a certificate was asked for.
+        Value::String(text) if text.contains("PRIVATE KEY-----") => Value::from(HIDDEN),
         // JSON encoded twice, or a form, inside a text.
         Value::String(text) if text.contains(['"', '=']) && is_secret_text(text) => Value::from(HIDDEN),
         other => other.clone(),
@@ -275,6 +277,14 @@ mod tests {
             let loc = vec!["body".into(), "password".into(), 0.into()];
             assert_eq!(Issue::new(loc, Flaw::value("x"), &input).input, json!("***"));
         }
+    }
+
+    #[test]
+    fn a_private_key_is_hidden_wherever_it_stands() {
+        let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n";
+        let issue = Issue::new(vec!["body".into(), "tls".into()], Flaw::value("x"), &json!({ "ca": key }));
+        assert_eq!(issue.input, json!({ "ca": "***" }));
+        assert_eq!(Issue::new(vec!["body".into(), "ca".into()], Flaw::value("x"), &json!(key)).input, json!("***"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Caller, PASSWORD, id, issues, refused};
+use super::{Caller, PASSWORD, id, issues, refused, revision};
 use crate::support::app::App;
 use crate::support::raw::Recorder;
 
@@ -235,4 +235,53 @@ on_both!(a_route_has_its_own_bound_on_bodies, |backend| async move {
     takes("/sink", 500).await;
     admin.put(&upstream, json!({ "max_body_bytes": null })).await.expect(200);
     takes("/sink", 1_000).await;
+});
+
+on_both!(header_rules_are_kept_shown_and_recorded, |backend| async move {
+    let app = App::start(backend).await;
+    let admin = Caller::superadmin(&app).await;
+    let back = Recorder::start().await;
+    let anybody = json!([{ "methods": ["GET"], "access": "public" }]);
+    let route = app.route_to(&admin.token, "back", back.address, "/back", anybody).await;
+    let path = format!("/routes/{route}");
+    let none = json!({ "request": {}, "response": {} });
+    assert_eq!(admin.get(&path).await.expect(200).json()["headers"], none);
+    let rules = json!({
+        "request": { "set": { "X-Tenant": "a" }, "remove": ["Cookie"] },
+        "response": { "set": { "Cache-Control": "no-store" }, "remove": ["Server"] },
+    });
+    let before = admin.get(&path).await.expect(200);
+    admin.put(&format!("{path}?dry_run=true"), json!({ "headers": rules })).await.expect(200);
+    assert_eq!(admin.get(&path).await.expect(200).text, before.text);
+    let first = admin.put(&path, json!({ "label": "Back" })).await.expect(200);
+    let changed = admin.put(&path, json!({ "headers": rules })).await.expect(200);
+    assert!(revision(&changed) > revision(&first), "the gateway's rules contain them");
+    assert_eq!(changed.json()["headers"], rules);
+    let records = admin.get(&format!("/audit-logs/?resource=route&resource_id={route}")).await.expect(200).json();
+    assert_eq!((&records[0]["before"]["headers"], &records[0]["after"]["headers"]), (&none, &rules), "{records}");
+    let listed = admin.get("/routes/?limit=1000").await.expect(200).json();
+    let listed = listed.as_array().unwrap().iter().find(|item| item["id"] == route).unwrap();
+    assert_eq!(listed["headers"], rules);
+    // They are left as they are where nothing is said.
+    assert_eq!(admin.put(&path, json!({ "label": "Again" })).await.expect(200).json()["headers"], rules);
+    for (headers, place, reason) in [
+        (json!({ "request": { "set": { "Host": "a" } } }), "request", "'Host' is not a route's to change"),
+        (json!({ "request": { "set": { "X-Auth-User-Id": "1" } } }), "request", "is not a route's to change"),
+        (json!({ "request": { "remove": ["x_auth_roles"] } }), "request", "is not a route's to change"),
+        (json!({ "response": { "remove": ["Content-Length"] } }), "response", "is not a route's to change"),
+        (json!({ "response": { "set": { "a b": "1" } } }), "response", "'a b' is no name of a header field"),
+        (json!({ "response": { "set": { "A": "1\r\nB: 2" } } }), "response", "the value of 'A' is no value"),
+        (json!({ "request": { "set": { "A": "1" }, "remove": ["a"] } }), "request", "'a' is both set and removed"),
+        (json!({ "request": { "set": { "A": "1", "a": "2" } } }), "request", "'a' is set twice"),
+        (json!({ "request": { "add": {} } }), "request.add", "unknown field `add`"),
+        (json!({ "both": {} }), "both", "unknown field `both`"),
+        (json!({ "request": { "set": { "A": 1 } } }), "request.set.A", "expected a string"),
+        (json!("X-A: 1"), "", "expected struct HeaderRules"),
+    ] {
+        let place = if place.is_empty() { "body.headers: ".to_owned() } else { format!("body.headers.{place}: ") };
+        let found = issues(admin.put(&path, json!({ "headers": headers })).await);
+        assert!(found.len() == 1 && found[0].contains(&place) && found[0].contains(reason), "{headers}: {found:?}");
+    }
+    let cleared = admin.put(&path, json!({ "headers": {} })).await.expect(200).json();
+    assert_eq!(cleared["headers"], none);
 });

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Caller, assert_timestamp, id, ids, issues, keys, refused, revision};
 use crate::support::app::App;
 
-const FORWARDING: [&str; 8] = [
+const FORWARDING: [&str; 9] = [
     "host",
     "upstream",
     "strip_prefix",
@@ -13,6 +13,7 @@ const FORWARDING: [&str; 8] = [
     "operations",
     "rate_limit",
     "max_body_bytes",
+    "headers",
     "permission_ids",
 ];
 const KEYS: [&str; 15] = [

@@ -1,6 +1,11 @@
 use std::collections::BTreeSet;
 
-use cedargate::store::{Db, Error, Kind, migrate};
+use cedargate::model::{Ejection, HeaderRules, RouteId, Timeouts, Upstream, UpstreamId};
+use cedargate::store::{Db, Error, Kind, migrate, routes, upstreams};
+use serde_json::json;
+use sqlx::types::Json;
+
+use super::{at, module};
 
 use crate::support::{Backend, POOL, fresh_database, migrated};
 
@@ -55,6 +60,48 @@ on_both!(a_newer_schema_is_refused, |backend| async move {
     for outcome in [migrate::up(&db).await.err(), migrate::down(&db, 1).await.err(), migrate::status(&db).await.err()] {
         assert!(matches!(outcome, Some(Error::Newer { version: 9999 })), "{outcome:?}");
     }
+});
+
+on_both!(what_was_stored_before_gets_the_defaults, |backend| async move {
+    let (url, _guard) = fresh_database(backend).await;
+    let db = Db::open(&url, &POOL).await.unwrap();
+    migrate::up(&db).await.unwrap();
+    migrate::down(&db, u32::try_from(LATEST).unwrap() - 15).await.unwrap();
+    let mut tx = db.write().await.unwrap();
+    let timeouts = json!({ "connect_ms": 5, "read_ms": 6, "write_ms": 7, "total_ms": 8 });
+    let upstream: i64 = tx
+        .query(
+            "INSERT INTO upstreams (name, protocol, balance, targets, timeouts, created_at)
+             VALUES ('old', $1, $2, $3, $4, $5) RETURNING id",
+        )
+        .bind(Json(json!("http1")))
+        .bind(Json(json!("round_robin")))
+        .bind(Json(json!([{ "address": "127.0.0.1:9", "weight": 1 }])))
+        .bind(Json(timeouts))
+        .bind(at(0))
+        .fetch_value()
+        .await
+        .unwrap();
+    let home = module(&mut tx, "home", &[]).await;
+    let route: i64 = tx
+        .query("INSERT INTO routes (route, label, module_id, created_at) VALUES ('/old', 'Old', $1, $2) RETURNING id")
+        .bind(home)
+        .bind(at(0))
+        .fetch_value()
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    migrate::up(&db).await.unwrap();
+    let mut tx = db.read().await.unwrap();
+    let upstream = upstreams::get(&mut tx, UpstreamId(upstream)).await.unwrap().unwrap();
+    assert_eq!((upstream.protocol, upstream.balance, upstream.hash_on), Default::default());
+    assert_eq!(upstream.retry_budget_percent, Upstream::RETRY_BUDGET_PERCENT);
+    assert_eq!((upstream.health_check, upstream.ejection), (None, Some(Ejection::default())));
+    let timeouts =
+        Timeouts { connect_ms: 5, read_ms: 6, write_ms: 7, total_ms: 8, idle_ms: Timeouts::default().idle_ms };
+    assert_eq!(upstream.timeouts, timeouts);
+    let route = routes::get(&mut tx, RouteId(route)).await.unwrap().unwrap();
+    assert_eq!(route.headers, HeaderRules::default());
 });
 
 /// Search needs an extension that not everybody may create; who migrates is told what to do.

@@ -11,6 +11,14 @@ fn rate(requests: u32, window_seconds: u32) -> RouteRate {
     serde_json::from_value(serde_json::json!({ "requests": requests, "window_seconds": window_seconds })).unwrap()
 }
 
+fn headers() -> HeaderRules {
+    serde_json::from_value(json!({
+        "request": { "set": { "X-Tenant": "a" }, "remove": ["Cookie"] },
+        "response": { "set": { "Cache-Control": "no-store" } },
+    }))
+    .unwrap()
+}
+
 fn operations() -> Vec<Operation> {
     serde_json::from_value(json!([
         {"methods": ["GET", "HEAD"], "access": "permission", "permission": "article:read", "owner": "path.user_id"},
@@ -30,6 +38,7 @@ fn gateway_route(module: ModuleId) -> NewRoute {
         forward_authorization: false,
         rate_limit: Some(rate(100, 60)),
         max_body_bytes: Some(1 << 40),
+        headers: headers(),
         operations: operations(),
         ..new_route(module, "/articles/{user_id}/ä")
     }
@@ -51,6 +60,7 @@ on_both!(a_route_round_trips, |backend| async move {
     assert_eq!((&found.host, &found.upstream, &found.strip_prefix), (&new.host, &new.upstream, &new.strip_prefix));
     assert_eq!((found.forward_authorization, &found.operations), (false, &operations()));
     assert_eq!((found.rate_limit, found.max_body_bytes), (Some(rate(100, 60)), Some(1 << 40)));
+    assert_eq!(found.headers, headers());
     assert_eq!((found.created_at, found.updated_at), (at(0), None));
     assert_eq!(routes::roles(&mut tx, id).await.unwrap().iter().map(|role| role.id).collect::<Vec<_>>(), [admin]);
     assert_eq!(routes::get(&mut tx, RouteId(999)).await.unwrap(), None);
@@ -94,7 +104,7 @@ on_both!(a_patch_sets_and_clears, |backend| async move {
     assert_eq!((found.module_id, found.parent_id), (other, Some(parent)));
     assert_eq!((&found.host, &found.upstream, &found.strip_prefix), (&None, &None, &None));
     assert_eq!((found.forward_authorization, found.operations.len()), (true, 0));
-    assert_eq!((found.rate_limit, found.max_body_bytes), (None, None));
+    assert_eq!((found.rate_limit, found.max_body_bytes, found.headers), (None, None, HeaderRules::default()));
     assert_eq!(routes::roles(&mut tx, id).await.unwrap().len(), 1);
     let detach = RoutePatch { parent_id: Some(None), role_ids: Some(Vec::new()), ..RoutePatch::default() };
     assert!(routes::update(&mut tx, id, &detach, at(2)).await.unwrap());
