@@ -22,9 +22,9 @@ use super::meters::Meters;
 use super::pace::Pace;
 use super::shared::{Mount, Shared};
 use super::stream::frames::Allowances;
-use super::tls::{Tls, TlsError, TlsSettings};
+use super::tls::{Tls, TlsError, TlsFiles, TlsSettings};
 use super::turned::TurnedLog;
-use super::upstreams::{self, Certificates, Upstreams};
+use super::upstreams::{self, Upstreams};
 use super::workers::Workers;
 
 /// Attempts per request: connections that failed, and pooled ones that turned out to be closed.
@@ -124,6 +124,8 @@ pub struct Settings {
     pub proxies: TrustedProxies,
     /// Whether their connections begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Certificates that upstreams may be shown, by name.
+    pub upstream_certificates: Vec<(String, TlsFiles)>,
     /// Who is asked for the names of upstreams; the system's servers when empty.
     pub dns_servers: Vec<SocketAddr>,
 }
@@ -151,7 +153,7 @@ pub enum StartError {
     /// The listening socket is unusable.
     #[error("the gateway's socket: {0}")]
     Socket(#[from] std::io::Error),
-    /// A certificate or key is missing, malformed, or they do not belong together.
+    /// A certificate or key, be it of the gateway or for upstreams, is missing, malformed, or they do not belong together.
     #[error("the gateway's certificate: {0}")]
     Tls(#[from] TlsError),
 }
@@ -218,8 +220,10 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         rates,
         proxies,
         proxy_protocol,
+        upstream_certificates,
         dns_servers,
     } = settings;
+    let certificates = upstreams::certificates(&upstream_certificates)?;
     let tls = tls.map(|tls| Tls::load(tls, Arc::clone(&parts.metrics))).transpose()?.map(Arc::new);
     let load = Arc::new(Load::default());
     let metrics = Arc::clone(&parts.metrics);
@@ -238,7 +242,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         proxy_protocol,
         limits,
         mount,
-        upstreams: Upstreams::new(dns_servers, Certificates::new(), Arc::clone(&metrics)),
+        upstreams: Upstreams::new(dns_servers, certificates, Arc::clone(&metrics)),
         meters: Meters::default(),
         load: Arc::clone(&load),
         turned: TurnedLog::default(),

@@ -209,6 +209,14 @@ impl TargetState {
         self.fleets.read().get(&id).map(|fleet| fleet.targets.clone()).unwrap_or_default()
     }
 
+    /// The upstreams of which every target is left out.
+    pub fn without_any(&self) -> Vec<String> {
+        let fleets = self.fleets.read();
+        let dead =
+            |fleet: &&Fleet| !fleet.targets.is_empty() && fleet.targets.iter().all(|target| target.out.is_some());
+        fleets.values().filter(dead).map(|fleet| fleet.name.clone()).collect()
+    }
+
     /// All targets that are left out, with the names of their upstreams.
     pub fn out(&self) -> Vec<(String, TargetHealth)> {
         let fleets = self.fleets.read();

@@ -15,8 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::super::forward;
 use super::super::shared::Shared;
-use super::fleet::Fleet;
-use crate::model::{HealthCheck, Protocol, UpstreamId};
+use crate::model::{HealthCheck, UpstreamId};
 
 /// Answers before the answer (RFC 9110 15.2) that are waited for.
 const INFORMATIONAL: usize = 4;
@@ -36,9 +35,9 @@ impl Checker {
     }
 
     /// Asks one target; an error is the kind of failure.
-    async fn ask(&self, fleet: &Fleet, peer: &HttpPeer, check: &HealthCheck) -> Result<(), &'static str> {
+    async fn ask(&self, host: &str, peer: &HttpPeer, check: &HealthCheck) -> Result<(), &'static str> {
         let limit = Duration::from_millis(check.timeout_ms);
-        match timeout(limit, self.exchange(fleet, peer, check)).await {
+        match timeout(limit, self.exchange(host, peer, check)).await {
             Ok(Ok(status)) if is_expected(status, &check.status) => Ok(()),
             Ok(Ok(_)) => Err("status"),
             Ok(Err(error)) => Err(forward::kind(&error)),
@@ -47,12 +46,11 @@ impl Checker {
     }
 
     /// The status of the answer; none where an opened connection will do.
-    async fn exchange(&self, fleet: &Fleet, peer: &HttpPeer, check: &HealthCheck) -> Result<Option<u16>> {
+    async fn exchange(&self, host: &str, peer: &HttpPeer, check: &HealthCheck) -> Result<Option<u16>> {
         let (mut session, _) = self.0.get_http_session(peer).await?;
         let Some(path) = &check.path else { return Ok(None) };
-        let host = fleet.upstream.host_header.clone().unwrap_or_else(|| peer._address.to_string());
         let is_http2 = matches!(session, HttpSession::H2(_));
-        session.write_request_header(Box::new(question(path, &host, peer.is_tls(), is_http2)?)).await?;
+        session.write_request_header(Box::new(question(path, host, peer.is_tls(), is_http2)?)).await?;
         session.finish_request_body().await?;
         for _ in 0..INFORMATIONAL {
             session.read_response_header().await?;
@@ -100,13 +98,9 @@ pub(super) async fn run(shared: Arc<Shared>, checker: Arc<Checker>, id: Upstream
             let (fleet, checker, check) = (Arc::clone(&fleet), Arc::clone(&checker), check.clone());
             asked.spawn(async move {
                 let peer = forward::peer_of_check(&fleet, index, Duration::from_millis(check.timeout_ms));
+                let host = fleet.upstream.host_header.as_deref().or(fleet.target(index)).unwrap_or_default();
                 let outcome = match peer {
-                    Some(mut peer) => {
-                        if fleet.upstream.protocol == Protocol::Http2 {
-                            peer.options.set_http_version(2, 2);
-                        }
-                        checker.ask(&fleet, &peer, &check).await
-                    }
+                    Some(peer) => checker.ask(host, &peer, &check).await,
                     None => Err("tls"),
                 };
                 fleet.checked(index, outcome);
@@ -138,6 +132,9 @@ mod tests {
             ("https://a.example:8443/health?deep=1", Version::HTTP_2)
         );
         let request = question("/health", "a.example", false, false).unwrap();
-        assert_eq!((request.raw_path(), &request.headers[header::HOST]), (&b"/health"[..], "a.example"));
+        assert_eq!(
+            (request.raw_path(), &request.headers[header::HOST]),
+            (&b"/health"[..], &"a.example".parse().unwrap())
+        );
     }
 }

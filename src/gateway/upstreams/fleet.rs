@@ -36,6 +36,8 @@ pub(in crate::gateway) struct Fleet {
     /// The rules that say so.
     pub(super) revision: i64,
     endpoints: Box<[Arc<Endpoint>]>,
+    /// As each is configured.
+    targets: Box<[String]>,
     schedule: Box<[u16]>,
     ring: Option<Ring>,
     /// Names among its targets.
@@ -104,6 +106,7 @@ impl Fleet {
             schedule: schedule::of(&weights),
             ring: (upstream.balance == Balance::ConsistentHash).then(|| Ring::new(&found.addresses)),
             endpoints,
+            targets: found.targets.into(),
             names: found.names.into(),
             secure: Secure::of(upstream, certificates),
             lasting: before.map(|before| Arc::clone(&before.lasting)).unwrap_or_default(),
@@ -119,6 +122,11 @@ impl Fleet {
     /// How many addresses it has.
     pub(super) fn len(&self) -> usize {
         self.endpoints.len()
+    }
+
+    /// How a target is configured.
+    pub(super) fn target(&self, index: usize) -> Option<&str> {
+        self.targets.get(index).map(String::as_str)
     }
 
     /// Whether requests are sent by what they have in common.

@@ -30,8 +30,8 @@ use crate::telemetry::Metrics;
 pub(super) use fleet::{Chosen, Fleet};
 pub(super) use keeper::keep;
 use names::Names;
-pub(super) use secure::Certificates;
-pub(super) use secure::Secure;
+use secure::Certificates;
+pub(super) use secure::{Secure, certificates};
 
 /// A name that has no address now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

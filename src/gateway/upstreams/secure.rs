@@ -9,10 +9,16 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::super::tls::{self, TlsError, TlsFiles};
 use crate::model::{Tls, Upstream};
 
 /// Certificates that can be shown to upstreams, by name.
 pub(in crate::gateway) type Certificates = HashMap<String, Arc<CertKey>>;
+
+/// Reads the certificates that can be shown.
+pub(in crate::gateway) fn certificates(files: &[(String, TlsFiles)]) -> Result<Certificates, TlsError> {
+    files.iter().map(|(name, files)| Ok((name.clone(), Arc::new(tls::to_show(files)?)))).collect()
+}
 
 /// Whom to believe and what to show.
 #[derive(Clone, Debug)]
