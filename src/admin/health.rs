@@ -18,7 +18,7 @@ use crate::control::Control;
 use crate::http::Lifecycle;
 use crate::mail::Outbox;
 use crate::model::Timestamp;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TargetHealth};
 
 /// What is said about the installation.
 #[derive(Clone, Debug, Serialize)]
@@ -192,8 +192,23 @@ fn upstreams(metrics: &Metrics, active: usize) -> Value {
             })
         })
         .collect();
-    let status = if failing.is_empty() { HEALTHY } else { "unhealthy" };
-    json!({ "status": status, "active": active, "failing": told })
+    let out: Vec<Value> = metrics
+        .targets()
+        .out()
+        .into_iter()
+        .filter_map(|(upstream, TargetHealth { target, address, out })| {
+            let out = out?;
+            let (since, next_trial) = (Timestamp::from(out.since), out.next_trial.map(Timestamp::from));
+            Some(json!({
+                "upstream": upstream, "target": target, "address": address, "by": out.by.as_str(), "kind": out.kind,
+                "since": since, "next_trial": next_trial,
+            }))
+        })
+        .collect();
+    // One target that is left out is what the others are for.
+    let is_sound = failing.is_empty() && metrics.targets().without_any().is_empty();
+    let status = if is_sound { HEALTHY } else { "unhealthy" };
+    json!({ "status": status, "active": active, "failing": told, "out": out })
 }
 
 /// Other issuers, whose tokens may soon not be believed any more.

@@ -191,6 +191,7 @@ fn api(parts: &Parts, prefix: &str) -> Router {
         policy: parts.password_policy,
         mail,
         certificates: Arc::clone(&parts.upstream_certificates),
+        metrics: Arc::clone(&parts.metrics),
         texts: Turns::new(policies::AT_ONCE),
     };
     let stage = rehearse::Stage::new(resources.clone(), prefix, parts.limits.max_body_bytes);

@@ -86,7 +86,7 @@ impl Stage {
     /// Raises the curtain, when the one before has fallen.
     pub(super) async fn open(&self) -> Result<Play, Error> {
         let turn = self.0.turns.take().await?;
-        let Resources { gate, control, hasher, policy, mail, certificates, texts } = &self.0.resources;
+        let Resources { gate, control, hasher, policy, mail, certificates, metrics, texts } = &self.0.resources;
         let rehearsal = control.rehearse();
         let resources = Resources {
             // Each change is let in by the rules that those before it have led to.
@@ -96,6 +96,7 @@ impl Stage {
             policy: *policy,
             mail: mail.rehearsing(),
             certificates: Arc::clone(certificates),
+            metrics: Arc::clone(metrics),
             texts: texts.clone(),
         };
         let router = resources.mount(&self.0.prefix, Include::Writes, Router::new());

@@ -10,6 +10,7 @@ use super::turns::Turns;
 use super::{modules, permissions, policies, roles, routes, upstreams, users};
 use crate::control::Control;
 use crate::password::{Hasher, Policy};
+use crate::telemetry::Metrics;
 
 /// What their endpoints use.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Resources {
     pub(super) mail: users::Mail,
     /// Names of the certificates that upstreams may be shown.
     pub(super) certificates: Arc<[String]>,
+    /// Where the gateway tells how targets are.
+    pub(super) metrics: Arc<Metrics>,
     /// For policies as text.
     pub(super) texts: Turns,
 }
@@ -53,8 +56,8 @@ impl Resources {
         let permissions = permissions::Permissions { gate: gate.clone(), control: control.clone() };
         let modules = modules::Modules { gate: gate.clone(), control: control.clone() };
         let routes = routes::Routes { gate: gate.clone(), control: control.clone() };
-        let certificates = Arc::clone(&self.certificates);
-        let upstreams = upstreams::Upstreams { gate: gate.clone(), control: control.clone(), certificates };
+        let (certificates, metrics) = (Arc::clone(&self.certificates), Arc::clone(&self.metrics));
+        let upstreams = upstreams::Upstreams { gate: gate.clone(), control: control.clone(), certificates, metrics };
         let policies = policies::Policies { gate: gate.clone(), control: control.clone(), texts: self.texts.clone() };
         let router = include.of(users::endpoints()).mount(prefix, &users, router);
         let router = include.of(roles::endpoints()).mount(prefix, &roles, router);

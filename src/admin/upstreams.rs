@@ -2,6 +2,7 @@
 
 mod body;
 mod checks;
+mod health;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use super::reply::{Listed, Message, Written};
 use crate::control::{Control, Write};
 use crate::model::{Timestamp, Upstream, UpstreamId};
 use crate::store::{self, Tx, changes::Change, routes, upstreams, upstreams::Filter, upstreams::UpstreamRow};
+use crate::telemetry::Metrics;
 
 /// What the endpoints of this file use.
 #[derive(Clone, Debug, FromRef)]
@@ -29,6 +31,7 @@ pub(super) struct Upstreams {
     pub(super) control: Control,
     /// Names of the certificates that upstreams may be shown.
     pub(super) certificates: Arc<[String]>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 pub(super) fn endpoints() -> Endpoints<Upstreams> {
@@ -43,6 +46,12 @@ pub(super) fn endpoints() -> Endpoints<Upstreams> {
         .put("/upstreams/{upstream_id}", Needs("upstream:update"), "Change an upstream", update)
         .reads(body::update)
         .delete("/upstreams/{upstream_id}", Needs("upstream:delete"), "Delete an upstream", delete)
+        .get(
+            "/upstreams/{upstream_id}/health",
+            Needs("upstream:read"),
+            "Tell how an upstream's targets are",
+            health::tell,
+        )
         .post("/upstreams/{upstream_id}/restore", Needs("upstream:update"), "Bring a deleted upstream back", restore)
 }
 

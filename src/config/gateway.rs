@@ -9,6 +9,8 @@ use crate::model::{ForwardedHeader, Network, NetworkError};
 
 /// Each request of a proxy is compared with all of them.
 const MOST_NETWORKS: usize = 256;
+/// More servers than this are not asked for names.
+const MOST_DNS_SERVERS: usize = 8;
 use super::resolve::{cores, listen, milliseconds, path};
 use super::values::Values;
 
@@ -65,6 +67,8 @@ pub struct Gateway {
     pub token_cache_entries: usize,
     /// Idle connections kept to upstreams.
     pub upstream_pool_size: usize,
+    /// Who is asked for the names of upstreams; the system's servers when empty.
+    pub dns_servers: Vec<SocketAddr>,
     /// What upstreams may be shown, by name.
     pub upstream_certificates: Vec<UpstreamCertificate>,
 }
@@ -172,6 +176,7 @@ pub(super) fn resolve(values: &Values) -> Result<Gateway, Error> {
         proxy_protocol: values.switch("gateway.proxy_protocol"),
         token_cache_entries: values.number("gateway.token_cache_entries")?,
         upstream_pool_size: values.number("gateway.upstream_pool_size")?,
+        dns_servers: dns_servers(values)?,
         upstream_certificates: values.upstream_certificates(upstream_certificates::PATH),
     })
 }
@@ -183,6 +188,19 @@ fn networks(values: &Values, key: &str) -> Result<Vec<Network>, Error> {
     }
     let read =
         |item: &String| item.parse().map_err(|error: NetworkError| values.refused(key, format!("{item:?} {error}")));
+    items.iter().map(read).collect()
+}
+
+fn dns_servers(values: &Values) -> Result<Vec<SocketAddr>, Error> {
+    const KEY: &str = "gateway.dns_servers";
+    let items = values.list(KEY);
+    if items.len() > MOST_DNS_SERVERS {
+        return Err(values.refused(KEY, format!("has {} servers; {MOST_DNS_SERVERS} are the most", items.len())));
+    }
+    let read = |item: &String| {
+        let address = item.parse::<SocketAddr>().ok().filter(|address| address.port() > 0);
+        address.ok_or_else(|| values.refused(KEY, format!("{item:?} is no address:port such as 192.0.2.53:53")))
+    };
     items.iter().map(read).collect()
 }
 

@@ -55,6 +55,7 @@ pub(super) static KEYS: &[Key] = &[
     key("gateway.proxy_protocol", Switch, "false"),
     key("gateway.token_cache_entries", Number(1, 10_000_000), "100000"),
     key("gateway.upstream_pool_size", Number(1, 65_536), "256"),
+    key("gateway.dns_servers", List, ""),
     key("gateway.upstream_certificates", UpstreamCertificates, ""),
     key("admin.listen", Address, "127.0.0.1:8001"),
     key("admin.api_prefix", Text, "/api/v1"),

@@ -1,7 +1,7 @@
 //! What is known of one request, from its head to its log line.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -13,11 +13,14 @@ use crate::telemetry::Ended;
 use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
 
+use super::attempt::Attempts;
 use super::live::Listed;
 use super::load::InFlight;
 use super::peer::{BodyClock, Peer};
 use super::shared::Shared;
 
+/// How an answer fails whose head takes too long.
+pub(super) const OVERDUE: &str = "read_timeout";
 /// As much of a path as is remembered, in bytes.
 const MAX_PATH: usize = 2 * 1024;
 
@@ -81,10 +84,9 @@ pub(super) struct Context {
     decided_at: Option<Instant>,
     pub(super) upstream: Option<Arc<Upstream>>,
     upstream_took: Option<Duration>,
-    pub(super) connects: u32,
+    pub(super) attempts: Attempts,
     /// Informational answers so far.
     pub(super) hints: u32,
-    pub(super) last_target: Option<usize>,
     pub(super) status: Option<u16>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -126,9 +128,8 @@ impl Context {
             decided_at: None,
             upstream: None,
             upstream_took: None,
-            connects: 0,
+            attempts: Attempts::default(),
             hints: 0,
-            last_target: None,
             status: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -198,6 +199,7 @@ impl Context {
     /// Records the head of the upstream's answer.
     pub(super) fn answered(&mut self, status: u16) {
         self.status = Some(status);
+        self.attempts.answered();
         if let Some(upstream) = &self.upstream {
             self.shared.metrics.upstreams().answered(upstream.name.as_str());
         }
@@ -238,8 +240,20 @@ impl Context {
 
     /// Whether its upstream was asked, and has taken too long for an answer.
     fn is_overdue(&self) -> bool {
-        let upstream = self.upstream.as_ref().filter(|_| self.connects > 0);
+        let upstream = self.upstream.as_ref().filter(|_| self.attempts.have_begun());
         upstream.is_some_and(|upstream| self.remaining(Duration::from_millis(upstream.timeouts.total_ms)).is_zero())
+    }
+
+    /// The second of the decision, for counting.
+    pub(super) fn second(&self) -> u64 {
+        self.decided_at.map_or(0, second)
+    }
+
+    /// Whether another target, or the same once more, may be asked; counts it if so.
+    pub(super) fn may_try_again(&mut self) -> bool {
+        let Some(upstream) = &self.upstream else { return false };
+        let total = Duration::from_millis(upstream.timeouts.total_ms);
+        !self.remaining(total).is_zero() && self.attempts.again(second(Instant::now()))
     }
 
     fn write(&self) {
@@ -322,6 +336,7 @@ impl Drop for Context {
             self.refused(Reason::RequestTimeout);
         } else if self.status.is_none() && self.is_overdue() {
             // The same, since nothing came for it.
+            self.attempts.failed(OVERDUE);
             self.refused(Reason::UpstreamTimeout);
         }
         let ended = self.listed.as_ref().and_then(|listed| listed.open.ended());
@@ -344,6 +359,11 @@ fn kept(mut path: String) -> String {
         path.shrink_to_fit();
     }
     path
+}
+
+fn second(at: Instant) -> u64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    at.saturating_duration_since(*FIRST).as_secs()
 }
 
 /// Whole microseconds, so that the log shows no noise beyond them.

@@ -2,20 +2,22 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use pingora::http::RequestHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, OrErr as _, Result};
+use pingora::{Error, ErrorSource, ErrorType, OrErr as _, Result};
 
-use crate::model::{ClientCertificate, Protocol, Reason, Timeouts, Upstream};
-use crate::policy::{Caller, Destination, GatewayRoute, Permit};
+use crate::model::{ClientCertificate, Protocol, Reason, Timeouts};
+use crate::policy::{Caller, Destination, FieldChanges, GatewayRoute, Permit};
 
 use super::context::Context;
 use super::shared::Shared;
-use super::{credentials, headers};
+use super::upstreams::{Fleet, Secure};
+use super::{attempt, credentials, headers};
 
 /// The bound of `X-Auth-Roles`: with the other fields, well within what any back end accepts.
 const MAX_ROLES: usize = 4 * 1024;
@@ -23,62 +25,106 @@ const MAX_ROLES: usize = 4 * 1024;
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// No address is known for the upstream's name.
 const UNRESOLVED: ErrorType = ErrorType::Custom("unresolved");
-/// How long an unused connection to an upstream is kept; shorter than what common servers allow.
-const POOLED: Duration = Duration::from_secs(30);
 
-/// The peer for the destination of `ctx`'s permit.
-pub(super) async fn peer(shared: &Shared, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+/// The peer for the destination of `ctx`'s permit; `headers` are those of the client's request.
+pub(super) async fn peer(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) -> Result<Box<HttpPeer>> {
     // Taken out for the while: it is the authority for everything below.
     let Some(permit) = ctx.permit.take() else {
         return Err(Error::explain(ErrorType::InternalError, "not permitted"));
     };
-    let peer = peer_of(shared, ctx, &permit).await;
+    let peer = peer_of(shared, headers, ctx, &permit).await;
     ctx.permit = Some(permit);
     peer
 }
 
-async fn peer_of(shared: &Shared, ctx: &mut Context, permit: &Permit) -> Result<Box<HttpPeer>> {
+async fn peer_of(shared: &Shared, headers: &HeaderMap, ctx: &mut Context, permit: &Permit) -> Result<Box<HttpPeer>> {
     match permit.destination() {
         Destination::Admin => {
             let mount = shared.mount.as_ref();
             let mount = mount.ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing is mounted"))?;
-            Ok(Box::new(connection(mount.address, None, &Timeouts::default(), ctx)))
+            Ok(Box::new(limited(connection(mount.address, None), &Timeouts::default(), ctx)))
         }
-        Destination::Upstream(_) => {
-            let missing = || Error::explain(ErrorType::InternalError, "a permit without its upstream");
-            let upstream = ctx.upstream.clone().ok_or_else(missing)?;
-            let chosen = shared.upstreams.choose(&upstream, ctx.last_target).await;
-            let chosen = chosen.map_err(|_| Error::new_up(UNRESOLVED))?;
-            ctx.connects += 1;
-            ctx.last_target = Some(chosen.target);
-            let mut peer = connection(chosen.address, server_name(&upstream), &upstream.timeouts, ctx);
-            if upstream.protocol == Protocol::Http2 {
-                peer.options.set_http_version(2, 2);
-            }
-            Ok(Box::new(peer))
-        }
+        Destination::Upstream(_) => to_upstream(shared, headers, ctx).await.map(Box::new),
         Destination::Nowhere => Err(Error::explain(ErrorType::InternalError, "a permit for no destination")),
     }
 }
 
-fn server_name(upstream: &Upstream) -> Option<&str> {
-    upstream.tls.as_ref().map(|tls| tls.server_name.as_str())
+async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) -> Result<HttpPeer> {
+    let missing = || Error::explain(ErrorType::InternalError, "a permit without its upstream");
+    let unresolved = || Error::new_up(UNRESOLVED);
+    let fleet = if let Some(fleet) = ctx.attempts.fleet() {
+        Arc::clone(fleet)
+    } else {
+        let upstream = ctx.upstream.as_ref().ok_or_else(missing)?;
+        let fleet = shared.upstreams.ready(upstream, ctx.policy_revision().unwrap_or(0)).await;
+        let fleet = fleet.map_err(|_| unresolved())?;
+        ctx.attempts.begin(Arc::clone(&fleet), ctx.second());
+        fleet
+    };
+    let secure = fleet
+        .secure
+        .as_ref()
+        .map_err(|insecure| Error::explain(ErrorType::InvalidCert, insecure.to_string()).into_up())?;
+    // What an earlier attempt has read of the body is read again.
+    ctx.bytes_in = 0;
+    let place = if fleet.is_hashed() {
+        let key = attempt::key(&fleet.upstream.hash_on, headers, ctx);
+        ctx.attempts.next(&key)
+    } else {
+        ctx.attempts.next(&[])
+    };
+    let (address, group) = place.ok_or_else(unresolved)?;
+    let mut peer = connection(address, secure.as_ref());
+    peer.group_key = group;
+    if fleet.upstream.protocol == Protocol::Http2 {
+        peer.options.set_http_version(2, 2);
+    }
+    Ok(limited(peer, &fleet.upstream.timeouts, ctx))
 }
 
-fn connection(address: SocketAddr, server_name: Option<&str>, timeouts: &Timeouts, ctx: &Context) -> HttpPeer {
-    let mut peer = HttpPeer::new(address, server_name.is_some(), server_name.unwrap_or_default().to_owned());
+fn connection(address: SocketAddr, secure: Option<&Secure>) -> HttpPeer {
+    let name = secure.map(|secure| secure.server_name.clone()).unwrap_or_default();
+    let mut peer = HttpPeer::new(address, secure.is_some(), name);
+    if let Some(secure) = secure {
+        peer.options.ca.clone_from(&secure.ca);
+        peer.client_cert_key.clone_from(&secure.certificate);
+    }
+    peer
+}
+
+fn limited(mut peer: HttpPeer, timeouts: &Timeouts, ctx: &Context) -> HttpPeer {
     let connect = Duration::from_millis(timeouts.connect_ms);
     let total = Duration::from_millis(timeouts.total_ms);
     // The first attempt begins as soon as the decision is made.
-    let left = if ctx.connects > 1 { ctx.remaining(total).max(Duration::from_millis(1)) } else { total };
+    let left = if ctx.attempts.is_another() { ctx.remaining(total).max(Duration::from_millis(1)) } else { total };
     let options = &mut peer.options;
     options.connection_timeout = Some(connect.min(left));
     // Pingora's "total" covers the TLS handshake too.
     options.total_connection_timeout = Some((connect * 2).min(left));
     options.read_timeout = Some(Duration::from_millis(timeouts.read_ms).min(left));
     options.write_timeout = Some(Duration::from_millis(timeouts.write_ms));
-    options.idle_timeout = Some(POOLED);
+    options.idle_timeout = Some(Duration::from_millis(timeouts.idle_ms));
     peer
+}
+
+/// The peer that a health check asks: one of requests, with time limits of its own.
+pub(super) fn peer_of_check(fleet: &Fleet, index: usize, limit: Duration) -> Option<HttpPeer> {
+    let (address, group) = fleet.place(index)?;
+    let mut peer = connection(address, fleet.secure.as_ref().ok()?.as_ref());
+    peer.group_key = group;
+    if fleet.upstream.protocol == Protocol::Http2 {
+        peer.options.set_http_version(2, 2);
+    }
+    let options = &mut peer.options;
+    for each in [
+        &mut options.connection_timeout,
+        &mut options.total_connection_timeout,
+        &mut options.read_timeout,
+        &mut options.write_timeout,
+    ] {
+        *each = Some(limit);
+    }
+    Some(peer)
 }
 
 /// Makes `request` what the upstream shall see.
@@ -90,6 +136,11 @@ pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Contex
     let permit = ctx.permit.as_ref().ok_or_else(not_permitted)?;
     let target = ctx.target.as_ref().ok_or_else(not_permitted)?;
     headers::strip(request);
+    if let Destination::Upstream(route) = permit.destination() {
+        withhold(request, route)?;
+        // Before anything that we say ourselves.
+        change(request, &route.headers.request)?;
+    }
     request.insert_header("X-Request-Id", ctx.request_id.as_str())?;
     if let Some(client) = ctx.client {
         request.insert_header("X-Forwarded-For", client.to_string())?;
@@ -108,7 +159,7 @@ pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Contex
             request.set_raw_path(target.raw().as_bytes())
         }
         Destination::Upstream(route) => {
-            for_upstream(request, ctx, route, has_host)?;
+            for_upstream(request, ctx, has_host)?;
             let stripped = route.strip_prefix.as_deref().map(|prefix| target.stripped(prefix));
             request.set_raw_path(stripped.as_deref().unwrap_or(target.raw()).as_bytes())
         }
@@ -116,7 +167,8 @@ pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Contex
     }
 }
 
-fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute, has_host: bool) -> Result<()> {
+/// Takes off what the client has sent and is no business of the upstream's.
+fn withhold(request: &mut RequestHeader, route: &GatewayRoute) -> Result<()> {
     if !route.forward_authorization {
         request.remove_header(&header::AUTHORIZATION);
     }
@@ -128,6 +180,31 @@ fn for_upstream(request: &mut RequestHeader, ctx: &Context, route: &GatewayRoute
             request.insert_header(header::COOKIE, kept)?;
         }
     }
+    Ok(())
+}
+
+fn change(request: &mut RequestHeader, changes: &FieldChanges) -> Result<()> {
+    for name in &changes.remove {
+        request.remove_header(name);
+    }
+    for (name, value) in &changes.set {
+        request.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Makes of an answer's head what the route says.
+pub(super) fn change_answer(answer: &mut ResponseHeader, changes: &FieldChanges) -> Result<()> {
+    for name in &changes.remove {
+        answer.remove_header(name);
+    }
+    for (name, value) in &changes.set {
+        answer.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+fn for_upstream(request: &mut RequestHeader, ctx: &Context, has_host: bool) -> Result<()> {
     if let Some(upstream) = &ctx.upstream {
         // HTTP/1.0 may come without, and goes on as HTTP/1.1.
         let missing = (!has_host).then(|| upstream.targets.first()).flatten();
@@ -224,6 +301,15 @@ pub(super) fn kind(error: &Error) -> &'static str {
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => "closed",
         _ => "invalid_answer",
     }
+}
+
+/// Whether a failure says something about the target: not if it is this machine that has run out of something.
+pub(super) fn is_of_target(error: &Error) -> bool {
+    *error.esource() == ErrorSource::Upstream
+        && !matches!(
+            error.etype(),
+            ErrorType::InternalError | ErrorType::SocketError | ErrorType::BindError | ErrorType::Custom(_)
+        )
 }
 
 /// What a failed exchange is answered with.

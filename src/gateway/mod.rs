@@ -7,6 +7,7 @@
 //! [`Permit`](crate::policy::Permit), which only the policy engine can make, and without which there is no
 //! peer to forward to. Nothing on this path waits for a database: this module does not know one.
 
+mod attempt;
 mod authorise;
 mod client_certificate;
 mod context;

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
@@ -19,7 +18,7 @@ use crate::model::{Reason, Upstream};
 use crate::policy::{Destination, Permit};
 
 use super::authorise::{Stop, authorise};
-use super::context::{Context, RouteLabel};
+use super::context::{Context, OVERDUE, RouteLabel};
 use super::edge::grpc::ENDED;
 use super::live::{self, Listed, Manner};
 use super::peer::Exchange;
@@ -99,6 +98,22 @@ impl Gateway {
     fn goes_on(&self, ctx: &Context) {
         if let Some(clock) = &ctx.body_clock {
             clock.extend(Self::patience_of_upstream(ctx) + self.shared.limits.write_timeout);
+        }
+    }
+
+    /// Whether a request that has reached an upstream may reach one again: it does the same twice as once
+    /// (RFC 9110 9.2.2), all of it is still there, and nobody has seen anything of an answer.
+    fn can_be_repeated(session: &Session, ctx: &Context) -> bool {
+        session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated()
+            && !ctx.attempts.is_answered
+            && session.response_written().is_none()
+    }
+
+    /// Counts a failed attempt that is followed by another; the last one is counted when it is answered.
+    fn tried(&self, error: &Error, ctx: &Context, again: bool) {
+        if let (true, Some(upstream)) = (again, &ctx.upstream) {
+            self.shared.metrics.upstream_error(upstream.name.as_str(), forward::kind(error));
         }
     }
 
@@ -188,8 +203,8 @@ impl ProxyHttp for Gateway {
         Ok(true)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
-        let peer = forward::peer(&self.shared, ctx).await;
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
+        let peer = forward::peer(&self.shared, &session.req_header().headers, ctx).await;
         live::expect_by(ctx.upstream.as_ref().and_then(|upstream| ctx.due(total(upstream))));
         peer
     }
@@ -201,26 +216,38 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Context>,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let retries = ctx.upstream.as_ref().map_or(0, |upstream| upstream.retries);
-        error.set_retry(i64::from(ctx.connects) <= retries);
-        if let (true, Some(upstream)) = (error.retry(), &ctx.upstream) {
-            self.shared.metrics.upstream_error(upstream.name.as_str(), forward::kind(&error));
+        if forward::is_of_target(&error) {
+            ctx.attempts.failed(forward::kind(&error));
         }
+        // Nothing was sent.
+        let again = ctx.may_try_again();
+        self.tried(&error, ctx, again);
+        error.set_retry(again);
         error
     }
 
-    async fn connected_to_upstream(
+    fn error_while_proxy(
         &self,
-        _session: &mut Session,
-        _reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::unix::io::RawFd,
-        _digest: Option<&Digest>,
+        peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
         ctx: &mut Box<Context>,
-    ) -> Result<()> {
-        // Only a failed connection moves a retry on to another target.
-        ctx.last_target = None;
-        Ok(())
+        reused: bool,
+    ) -> Box<Error> {
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        // Pingora knows of connections that were closed while nobody used them, and of streams that were refused.
+        error.retry.decide_reuse(reused);
+        let is_stale = error.retry();
+        if !is_stale && forward::is_of_target(&error) {
+            ctx.attempts.failed(forward::kind(&error));
+        }
+        let is_upstreams = *error.esource() == ErrorSource::Upstream;
+        let again = Self::can_be_repeated(session, ctx) && (is_stale || (is_upstreams && ctx.may_try_again()));
+        if is_upstreams {
+            self.tried(&error, ctx, again);
+        }
+        error.set_retry(again);
+        error
     }
 
     async fn upstream_request_filter(
@@ -267,6 +294,7 @@ impl ProxyHttp for Gateway {
         answer: &mut ResponseHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
+        ctx.attempts.is_answered = true;
         let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         if is_switched {
             if !forward::asks_to_switch(session.req_header()) {
@@ -297,7 +325,13 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         // The admin service says itself which rules it decided by.
-        if ctx.route == RouteLabel::Admin { Ok(()) } else { respond::mark(answer, ctx) }
+        if ctx.route == RouteLabel::Admin {
+            return Ok(());
+        }
+        if let Some(route) = &ctx.matched {
+            forward::change_answer(answer, &route.headers.response)?;
+        }
+        respond::mark(answer, ctx)
     }
 
     fn response_body_filter(
@@ -341,8 +375,9 @@ impl ProxyHttp for Gateway {
         let reason = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Some(Reason::TooLarge),
             _ if Exchange::find(session).is_some_and(|exchange| exchange.peer.is_overdue()) => {
+                ctx.attempts.failed(OVERDUE);
                 if let Some(upstream) = &ctx.upstream {
-                    self.shared.metrics.upstream_error(upstream.name.as_str(), "read_timeout");
+                    self.shared.metrics.upstream_error(upstream.name.as_str(), OVERDUE);
                 }
                 Some(Reason::UpstreamTimeout)
             }

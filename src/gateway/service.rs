@@ -23,9 +23,9 @@ use super::meters::Meters;
 use super::pace::Pace;
 use super::shared::{Mount, Shared};
 use super::stream::frames::Allowances;
-use super::tls::{Tls, TlsError, TlsSettings};
+use super::tls::{Tls, TlsError, TlsFiles, TlsSettings};
 use super::turned::TurnedLog;
-use super::upstreams::Upstreams;
+use super::upstreams::{self, Upstreams};
 use super::workers::Workers;
 
 /// Attempts per request: connections that failed, and pooled ones that turned out to be closed.
@@ -125,6 +125,10 @@ pub struct Settings {
     pub proxies: TrustedProxies,
     /// Whether their connections begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// Certificates that upstreams may be shown, by name.
+    pub upstream_certificates: Vec<(String, TlsFiles)>,
+    /// Who is asked for the names of upstreams; the system's servers when empty.
+    pub dns_servers: Vec<SocketAddr>,
 }
 
 /// What a gateway works with.
@@ -150,7 +154,7 @@ pub enum StartError {
     /// The listening socket is unusable.
     #[error("the gateway's socket: {0}")]
     Socket(#[from] std::io::Error),
-    /// A certificate or key is missing, malformed, or they do not belong together.
+    /// A certificate or key, be it of the gateway or for upstreams, is missing, malformed, or they do not belong together.
     #[error("the gateway's certificate: {0}")]
     Tls(#[from] TlsError),
 }
@@ -226,7 +230,10 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         rates,
         proxies,
         proxy_protocol,
+        upstream_certificates,
+        dns_servers,
     } = settings;
+    let certificates = upstreams::certificates(&upstream_certificates)?;
     let tls = tls.map(|tls| Tls::load(tls, Arc::clone(&parts.metrics))).transpose()?.map(Arc::new);
     let load = Arc::new(Load::default());
     let metrics = Arc::clone(&parts.metrics);
@@ -246,7 +253,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         proxy_protocol,
         limits,
         mount,
-        upstreams: Upstreams::default(),
+        upstreams: Upstreams::new(dns_servers, certificates, Arc::clone(&metrics)),
         meters: Meters::default(),
         load: Arc::clone(&load),
         streams: Arc::clone(&streams),
@@ -258,6 +265,7 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
     listeners.extend(redirect.map(|redirect| (redirect.listener, Purpose::Redirect(redirect.port))));
     let edge = || Edge::new(proxy(&shared, workers), Arc::clone(&shared));
     let workers = Workers::start(workers, listeners, edge)?;
+    workers.also(upstreams::keep(Arc::clone(&shared)))?;
     workers.also(memory::watch(Arc::clone(&load), metrics, limits.max_memory_bytes))?;
     workers.also(live::watch(shared))?;
     Ok(Running { address, redirect: redirected, load, streams, tls, workers })

@@ -31,6 +31,7 @@ mod reach;
 mod review;
 mod revoked;
 mod roles;
+mod route_headers;
 mod routing;
 mod schema;
 mod scope;
@@ -62,5 +63,6 @@ pub use reach::{
 };
 pub use review::Review;
 pub use roles::RoleSet;
+pub use route_headers::{FieldChanges, RouteHeaders};
 pub use snapshot::{Snapshot, SnapshotHandle};
 pub use table::{Entry, Matched, RouteTable};

@@ -13,12 +13,13 @@ use super::{
     names,
     permissions::{Permissions, Target},
     roles::Roles,
+    route_headers::RouteHeaders,
     schema::ACCESS,
     template::{Kind, Link},
 };
 use crate::model::{
-    Access, AmbiguousOwner, Claims, HeaderRules, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName,
-    RoleId, Route, RouteId, RouteRate, UpstreamName, rules::RouteRule,
+    Access, AmbiguousOwner, Claims, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName, RoleId, Route,
+    RouteId, RouteRate, UpstreamName, rules::RouteRule,
 };
 
 /// A gateway route.
@@ -41,7 +42,7 @@ pub struct GatewayRoute {
     /// The largest body it takes, in bytes; as its upstream does when absent.
     pub max_body_bytes: Option<u64>,
     /// What it changes in heads.
-    pub headers: HeaderRules,
+    pub headers: RouteHeaders,
     operations: BTreeMap<String, Arc<CompiledOperation>>,
     allow: String,
 }
@@ -181,7 +182,7 @@ pub(super) fn compile(
             forward_authorization: route.forward_authorization,
             rate_limit: route.rate_limit,
             max_body_bytes: route.max_body_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
-            headers: route.headers.clone(),
+            headers: RouteHeaders::from(&route.headers),
             allow: allow_header(&operations),
             operations,
         }
@@ -328,6 +329,7 @@ impl CompiledOperation {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::model::HeaderRules;
     use crate::model::{Label, ModuleId, Timestamp};
 
     /// A gateway route with one public GET operation.

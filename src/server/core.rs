@@ -124,6 +124,8 @@ impl Core<'_> {
             }),
             proxies: self.proxies(),
             proxy_protocol: own.proxy_protocol,
+            upstream_certificates: edge::upstream_certificates(own),
+            dns_servers: own.dns_servers.clone(),
         })
     }
 

@@ -29,6 +29,14 @@ pub(super) fn tls(settings: &config::Tls) -> TlsSettings {
     }
 }
 
+/// What upstreams may be shown.
+pub(super) fn upstream_certificates(own: &config::Gateway) -> Vec<(String, TlsFiles)> {
+    let one = |of: &config::UpstreamCertificate| {
+        (of.name.clone(), TlsFiles { certificates: of.certificate.clone(), key: of.key.clone() })
+    };
+    own.upstream_certificates.iter().map(one).collect()
+}
+
 /// Bounds of what clients can ask for.
 pub(super) fn limits(own: &config::Gateway) -> Limits {
     Limits {

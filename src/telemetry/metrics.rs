@@ -9,7 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::{CertificateState, ConnectionState, IssuerState, UpstreamState};
+use super::{CertificateState, ConnectionState, IssuerState, TargetState, UpstreamState};
 
 /// Asks some logs how many lines each has lost.
 struct LostLines(Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>);
@@ -48,6 +48,7 @@ pub struct Metrics {
     lost_lines: IntCounterVec,
     logs: Mutex<Vec<LostLines>>,
     upstreams: UpstreamState,
+    targets: TargetState,
     issuers: IssuerState,
     certificates: CertificateState,
     connections: ConnectionState,
@@ -135,6 +136,7 @@ impl Metrics {
             )?,
             logs: Mutex::default(),
             upstreams: UpstreamState::default(),
+            targets: TargetState::new(&registry)?,
             issuers: IssuerState::new(&registry)?,
             certificates: CertificateState::new(&registry)?,
             connections: ConnectionState::new(&registry)?,
@@ -206,6 +208,11 @@ impl Metrics {
     /// How the latest exchanges with each upstream went.
     pub fn upstreams(&self) -> &UpstreamState {
         &self.upstreams
+    }
+
+    /// How each target of each upstream is.
+    pub fn targets(&self) -> &TargetState {
+        &self.targets
     }
 
     /// How it stands with the keys of other issuers.

@@ -9,6 +9,7 @@ pub mod metrics;
 mod recent;
 mod security_log;
 mod sink;
+mod target_state;
 mod upstream_state;
 
 pub use access_log::AccessLog;
@@ -19,4 +20,5 @@ pub use logs::Logs;
 pub use metrics::{Metrics, RequestMeter};
 pub use recent::Recent;
 pub use security_log::Rotation;
+pub use target_state::{FleetMeter, TargetFault, TargetHealth, TargetOut, TargetState};
 pub use upstream_state::{Failing, UpstreamState};

@@ -9,6 +9,7 @@ mod control;
 mod corpus;
 mod edge;
 mod failures;
+mod fleet;
 mod health;
 mod import;
 mod issuers;

@@ -17,7 +17,7 @@ use crate::support::exposition::Scrape;
 use crate::support::raw::{exchange, status};
 
 /// Name, type and labels, as interfaces promise them.
-const PROMISED: [(&str, &str, &[&str]); 20] = [
+const PROMISED: [(&str, &str, &[&str]); 25] = [
     ("cedargate_open_streams", "gauge", &[]),
     ("cedargate_streams_closed_total", "counter", &["cause"]),
     ("cedargate_requests_total", "counter", &["method", "route", "status"]),
@@ -25,6 +25,11 @@ const PROMISED: [(&str, &str, &[&str]); 20] = [
     ("cedargate_decisions_total", "counter", &["decision", "reason"]),
     ("cedargate_decision_seconds", "histogram", &[]),
     ("cedargate_upstream_errors_total", "counter", &["kind", "upstream"]),
+    ("cedargate_upstream_target_up", "gauge", &["target", "upstream"]),
+    ("cedargate_upstream_ejections_total", "counter", &["upstream"]),
+    ("cedargate_upstream_retries_total", "counter", &["outcome", "upstream"]),
+    ("cedargate_upstream_health_checks_total", "counter", &["outcome", "upstream"]),
+    ("cedargate_upstream_all_out_total", "counter", &["upstream"]),
     ("cedargate_snapshot_revision", "gauge", &[]),
     ("cedargate_snapshot_age_seconds", "gauge", &[]),
     ("cedargate_snapshot_rebuild_seconds", "histogram", &[]),

@@ -181,6 +181,8 @@ fn settings(tls: Option<TlsFiles>, admin: SocketAddr) -> Settings {
         rates: None,
         proxies: TrustedProxies::new([PROXY.parse().unwrap()], ForwardedHeader::default()),
         proxy_protocol: false,
+        upstream_certificates: Vec::new(),
+        dns_servers: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use pingora::utils::tls::CertKey;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -64,6 +65,24 @@ impl ResolvesServerCert for Certificates {
 }
 
 fn read(files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
+    let (chain, key) = pair(files)?;
+    // Checks that they belong together, too.
+    let certified = CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider());
+    certified.map_err(|error| TlsError::new(&files.certificates, format!("{error} (key: {})", files.key.display())))
+}
+
+/// A pair of its own, for who shows it to servers.
+pub(in crate::gateway) fn to_show(files: &TlsFiles) -> Result<CertKey, TlsError> {
+    read(files)?;
+    let (chain, key) = pair(files)?;
+    let chain: Vec<Vec<u8>> = chain.iter().map(|certificate| certificate.to_vec()).collect();
+    if let Some(error) = chain.iter().find_map(|certificate| X509Certificate::from_der(certificate).err()) {
+        return Err(TlsError::new(&files.certificates, error));
+    }
+    Ok(CertKey::new(chain, key.secret_der().to_vec()))
+}
+
+fn pair(files: &TlsFiles) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = contents(&files.certificates)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
     let chain = chain.map_err(|error| TlsError::new(&files.certificates, told(&error)))?;
@@ -72,9 +91,7 @@ fn read(files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
     }
     let key = PrivateKeyDer::from_pem_slice(&contents(&files.key)?);
     let key = key.map_err(|error| TlsError::new(&files.key, told(&error)))?;
-    // Checks that they belong together, too.
-    let certified = CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider());
-    certified.map_err(|error| TlsError::new(&files.certificates, format!("{error} (key: {})", files.key.display())))
+    Ok((chain, key))
 }
 
 pub(super) fn contents(path: &Path) -> Result<Vec<u8>, TlsError> {

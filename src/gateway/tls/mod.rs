@@ -19,6 +19,7 @@ use rustls::server::danger::ClientCertVerifier;
 
 use crate::telemetry::Metrics;
 
+pub(super) use self::certificates::to_show;
 use self::certificates::{Certificates, contents};
 
 /// HTTP/2 before HTTP/1.1, as ALPN names them (RFC 7301).

@@ -218,6 +218,7 @@ fn every_operation_is_listed_here() {
     /upstreams/{upstream_id} DELETE: upstream:delete
     /upstreams/{upstream_id} GET: upstream:read
     /upstreams/{upstream_id} PUT: upstream:update
+    /upstreams/{upstream_id}/health GET: upstream:read
     /upstreams/{upstream_id}/restore POST: upstream:update
     /users GET: user:read
     /users POST: user:create
