@@ -42,8 +42,9 @@ impl World {
     }
 
     async fn fleet_of(&self, targets: Value, more: Value) -> i64 {
-        let mut upstream = json!({ "name": "fleet", "targets": targets });
-        upstream.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut upstream = json!({ "name": "fleet" });
+        upstream["targets"] = targets;
+        extend(&mut upstream, more);
         let made = self.app.admin("POST", "/upstreams/").bearer(&self.admin).json(upstream).await.expect(200).json();
         let anybody = json!([{ "methods": ["*"], "access": "public" }]);
         let nowhere = "127.0.0.1:1".parse().unwrap();
@@ -84,6 +85,11 @@ impl World {
         let own = [&[("upstream", "fleet")], labels].concat();
         self.metrics().await.sum(name, &own)
     }
+}
+
+fn extend(settings: &mut Value, more: Value) {
+    let Value::Object(more) = more else { panic!("{more} is no object") };
+    settings.as_object_mut().unwrap().extend(more);
 }
 
 /// Waits until it is so, for longer than it takes.
