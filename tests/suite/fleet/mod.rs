@@ -49,7 +49,10 @@ impl World {
         let anybody = json!([{ "methods": ["*"], "access": "public" }]);
         let nowhere = "127.0.0.1:1".parse().unwrap();
         self.app.route_to(&self.admin, "fleet", nowhere, "/fleet/{*rest}", anybody).await;
-        made["id"].as_i64().unwrap()
+        let id = made["id"].as_i64().unwrap();
+        // The gateway looks for what nobody has asked it for yet.
+        until(async || !self.health(id).await.is_empty()).await;
+        id
     }
 
     async fn change(&self, id: i64, change: Value) {
@@ -74,7 +77,11 @@ impl World {
     }
 
     async fn becomes(&self, id: i64, address: SocketAddr, is_well: bool) {
-        until(async || self.target(id, address).await["is_well"] == is_well).await;
+        until(async || {
+            let told = self.health(id).await;
+            told.iter().any(|target| target["address"] == address.to_string() && target["is_well"] == is_well)
+        })
+        .await;
     }
 
     async fn metrics(&self) -> Scrape {
