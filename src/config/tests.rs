@@ -187,6 +187,11 @@ fn one_line_says_what_is_wrong() {
             "gateway.proxy_protocol is on, but gateway.trusted_proxies names nobody to speak it",
         ),
         (
+            "CEDARGATE_GATEWAY__DNS_SERVERS",
+            "192.0.2.53:53,dns.example:53",
+            "gateway.dns_servers \"dns.example:53\" is no address:port such as 192.0.2.53:53",
+        ),
+        (
             "CEDARGATE_GATEWAY__UPSTREAM_CERTIFICATES",
             r#"[{"name":"fleet","certificate":"/does/not/exist.pem","key":"/dev/null"}]"#,
             "gateway.upstream_certificates /does/not/exist.pem: cannot be read: No such file or directory (os error 2)",

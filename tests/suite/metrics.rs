@@ -179,7 +179,7 @@ async fn every_metric_has_its_name_type_and_labels_under_traffic() {
     assert_eq!(scraped.values("reason"), reasons, "all of them, from the start");
     assert_eq!(scraped.values("decision"), ["allow", "deny"].into());
     assert_eq!(scraped.values("result"), ["failure", "limited", "success"].into());
-    assert_eq!(scraped.values("upstream"), ["down", "silent"].into());
+    assert_eq!(scraped.values("upstream"), ["demo", "down", "silent"].into());
     assert_eq!(scraped.values("version"), [env!("CARGO_PKG_VERSION")].into());
     assert!(scraped.values("method").is_subset(&METHODS.into()), "{:?}", scraped.values("method"));
     assert!(scraped.values("kind").is_subset(&KINDS.into()), "{:?}", scraped.values("kind"));

@@ -13,7 +13,7 @@ use super::{Upstreams, existing};
 use crate::model::{Timestamp, UpstreamId, UpstreamName};
 use crate::telemetry::{TargetHealth, TargetOut};
 
-/// An upstream's targets; none where it is inactive.
+/// An upstream's targets; none where it is inactive, or for a moment after it was made.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct UpstreamHealth {
     id: UpstreamId,

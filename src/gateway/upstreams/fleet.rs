@@ -176,7 +176,9 @@ impl Fleet {
             let turn = turns.fetch_add(1, Ordering::Relaxed);
             self.schedule.get(turn % self.schedule.len().max(1)).map(|index| usize::from(*index))
         };
-        let first = drawn(&self.lasting.turn).ok_or(None)?;
+        // A second attempt takes nobody's turn: else whoever fails would be the first to be asked again and again.
+        let turns = if tried.is_empty() { &self.lasting.turn } else { &self.lasting.spare };
+        let first = drawn(turns).ok_or(None)?;
         // Not simply the next one, who would do the work of two.
         let spare = (0..DRAWS).filter_map(|_| drawn(&self.lasting.spare));
         std::iter::once(first).chain(spare).find_map(|index| self.take(index, tried)).ok_or(Some(first))

@@ -54,6 +54,8 @@ fn weights_share_the_turns() {
     assert_eq!(counts(&fleet, b"", 8), [(0, 2), (1, 6)].into());
     assert_eq!(fleet.choose(b"", &[1]).unwrap().index, 0);
     assert_eq!(fleet.choose(b"", &[0]).unwrap().index, 1);
+    // Which costs nobody a turn.
+    assert_eq!(counts(&fleet, b"", 8), [(0, 2), (1, 6)].into());
     // Who has nobody else to ask asks the same again.
     assert!(fleet.choose(b"", &[0, 1]).is_some());
 }

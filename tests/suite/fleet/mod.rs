@@ -42,13 +42,17 @@ impl World {
     }
 
     async fn fleet_of(&self, targets: Value, more: Value) -> i64 {
-        let mut upstream = json!({ "name": "fleet", "targets": targets });
-        upstream.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut upstream = json!({ "name": "fleet" });
+        upstream["targets"] = targets;
+        extend(&mut upstream, more);
         let made = self.app.admin("POST", "/upstreams/").bearer(&self.admin).json(upstream).await.expect(200).json();
         let anybody = json!([{ "methods": ["*"], "access": "public" }]);
         let nowhere = "127.0.0.1:1".parse().unwrap();
         self.app.route_to(&self.admin, "fleet", nowhere, "/fleet/{*rest}", anybody).await;
-        made["id"].as_i64().unwrap()
+        let id = made["id"].as_i64().unwrap();
+        // The gateway looks for what nobody has asked it for yet.
+        until(async || !self.health(id).await.is_empty()).await;
+        id
     }
 
     async fn change(&self, id: i64, change: Value) {
@@ -73,7 +77,11 @@ impl World {
     }
 
     async fn becomes(&self, id: i64, address: SocketAddr, is_well: bool) {
-        until(async || self.target(id, address).await["is_well"] == is_well).await;
+        until(async || {
+            let told = self.health(id).await;
+            told.iter().any(|target| target["address"] == address.to_string() && target["is_well"] == is_well)
+        })
+        .await;
     }
 
     async fn metrics(&self) -> Scrape {
@@ -84,6 +92,11 @@ impl World {
         let own = [&[("upstream", "fleet")], labels].concat();
         self.metrics().await.sum(name, &own)
     }
+}
+
+fn extend(settings: &mut Value, more: Value) {
+    let Value::Object(more) = more else { panic!("{more} is no object") };
+    settings.as_object_mut().unwrap().extend(more);
 }
 
 /// Waits until it is so, for longer than it takes.

@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::json;
 
-use super::{World, until};
+use super::{World, extend, until};
 use crate::support::programs::Server;
 
 fn nginx() -> Server {
@@ -51,7 +51,7 @@ async fn survives(more: serde_json::Value) {
     let addresses = servers.each_ref().map(|server| server.address);
     let mut settings =
         json!({ "retries": 2, "retry_budget_percent": 100, "timeouts": { "connect_ms": 500, "read_ms": 500 } });
-    settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    extend(&mut settings, more);
     let id = world.fleet(&addresses, settings).await;
     traffic(&world, 30).await;
     until(async || servers.iter().map(count).sum::<usize>() == 30).await;
