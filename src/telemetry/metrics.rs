@@ -350,6 +350,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
-        assert!(!text.contains("\"gone\""));
+        assert!(!text.contains("issuer=\"gone\""));
     }
 }
