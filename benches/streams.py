@@ -17,7 +17,9 @@ import urllib.request
 
 GATEWAY, ADMIN, BACK = 18480, 18481, 18482
 PASSWORD = "Streams-Bench-1"
-WRITES = 20
+ROUNDS = 20
+# Writes of a round; each may have all of them decided once.
+WRITES_EACH = 3
 # Milliseconds of CPU to decide all of them anew, and until all are closed.
 CPU, CLOSED = 100, 1000
 
@@ -105,13 +107,12 @@ async def measure(pid, count):
     await asyncio.sleep(2)
     idle = (watching(pid) - before) / 2
     costs = []
-    for number in range(WRITES):
+    for number in range(ROUNDS):
         before = watching(pid)
         await aside(call, "PUT", f"/permissions/{permission['id']}", {"description": f"write {number}", "is_active": True}, admin)
         made = await aside(call, "POST", "/roles/", {"name": f"role{number}", "description": "moves the rules"}, admin)
         await aside(call, "POST", f"/roles/{made['id']}/permissions/{permission['id']}", None, admin)
         await asyncio.sleep(1)
-        # Each of the writes may have had them decided once.
         costs.append(watching(pid) - before - idle)
     assert await aside(metric, "cedargate_open_streams") == count
     await aside(call, "DELETE", grant, None, admin)
@@ -125,6 +126,8 @@ def main():
     program, count = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Two open files each, here and in the gateway.
+    count = min(count, (most - 1_000) // 2)
     with tempfile.TemporaryDirectory() as data:
         environment = {
             **os.environ,
@@ -150,13 +153,15 @@ def main():
         finally:
             process.terminate()
             process.wait()
+    # For 10,000, and for one write.
+    costs = [cost / WRITES_EACH * 10_000 / count for cost in costs]
     cost, last = statistics.median(costs), max(ends)
     print("| | measured | bar | |\n|---|---|---|---|")
     print(f"| open streams | {count} | | |")
     print(f"| CPU to look at them while nothing is written, ms a second | {idle:.1f} | | |")
-    print(f"| CPU for three writes, ms: median (most) | {cost:.1f} ({max(costs):.1f}) | {3 * CPU} | {'met' if cost <= 3 * CPU else '**missed**'} |")
+    print(f"| CPU to decide 10,000 anew after a write, ms: median (most) | {cost:.1f} ({max(costs):.1f}) | {CPU} | {'met' if cost <= CPU else '**missed**'} |")
     print(f"| grant withdrawn to the first and the last one closed, ms | {min(ends):.0f}, {last:.0f} | {CLOSED} | {'met' if last <= CLOSED else '**missed**'} |")
-    sys.exit(cost > 3 * CPU or last > CLOSED)
+    sys.exit(cost > CPU or last > CLOSED)
 
 
 main()

@@ -357,6 +357,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
-        assert!(!text.contains("\"gone\""));
+        assert!(!text.contains("issuer=\"gone\""));
     }
 }

@@ -264,3 +264,62 @@ fn cause(reason: Reason) -> Ended {
 fn seconds() -> i64 {
     Timestamp::now().unix_seconds()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_last_is_known_by_its_head() {
+        let lasts = |status: u16, length: Option<&str>, method: &Method| {
+            let mut head = ResponseHeader::build(status, None).unwrap();
+            if let Some(length) = length {
+                head.insert_header(header::CONTENT_LENGTH, length).unwrap();
+            }
+            may_last(&head, method)
+        };
+        for (status, length, expected) in [
+            (101, None, true),
+            (200, None, true),
+            (200, Some("0"), false),
+            (200, Some("65535"), false),
+            (200, Some("65536"), true),
+            // What is not understood is no promise.
+            (200, Some("1, 1"), true),
+            (204, None, false),
+            (304, None, false),
+            (503, None, true),
+        ] {
+            assert_eq!(lasts(status, length, &Method::GET), expected, "{status} {length:?}");
+        }
+        assert!(!lasts(200, None, &Method::HEAD));
+    }
+
+    #[test]
+    fn grpc_is_told_from_its_kind_for_browsers() {
+        for (kind, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc;charset=x", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+        ] {
+            let headers = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))].into_iter().collect();
+            assert_eq!(is_grpc(&headers), expected, "{kind}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn refusals_have_a_status_of_grpc() {
+        for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Allowed) {
+            let fields = farewell(*reason);
+            let status: u8 = fields["grpc-status"].to_str().unwrap().parse().unwrap();
+            assert!((1..=16).contains(&status), "{reason:?}");
+            // What else would have to be encoded.
+            assert!(fields["grpc-message"].to_str().unwrap().chars().all(|c| c.is_ascii_graphic() || c == ' '));
+        }
+        assert_eq!(last_farewell(Reason::Revoked)["grpc-status"], "7");
+    }
+}

@@ -53,7 +53,7 @@ async fn listen(request: Request<Word>) -> Result<Response<Words>, Status> {
     let (tell, told) = mpsc::channel(4);
     tokio::spawn(async move {
         let is_flood = text == "flood";
-        let said = if is_flood { word("7".repeat(300_000)) } else { word(text) };
+        let said = if is_flood { word("7".repeat(100_000)) } else { word(text) };
         while tell.send(Ok(said.clone())).await.is_ok() {
             if !is_flood {
                 return tell.closed().await;
@@ -213,11 +213,11 @@ async fn a_stream_ends_between_two_messages() {
     let world = world().await;
     let mut client = Client::of(&world).await;
     let mut flood = client.listen("flood").await;
-    assert_eq!(next(&mut flood).await.unwrap().unwrap().text.len(), 300_000);
+    assert_eq!(next(&mut flood).await.unwrap().unwrap().text.len(), 100_000);
     world.withdraw().await;
     let status = loop {
         match next(&mut flood).await {
-            Ok(Some(word)) => assert_eq!(word.text.len(), 300_000),
+            Ok(Some(word)) => assert_eq!(word.text.len(), 100_000),
             Ok(None) => panic!("it ended as if nothing were wrong"),
             Err(status) => break status,
         }
