@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::listen::{bind, serve};
+use super::sockets::Sockets;
 use crate::control::{self, Control};
+use crate::http::Lifecycle;
 
 /// The preferred address of the demo back end; another port is taken when this one is in use.
 pub const DEMO_ADDRESS: &str = "127.0.0.1:8002";
@@ -26,6 +28,7 @@ pub struct DemoBackend {
     pub address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    lifecycle: Lifecycle,
 }
 
 impl DemoBackend {
@@ -37,11 +40,14 @@ impl DemoBackend {
         let (stop, stopping) = watch::channel(false);
         let socket = bind(listen, "--listen")?;
         let address = socket.local_addr()?;
-        Ok(Self { address, stop, task: serve(socket, router(), stopping)? })
+        let lifecycle = Lifecycle::default();
+        let task = serve(socket, router(), stopping, lifecycle.clone())?;
+        Ok(Self { address, stop, task, lifecycle })
     }
 
     /// Stops accepting and lets requests in flight finish, for `patience` at most.
     pub async fn shut_down(self, patience: Duration) {
+        self.lifecycle.drain();
         self.stop.send_replace(true);
         let _ended = tokio::time::timeout(patience, self.task).await;
     }
@@ -50,15 +56,17 @@ impl DemoBackend {
 /// Starts it within another server, and points the demo's upstream at it.
 pub(super) async fn start(
     control: &Control,
+    sockets: &mut Sockets,
+    lifecycle: &Lifecycle,
     stopping: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> anyhow::Result<SocketAddr> {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let preferred: SocketAddr = DEMO_ADDRESS.parse().context("the demo back end's address")?;
-    let socket = bind(preferred, "demo").or_else(|_| bind(any_port, "demo"))?;
+    let socket = sockets.listen(preferred, "demo").or_else(|_| sockets.listen(any_port, "demo"))?;
     let address = socket.local_addr()?;
     control::seed_demo(control, address).await.context("seeding the demo")?;
-    tasks.push(serve(socket, router(), stopping.clone())?);
+    tasks.push(serve(socket, router(), stopping.clone(), lifecycle.clone())?);
     Ok(address)
 }
 

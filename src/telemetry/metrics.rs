@@ -9,7 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::{CertificateState, ConnectionState, IssuerState, UpstreamState};
+use super::{CertificateState, ConnectionState, IssuerState, OperationState, UpstreamState};
 
 /// Asks some logs how many lines each has lost.
 struct LostLines(Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>);
@@ -51,6 +51,7 @@ pub struct Metrics {
     issuers: IssuerState,
     certificates: CertificateState,
     connections: ConnectionState,
+    operation: OperationState,
     activated: Mutex<Option<Instant>>,
 }
 
@@ -138,6 +139,7 @@ impl Metrics {
             issuers: IssuerState::new(&registry)?,
             certificates: CertificateState::new(&registry)?,
             connections: ConnectionState::new(&registry)?,
+            operation: OperationState::new(&registry)?,
             activated: Mutex::new(None),
             registry,
         };
@@ -216,6 +218,11 @@ impl Metrics {
     /// Certificates that are served to clients.
     pub fn certificates(&self) -> &CertificateState {
         &self.certificates
+    }
+
+    /// Reloads and upgrades.
+    pub fn operation(&self) -> &OperationState {
+        &self.operation
     }
 
     /// Connections of clients.
