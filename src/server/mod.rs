@@ -25,7 +25,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use self::core::Core;
@@ -52,8 +52,6 @@ use crate::model::Secret;
 use crate::password::random_password;
 use crate::telemetry::{AccessLog, Logs, Metrics, Recent, Rotation};
 
-/// Who keeps a connection is told for so long that it ends, before it is closed.
-const LAST_CALL: Duration = Duration::from_millis(250);
 /// For so long a start waits for the keys of other issuers.
 const FIRST_KEYS: Duration = Duration::from_secs(5);
 
@@ -256,13 +254,11 @@ impl Running {
     pub async fn shut_down(mut self) -> bool {
         let bound = self.core.settings.gateway.shutdown_timeout;
         let until = Instant::now() + bound;
-        let last_call = sleep_until(until.min(Instant::now() + LAST_CALL));
         self.core.lifecycle.drain();
         self.data_plane.stop_accepting();
         // Without these, what is in their queues would wait for nobody.
         self.sockets.clear();
         let mut drained = self.data_plane.drained(bound).await;
-        last_call.await;
         // Requests to mounted paths pass the gateway, so the admin service goes last.
         self.stop.send_replace(true);
         for task in &mut self.tasks {
