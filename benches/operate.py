@@ -146,6 +146,10 @@ def measure(program, load, tls, upgrades, reloads):
         worker.finish()
         server.end()
     took = time.monotonic() - began
+    if worker.failed:
+        # What the server says of it.
+        told = [line for line in (server.place / "log").read_text().splitlines() if " WARN " in line or "ERROR" in line]
+        worker.faults.extend(told[-20:])
     shutil.rmtree(place, ignore_errors=True)
     return worker, took
 
@@ -166,7 +170,7 @@ def main():
             f"| {name} | {arguments.upgrades} | {arguments.reloads} | {worker.requests} | {worker.failed} "
             f"| {worker.not_taken} | {took:.0f} |", flush=True,
         )
-        for fault in worker.faults[:3]:
+        for fault in worker.faults[-22:]:
             print(fault, file=sys.stderr)
         failed += worker.failed
     sys.exit(1 if failed else 0)
