@@ -16,7 +16,6 @@ use tokio::task::JoinHandle;
 use super::listen::{bind, serve};
 use super::sockets::Sockets;
 use crate::control::{self, Control};
-use crate::http::Lifecycle;
 
 /// The preferred address of the demo back end; another port is taken when this one is in use.
 pub const DEMO_ADDRESS: &str = "127.0.0.1:8002";
@@ -28,7 +27,6 @@ pub struct DemoBackend {
     pub address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
-    lifecycle: Lifecycle,
 }
 
 impl DemoBackend {
@@ -40,14 +38,11 @@ impl DemoBackend {
         let (stop, stopping) = watch::channel(false);
         let socket = bind(listen, "--listen")?;
         let address = socket.local_addr()?;
-        let lifecycle = Lifecycle::default();
-        let task = serve(socket, router(), stopping, lifecycle.clone())?;
-        Ok(Self { address, stop, task, lifecycle })
+        Ok(Self { address, stop, task: serve(socket, router(), stopping)? })
     }
 
     /// Stops accepting and lets requests in flight finish, for `patience` at most.
     pub async fn shut_down(self, patience: Duration) {
-        self.lifecycle.drain();
         self.stop.send_replace(true);
         let _ended = tokio::time::timeout(patience, self.task).await;
     }
@@ -57,7 +52,6 @@ impl DemoBackend {
 pub(super) async fn start(
     control: &Control,
     sockets: &mut Sockets,
-    lifecycle: &Lifecycle,
     stopping: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> anyhow::Result<SocketAddr> {
@@ -66,7 +60,7 @@ pub(super) async fn start(
     let socket = sockets.listen(preferred, "demo").or_else(|_| sockets.listen(any_port, "demo"))?;
     let address = socket.local_addr()?;
     control::seed_demo(control, address).await.context("seeding the demo")?;
-    tasks.push(serve(socket, router(), stopping.clone(), lifecycle.clone())?);
+    tasks.push(serve(socket, router(), stopping.clone())?);
     Ok(address)
 }
 

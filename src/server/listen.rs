@@ -20,8 +20,6 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tower::ServiceExt as _;
 
-use crate::http::Lifecycle;
-
 /// Who has a connection is told for so long that it ends, before it is closed.
 const LAST_CALL: Duration = Duration::from_millis(250);
 
@@ -102,13 +100,12 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
     }
 }
 
-/// Serves `router` on `socket` until told to stop; requests in flight are finished. From the time that the process
-/// drains, who keeps a connection is told to come again on another one.
+/// Serves `router` on `socket` until told to stop; requests in flight are finished. From then on, who keeps a connection
+/// is told to come again on another one.
 pub(super) fn serve(
     socket: TcpListener,
     router: Router,
     mut stopping: watch::Receiver<bool>,
-    lifecycle: Lifecycle,
 ) -> anyhow::Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::from_std(socket)?;
     let door = Door { address: listener.local_addr()?, listener: Some(listener), stopping: stopping.clone() };
@@ -118,8 +115,9 @@ pub(super) fn serve(
         }
         std::future::ready(request)
     }));
+    let stops = stopping.clone();
     let router = router.layer(map_response(move |mut answer: Response| {
-        if lifecycle.is_draining() {
+        if *stops.borrow() {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         std::future::ready(answer)

@@ -103,7 +103,7 @@ pub async fn start_with(settings: &Settings, logs: &Logs, inheritance: Inheritan
     let (stop, stopping) = watch::channel(false);
     let mut tasks = Vec::new();
     let demo = match settings.mode {
-        Mode::Dev => Some(demo::start(&core.control, &mut sockets, &core.lifecycle, &stopping, &mut tasks).await?),
+        Mode::Dev => Some(demo::start(&core.control, &mut sockets, &stopping, &mut tasks).await?),
         Mode::Serve | Mode::Offline => None,
     };
     tasks.push(follow(core.control.clone(), settings, stopping.clone()));
@@ -123,12 +123,12 @@ pub async fn start_with(settings: &Settings, logs: &Logs, inheritance: Inheritan
         Some(address) => {
             let socket = sockets.listen(address, "metrics.listen")?;
             let address = socket.local_addr()?;
-            tasks.push(serve(socket, admin::metrics_router(metrics), stopping.clone(), core.lifecycle.clone())?);
+            tasks.push(serve(socket, admin::metrics_router(metrics), stopping.clone())?);
             Some(address)
         }
         None => None,
     };
-    tasks.push(serve(admin_socket, router.router(), stopping.clone(), core.lifecycle.clone())?);
+    tasks.push(serve(admin_socket, router.router(), stopping.clone())?);
     let (access_log, guard) = access_log(settings, &core.metrics);
     let gateway_settings = core.gateway_settings(gateway_socket, redirect.transpose()?, admin_address)?;
     // Looked at before they are read: what changes meanwhile is read again.
