@@ -150,6 +150,8 @@ async fn detailed(State(health): State<Health>) -> Response {
         "connections": connections(&health.metrics),
         "disk": disk,
         "mail": mail(&health.outbox),
+        "settings": settings(&health.metrics),
+        "upgrade": upgrade(&health.metrics),
     });
     let sound = checks.as_object().is_some_and(|checks| checks.values().all(|check| check["status"] == HEALTHY));
     let healthy = sound && !health.lifecycle.is_draining();
@@ -248,6 +250,18 @@ fn connections(metrics: &Metrics) -> Value {
     let state = metrics.connections();
     let fault = state.is_shedding().then(|| "memory runs short; new work is refused".to_owned());
     json!({ "status": status(fault.as_ref()), "open": state.count(), "error": fault })
+}
+
+/// Those in force, and those that wait for an upgrade, which is no fault.
+fn settings(metrics: &Metrics) -> Value {
+    let state = metrics.operation();
+    let fault = state.reload_fault();
+    json!({ "status": status(fault.as_ref()), "needs_upgrade": state.waiting(), "error": fault })
+}
+
+fn upgrade(metrics: &Metrics) -> Value {
+    let fault = metrics.operation().upgrade_fault();
+    json!({ "status": status(fault.as_ref()), "error": fault })
 }
 
 /// So many attempts in a row are no mishap any more.

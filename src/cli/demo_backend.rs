@@ -2,8 +2,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::operate::Signals;
 use super::output::print;
-use super::serve::Signals;
 use crate::server::{DEMO_ADDRESS, DemoBackend};
 
 /// Its answers take no time; a client that holds a connection open shall not hold up the end.

@@ -1,8 +1,9 @@
 use std::process::ExitCode;
 
 use super::Listeners;
+use super::operate::{Operator, Signals, Start};
 use super::output::print;
-use super::serve::{Signals, run_until_told, start_logging};
+use super::serve::start_logging;
 use crate::config::Settings;
 use crate::control::DEMO_ACCOUNTS;
 use crate::server::{self, Running};
@@ -13,12 +14,12 @@ pub(super) struct Args {
     pub(super) listeners: Listeners,
 }
 
-pub(super) async fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    let logs = start_logging(&settings)?;
+pub(super) async fn run(start: Start) -> anyhow::Result<ExitCode> {
+    let logs = start_logging(&start.settings)?;
     let signals = Signals::new()?;
-    let running = server::start(&settings, &logs).await?;
-    print(&welcome(&settings, &running))?;
-    run_until_told(running, &logs, signals).await
+    let running = server::start_with(&start.settings, &logs, start.inheritance).await?;
+    print(&welcome(&start.settings, &running))?;
+    Operator::new(running, logs, signals, start.sources, start.program).await?.run().await
 }
 
 fn welcome(settings: &Settings, running: &Running) -> String {

@@ -11,9 +11,12 @@ mod healthcheck;
 mod import;
 mod keys;
 mod migrate;
+mod notify;
+mod operate;
 mod output;
 mod policy;
 mod serve;
+mod upgrade;
 mod user;
 mod version;
 
@@ -25,6 +28,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Mode, Settings, Sources};
+use crate::server::Asked;
 
 /// A policy-engine-backed authorization gateway.
 #[derive(Debug, Parser)]
@@ -72,6 +76,10 @@ enum Command {
     User(user::Args),
     /// Ask a running server whether it is ready
     Healthcheck(healthcheck::Args),
+    /// Have the running server read its settings and certificates again
+    Reload(upgrade::Args),
+    /// Have the running server start the program anew, and hand over to it without losing a request
+    Upgrade(upgrade::Args),
     /// Print the version
     Version(version::Args),
 }
@@ -113,12 +121,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let offline = || load(Mode::Offline, Vec::new());
     match cli.command {
         Command::Serve(args) => {
-            let settings = load(Mode::Serve, args.listeners.flags())?;
-            block_on(CONTROL_THREADS, serve::run(settings))
+            let start = operate::Start::new(sources(&cli.global, Mode::Serve, args.listeners.flags()))?;
+            block_on(CONTROL_THREADS, serve::run(start))
         }
         Command::Dev(args) => {
-            let settings = load(Mode::Dev, args.listeners.flags())?;
-            block_on(CONTROL_THREADS, dev::run(settings))
+            let start = operate::Start::new(sources(&cli.global, Mode::Dev, args.listeners.flags()))?;
+            block_on(CONTROL_THREADS, dev::run(start))
         }
         Command::DemoBackend(args) => block_on(1, demo_backend::run(args)),
         Command::Migrate(args) => block_on(1, migrate::run(args, offline()?)),
@@ -133,24 +141,29 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
             let url = healthcheck::url(&args, offline)?;
             block_on(1, healthcheck::run(url))
         }
+        Command::Reload(args) => upgrade::run(&args, &cli.global.data_dir, Asked::Reload),
+        Command::Upgrade(args) => upgrade::run(&args, &cli.global.data_dir, Asked::Upgrade),
         Command::Version(args) => version::run(&args),
     }
 }
 
 fn load(global: &Global, mode: Mode, flags: Vec<(String, String)>) -> anyhow::Result<Settings> {
+    Ok(Settings::load(&sources(global, mode, flags))?)
+}
+
+fn sources(global: &Global, mode: Mode, flags: Vec<(String, String)>) -> Sources {
     // Names that are not Unicode are none of ours; a value that is not is refused when its key is read.
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .collect();
-    let sources = Sources {
+    Sources {
         config_file: global.config.clone(),
         data_dir: global.data_dir.clone(),
         mode,
         environment,
         dotenv: Some(PathBuf::from(".env")),
         flags,
-    };
-    Ok(Settings::load(&sources)?)
+    }
 }
 
 /// For the admin service and all that waits for the database; the gateway has threads of its own, and so has what

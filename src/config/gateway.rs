@@ -53,6 +53,8 @@ pub struct Gateway {
     pub keepalive_timeout: Duration,
     /// Requests in flight have this long at shutdown.
     pub shutdown_timeout: Duration,
+    /// A new process must serve within this time at an upgrade.
+    pub upgrade_timeout: Duration,
     /// Serve TLS with these.
     pub tls: Option<Tls>,
     /// Sends clients from HTTP to HTTPS.
@@ -166,6 +168,7 @@ pub(super) fn resolve(values: &Values) -> Result<Gateway, Error> {
         },
         keepalive_timeout: milliseconds(values, "gateway.keepalive_timeout_ms")?,
         shutdown_timeout: milliseconds(values, "gateway.shutdown_timeout_ms")?,
+        upgrade_timeout: milliseconds(values, "gateway.upgrade_timeout_ms")?,
         tls: tls(values)?,
         redirect: redirect(values)?,
         trusted_proxies: networks(values, "gateway.trusted_proxies")?,

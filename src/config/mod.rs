@@ -18,6 +18,7 @@ mod key;
 mod legacy;
 mod mail;
 mod origin;
+mod reload;
 mod resolve;
 mod secret_key;
 mod settings;
@@ -33,6 +34,7 @@ use std::path::{Path, PathBuf};
 pub use error::Error;
 pub use gateway::{ClientAuth, Gateway, Head, Http2, Redirect, Tls, TlsFiles};
 pub use origin::Origin;
+pub use reload::RELOADED;
 pub use settings::{
     AccessLog, Activity, Admin, Allowance, App, Argon2, Audit, Auth, Cors, Database, EmailVerification, Environment,
     IssuerKeys, Log, LogFormat, Mail, Metrics, PasswordPolicy, Policy, RateLimit, SecurityHeaders, SecurityLog,

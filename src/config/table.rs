@@ -38,6 +38,7 @@ pub(super) static KEYS: &[Key] = &[
     key("gateway.write_timeout_ms", Number(100, HOUR_MS), "30000"),
     key("gateway.keepalive_timeout_ms", Number(100, HOUR_MS), "60000"),
     key("gateway.shutdown_timeout_ms", Number(0, HOUR_MS), "30000"),
+    key("gateway.upgrade_timeout_ms", Number(1_000, HOUR_MS), "60000"),
     key("gateway.tls_certificate", Text, ""),
     key("gateway.tls_key", Text, ""),
     key("gateway.tls_more_certificates", List, ""),

@@ -93,10 +93,10 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             _in_flight: shared.load.request(),
-            shared: Arc::clone(shared),
+            shared,
             started: Instant::now(),
             request_id: RequestId::fresh(),
             snapshot: None,
@@ -134,6 +134,11 @@ impl Context {
             bytes_in: 0,
             bytes_out: 0,
         }
+    }
+
+    /// What was in force when the request came.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Records a request that is refused before anything of it is looked at.

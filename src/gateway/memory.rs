@@ -83,23 +83,27 @@ impl Gauge {
 }
 
 /// Looks at it for ever, and has new work refused while it runs short; without a bound it never does.
-pub(super) async fn watch(load: Arc<Load>, metrics: Arc<Metrics>, bound: Option<u64>) {
-    let mut gauge = bound.map(Gauge::new);
+pub(super) async fn watch(load: Arc<Load>, metrics: Arc<Metrics>, bound: impl Fn() -> Option<u64>) {
+    let mut gauge: Option<Gauge> = None;
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let connections = load.connections();
         metrics.connections().open(connections);
-        let (Some(gauge), Some(resident)) = (&mut gauge, resident()) else { continue };
-        let was = gauge.is_short;
-        let is = gauge.look(resident, connections + load.requests());
+        let bound = bound();
+        if gauge.as_ref().map(|gauge| gauge.bound) != bound {
+            gauge = bound.map(Gauge::new);
+        }
+        let Some(resident) = resident() else { continue };
+        let was = load.is_shedding();
+        let is = gauge.as_mut().is_some_and(|gauge| gauge.look(resident, connections + load.requests()));
         if is != was {
             load.shed(is);
             metrics.connections().shedding(is);
             match is {
-                true => tracing::error!(resident, bound = gauge.bound, "memory runs short; new work is refused"),
-                false => tracing::warn!(resident, bound = gauge.bound, "memory suffices again; new work is accepted"),
+                true => tracing::error!(resident, bound, "memory runs short; new work is refused"),
+                false => tracing::warn!(resident, bound, "memory suffices again; new work is accepted"),
             }
         }
     }

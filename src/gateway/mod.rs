@@ -41,7 +41,7 @@ pub use head::Bounds;
 pub use memory::bound as memory_bound;
 pub use pace::Pace;
 pub use service::{Http2Limits, Limits, Parts, Redirect, Running, Settings, StartError, start};
-pub use shared::Mount;
+pub use shared::{Mount, Terms};
 pub use stream::frames::Allowances;
 pub use stream::{chunks, frames};
 pub use tls::{ClientAuth, Tls, TlsError, TlsFiles, TlsSettings};

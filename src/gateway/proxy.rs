@@ -22,7 +22,7 @@ use super::context::{Context, OVERDUE, RouteLabel};
 use super::edge::grpc::ENDED;
 use super::live::{self, Listed, Manner};
 use super::peer::Exchange;
-use super::shared::Shared;
+use super::shared::{Current, Shared};
 use super::{forward, respond};
 
 /// How long the rest of a body is read that nobody wants, so that its client sees the answer.
@@ -33,48 +33,48 @@ const MOST_HINTS: u32 = 16;
 /// The proxy itself.
 #[derive(Debug)]
 pub(super) struct Gateway {
-    shared: Arc<Shared>,
+    current: Arc<Current>,
 }
 
 impl Gateway {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(current: Arc<Current>) -> Self {
+        Self { current }
     }
 
     /// Decides a request; where something has to be found out first, once more when it is.
-    async fn judge(&self, session: &Session, ctx: &mut Context) -> Result<(), Stop> {
-        let mut verdict = authorise(&self.shared, session.req_header(), ctx);
+    async fn judge(shared: &Shared, session: &Session, ctx: &mut Context) -> Result<(), Stop> {
+        let mut verdict = authorise(shared, session.req_header(), ctx);
         // An unknown key, then an unknown account.
         for _ in 0..2 {
             let Err(Stop::Wait(errand)) = &verdict else { break };
-            if !self.shared.errands.run(errand.clone()).await {
+            if !shared.errands.run(errand.clone()).await {
                 break;
             }
-            verdict = authorise(&self.shared, session.req_header(), ctx);
+            verdict = authorise(shared, session.req_header(), ctx);
         }
         verdict
     }
 
     /// Finds the upstream of a permit in the snapshot it was made from, and holds the body to its bound.
-    fn prepare(&self, session: &Session, ctx: &mut Context) -> Result<(), Reason> {
+    fn prepare(session: &Session, ctx: &mut Context) -> Result<(), Reason> {
         if let Some(Destination::Upstream(route)) = ctx.permit.as_ref().map(Permit::destination) {
             let upstream = ctx.snapshot.as_ref().and_then(|snapshot| snapshot.upstream(&route.upstream)).cloned();
             ctx.upstream = Some(upstream.ok_or(Reason::UpstreamUnreachable)?);
         }
         let announced = session.req_header().headers.get(header::CONTENT_LENGTH);
         let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > self.max_body(ctx)) { Err(Reason::TooLarge) } else { Ok(()) }
+        if announced.is_some_and(|length| length > Self::max_body(ctx)) { Err(Reason::TooLarge) } else { Ok(()) }
     }
 
     /// Why no new work is taken on, if so.
-    fn overload(&self) -> Option<Reason> {
-        let most = self.shared.limits.max_requests;
-        let is_full = most > 0 && self.shared.load.requests() > most;
-        (is_full || self.shared.load.is_shedding()).then_some(Reason::Overloaded)
+    fn overload(shared: &Shared) -> Option<Reason> {
+        let most = shared.limits.max_requests;
+        let is_full = most > 0 && shared.load.requests() > most;
+        (is_full || shared.load.is_shedding()).then_some(Reason::Overloaded)
     }
 
     /// Puts the clock of a request's body forward; an error if it has run out.
-    fn pace(&self, session: &mut Session, ctx: &Context, is_last: bool) -> Result<()> {
+    fn pace(session: &mut Session, ctx: &Context, is_last: bool) -> Result<()> {
         let clock = ctx.body_clock.as_deref();
         if is_last {
             clock.inspect(|clock| clock.stop());
@@ -82,10 +82,10 @@ impl Gateway {
         }
         // What follows an upgrade, or an answer over HTTP/2, is a conversation, and ends as that does.
         if ctx.is_upgraded() || (clock.is_some() && ctx.status.is_some()) {
-            self.goes_on(ctx);
+            Self::goes_on(ctx);
             return Ok(());
         }
-        let left = self.shared.limits.pace.left(ctx.bytes_in, ctx.elapsed());
+        let left = ctx.shared().limits.pace.left(ctx.bytes_in, ctx.elapsed());
         if left.is_zero() {
             return Err(Error::explain(ErrorType::ReadTimedout, "request body too slow").into_down());
         }
@@ -95,9 +95,9 @@ impl Gateway {
     }
 
     /// An answer is on its way: its client may go on talking for as long as the upstream may be silent.
-    fn goes_on(&self, ctx: &Context) {
+    fn goes_on(ctx: &Context) {
         if let Some(clock) = &ctx.body_clock {
-            clock.extend(Self::patience_of_upstream(ctx) + self.shared.limits.write_timeout);
+            clock.extend(Self::patience_of_upstream(ctx) + ctx.shared().limits.write_timeout);
         }
     }
 
@@ -111,9 +111,9 @@ impl Gateway {
     }
 
     /// Counts a failed attempt that is followed by another; the last one is counted when it is answered.
-    fn tried(&self, error: &Error, ctx: &Context, again: bool) {
+    fn tried(error: &Error, ctx: &Context, again: bool) {
         if let (true, Some(upstream)) = (again, &ctx.upstream) {
-            self.shared.metrics.upstream_error(upstream.name.as_str(), forward::kind(error));
+            ctx.shared().metrics.upstream_error(upstream.name.as_str(), forward::kind(error));
         }
     }
 
@@ -124,7 +124,7 @@ impl Gateway {
     }
 
     /// Lists an answer that may go on for long, so that it is decided anew meanwhile. The admin service sends none.
-    fn list(&self, session: &Session, is_web_socket: bool, ctx: &Context) -> Option<Listed> {
+    fn list(session: &Session, is_web_socket: bool, ctx: &Context) -> Option<Listed> {
         let request = session.req_header();
         let peer = || Some(Arc::clone(&Exchange::find(session)?.peer));
         let manner = match request.version {
@@ -134,7 +134,7 @@ impl Gateway {
             _ => Manner::Cut,
         };
         let token = ctx.claims.clone().zip(request.headers.get(header::AUTHORIZATION));
-        Some(self.shared.streams.open(live::Terms {
+        Some(ctx.shared().streams.open(live::Terms {
             request_id: ctx.request_id,
             method: ctx.method.clone()?,
             target: ctx.target.clone()?,
@@ -149,10 +149,10 @@ impl Gateway {
     }
 
     /// What the route takes, else its upstream, else the gateway: whoever says it of less says it on purpose.
-    fn max_body(&self, ctx: &Context) -> u64 {
+    fn max_body(ctx: &Context) -> u64 {
         let of_upstream = || u64::try_from(ctx.upstream.as_ref()?.max_body_bytes?).ok();
         let of_route = ctx.matched.as_ref().and_then(|route| route.max_body_bytes);
-        of_route.or_else(of_upstream).unwrap_or(self.shared.limits.max_body_bytes)
+        of_route.or_else(of_upstream).unwrap_or(ctx.shared().limits.max_body_bytes)
     }
 }
 
@@ -162,14 +162,15 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Box<Context> {
-        Box::new(Context::new(&self.shared))
+        Box::new(Context::new(self.current.load_full()))
     }
 
     /// No module: answers are passed on as they are.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
-        let limits = &self.shared.limits;
+        let shared = &Arc::clone(ctx.shared());
+        let limits = &shared.limits;
         session.set_read_timeout(Some(limits.pace.first()));
         session.set_write_timeout(Some(limits.write_timeout));
         session.set_total_drain_timeout(Some(DRAIN));
@@ -177,26 +178,26 @@ impl ProxyHttp for Gateway {
         let exchange = exchange.ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection of nobody"))?;
         ctx.arrived(&exchange.peer, &session.req_header().headers);
         ctx.body_clock.clone_from(&exchange.body);
-        if let Some(reason) = self.overload() {
-            ctx.overloaded(self.shared.snapshots.load(), &session.req_header().method);
+        if let Some(reason) = Self::overload(shared) {
+            ctx.overloaded(shared.snapshots.load(), &session.req_header().method);
             session.set_keepalive(None);
-            respond::refuse(&self.shared, session, ctx, reason, None).await?;
+            respond::refuse(shared, session, ctx, reason, None).await?;
             return Ok(true);
         }
-        let verdict = self.judge(session, ctx).await;
-        let verdict = verdict.and_then(|()| self.prepare(session, ctx).map_err(Stop::Refuse));
+        let verdict = Self::judge(shared, session, ctx).await;
+        let verdict = verdict.and_then(|()| Self::prepare(session, ctx).map_err(Stop::Refuse));
         match verdict {
             Ok(()) => {
                 let request = session.req_header();
                 if request.version == Version::HTTP_2 && live::is_grpc(&request.headers) {
-                    ctx.listed = self.list(session, false, ctx);
+                    ctx.listed = Self::list(session, false, ctx);
                 }
                 return Ok(false);
             }
-            Err(Stop::Refuse(reason)) => respond::refuse(&self.shared, session, ctx, reason, None).await?,
-            Err(Stop::Wait(_)) => respond::refuse(&self.shared, session, ctx, Reason::InvalidToken, None).await?,
+            Err(Stop::Refuse(reason)) => respond::refuse(shared, session, ctx, reason, None).await?,
+            Err(Stop::Wait(_)) => respond::refuse(shared, session, ctx, Reason::InvalidToken, None).await?,
             Err(Stop::NotAllowed(allow)) => {
-                respond::refuse(&self.shared, session, ctx, Reason::MethodNotAllowed, Some(allow)).await?;
+                respond::refuse(shared, session, ctx, Reason::MethodNotAllowed, Some(allow)).await?;
             }
             Err(Stop::Preflight(headers)) => respond::preflight(session, ctx, headers).await?,
         }
@@ -204,7 +205,8 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
-        let peer = forward::peer(&self.shared, &session.req_header().headers, ctx).await;
+        let shared = Arc::clone(ctx.shared());
+        let peer = forward::peer(&shared, &session.req_header().headers, ctx).await;
         live::expect_by(ctx.upstream.as_ref().and_then(|upstream| ctx.due(total(upstream))));
         peer
     }
@@ -221,7 +223,7 @@ impl ProxyHttp for Gateway {
         }
         // Nothing was sent.
         let again = ctx.may_try_again();
-        self.tried(&error, ctx, again);
+        Self::tried(&error, ctx, again);
         error.set_retry(again);
         error
     }
@@ -244,7 +246,7 @@ impl ProxyHttp for Gateway {
         let is_upstreams = *error.esource() == ErrorSource::Upstream;
         let again = Self::can_be_repeated(session, ctx) && (is_stale || (is_upstreams && ctx.may_try_again()));
         if is_upstreams {
-            self.tried(&error, ctx, again);
+            Self::tried(&error, ctx, again);
         }
         error.set_retry(again);
         error
@@ -256,7 +258,7 @@ impl ProxyHttp for Gateway {
         request: &mut RequestHeader,
         ctx: &mut Box<Context>,
     ) -> Result<()> {
-        forward::rewrite(&self.shared, request, ctx)?;
+        forward::rewrite(ctx.shared(), request, ctx)?;
         if forward::may_be_overlooked(&request.method) && !session.is_body_empty() {
             // Who takes the body for the next request answers that too: on a connection that nobody else gets.
             request.insert_header(header::CONNECTION, "close")?;
@@ -280,12 +282,12 @@ impl ProxyHttp for Gateway {
             *body = None;
         }
         // What follows an upgrade is no body.
-        if !ctx.is_upgraded() && ctx.bytes_in > self.max_body(ctx) {
+        if !ctx.is_upgraded() && ctx.bytes_in > Self::max_body(ctx) {
             let mut error = Error::explain(ErrorType::HTTPStatus(Reason::TooLarge.status()), "request body too large");
             error.set_retry(false);
             return Err(error.into_down());
         }
-        self.pace(session, ctx, end_of_stream)
+        Self::pace(session, ctx, end_of_stream)
     }
 
     async fn response_filter(
@@ -315,9 +317,9 @@ impl ProxyHttp for Gateway {
         }
         live::expect_by(None);
         ctx.answered(answer.status.as_u16());
-        self.goes_on(ctx);
+        Self::goes_on(ctx);
         if ctx.listed.is_none() && live::may_last(answer, &session.req_header().method) {
-            ctx.listed = self.list(session, is_switched && is_web_socket(answer), ctx);
+            ctx.listed = Self::list(session, is_switched && is_web_socket(answer), ctx);
         }
         if session.req_header().version == Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
             // No chunks for those who may not know them (RFC 9112 6.1): the end of the connection ends the answer.
@@ -344,7 +346,7 @@ impl ProxyHttp for Gateway {
         // Pingora knows better, but only at an end of its own.
         ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
         if !end_of_stream {
-            self.goes_on(ctx);
+            Self::goes_on(ctx);
         }
         Ok(None)
     }
@@ -364,7 +366,7 @@ impl ProxyHttp for Gateway {
             let reason = ended.map_or(Reason::StreamEnded, |(_, reason)| reason);
             let said = match session.response_written() {
                 Some(_) => session.write_response_trailers(live::last_farewell(reason)).await,
-                None => respond::refuse(&self.shared, session, ctx, reason, None).await,
+                None => respond::refuse(&Arc::clone(ctx.shared()), session, ctx, reason, None).await,
             };
             if let Err(error) = said {
                 // Its stream is reset.
@@ -377,14 +379,14 @@ impl ProxyHttp for Gateway {
             _ if Exchange::find(session).is_some_and(|exchange| exchange.peer.is_overdue()) => {
                 ctx.attempts.failed(OVERDUE);
                 if let Some(upstream) = &ctx.upstream {
-                    self.shared.metrics.upstream_error(upstream.name.as_str(), OVERDUE);
+                    ctx.shared().metrics.upstream_error(upstream.name.as_str(), OVERDUE);
                 }
                 Some(Reason::UpstreamTimeout)
             }
             (_, ErrorSource::Upstream) => {
                 if let Some(upstream) = &ctx.upstream {
                     let (name, kind) = (upstream.name.as_str(), forward::kind(error));
-                    self.shared.metrics.upstream_error(name, kind);
+                    ctx.shared().metrics.upstream_error(name, kind);
                     tracing::warn!(request.id = %ctx.request_id, upstream = name, kind, %error, "upstream failed");
                 }
                 Some(forward::reason(error))
@@ -404,7 +406,7 @@ impl ProxyHttp for Gateway {
         };
         if let Some(reason) = reason {
             session.set_keepalive(None);
-            if let Err(error) = respond::refuse(&self.shared, session, ctx, reason, None).await {
+            if let Err(error) = respond::refuse(&Arc::clone(ctx.shared()), session, ctx, reason, None).await {
                 tracing::debug!(request.id = %ctx.request_id, %error, "refusal not sent");
             }
         }

@@ -4,11 +4,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 
-use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders, TrustedProxies};
+use crate::http::RequestId;
 use crate::jwt::{Errands, Verifier};
 use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
@@ -21,7 +22,7 @@ use super::load::Load;
 use super::memory;
 use super::meters::Meters;
 use super::pace::Pace;
-use super::shared::{Mount, Shared};
+use super::shared::{Current, Mount, Shared, Terms};
 use super::stream::frames::Allowances;
 use super::tls::{Tls, TlsError, TlsFiles, TlsSettings};
 use super::turned::TurnedLog;
@@ -113,22 +114,12 @@ pub struct Settings {
     pub mount: Option<Mount>,
     /// Threads that move the bytes of requests; at least one.
     pub workers: usize,
-    /// Bounds.
-    pub limits: Limits,
-    /// How preflights are answered.
-    pub cors: Cors,
-    /// Sent with the gateway's own answers, unless they are turned off; what upstreams answer is theirs.
-    pub security_headers: Option<SecurityHeaders>,
-    /// How much one client may ask for; none where that is not limited.
-    pub rates: Option<GatewayLimits>,
-    /// Whose word about clients is believed.
-    pub proxies: TrustedProxies,
-    /// Whether their connections begin with a header of the PROXY protocol.
-    pub proxy_protocol: bool,
     /// Certificates that upstreams may be shown, by name.
     pub upstream_certificates: Vec<(String, TlsFiles)>,
     /// Who is asked for the names of upstreams; the system's servers when empty.
     pub dns_servers: Vec<SocketAddr>,
+    /// What may change while it runs.
+    pub terms: Terms,
 }
 
 /// What a gateway works with.
@@ -167,6 +158,7 @@ pub struct Running {
     load: Arc<Load>,
     streams: Arc<Streams>,
     tls: Option<Arc<Tls>>,
+    current: Arc<Current>,
     workers: Workers,
 }
 
@@ -179,6 +171,12 @@ impl Running {
     /// Where clients are sent on to TLS.
     pub fn redirect(&self) -> Option<SocketAddr> {
         self.redirect
+    }
+
+    /// Serves the next request of each connection, and new connections, on other terms.
+    pub fn change(&self, terms: Terms) {
+        let changed = self.current.load().on(terms);
+        self.current.store(Arc::new(changed));
     }
 
     /// Closes the listeners; requests in flight go on, idle connections are closed.
@@ -218,27 +216,14 @@ impl Running {
 /// # Errors
 /// The socket or the certificate is unusable.
 pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
-    let Settings {
-        listener,
-        tls,
-        redirect,
-        mount,
-        workers,
-        limits,
-        cors,
-        security_headers,
-        rates,
-        proxies,
-        proxy_protocol,
-        upstream_certificates,
-        dns_servers,
-    } = settings;
+    let Settings { listener, tls, redirect, mount, workers, upstream_certificates, dns_servers, terms } = settings;
+    let Terms { limits, cors, security_headers, rates, proxies, proxy_protocol } = terms;
     let certificates = upstreams::certificates(&upstream_certificates)?;
     let tls = tls.map(|tls| Tls::load(tls, Arc::clone(&parts.metrics))).transpose()?.map(Arc::new);
     let load = Arc::new(Load::default());
     let metrics = Arc::clone(&parts.metrics);
     let streams = Streams::new(Arc::clone(&metrics));
-    let shared = Arc::new(Shared {
+    let current: Arc<Current> = Arc::new(ArcSwap::from_pointee(Shared {
         decisions: Shared::counters(&parts.metrics),
         snapshots: parts.snapshots,
         verifier: parts.verifier,
@@ -253,35 +238,38 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         proxy_protocol,
         limits,
         mount,
-        upstreams: Upstreams::new(dns_servers, certificates, Arc::clone(&metrics)),
-        meters: Meters::default(),
+        upstreams: Arc::new(Upstreams::new(dns_servers, certificates, Arc::clone(&metrics))),
+        meters: Arc::<Meters>::default(),
         load: Arc::clone(&load),
         streams: Arc::clone(&streams),
-        turned: TurnedLog::default(),
-    });
+        turned: Arc::<TurnedLog>::default(),
+    }));
     let address = listener.local_addr()?;
     let redirected = redirect.as_ref().map(|redirect| redirect.listener.local_addr()).transpose()?;
     let mut listeners = vec![(listener, Purpose::Serve(tls.clone()))];
     listeners.extend(redirect.map(|redirect| (redirect.listener, Purpose::Redirect(redirect.port))));
-    let edge = || Edge::new(proxy(&shared, workers), Arc::clone(&shared));
+    let edge = || Edge::new(proxy(&current, limits.upstream_pool, workers), Arc::clone(&current));
     let workers = Workers::start(workers, listeners, edge)?;
-    workers.also(upstreams::keep(Arc::clone(&shared)))?;
-    workers.also(memory::watch(Arc::clone(&load), metrics, limits.max_memory_bytes))?;
-    workers.also(live::watch(shared))?;
-    Ok(Running { address, redirect: redirected, load, streams, tls, workers })
+    // What these two look at is the same on whatever terms.
+    workers.also(upstreams::keep(current.load_full()))?;
+    workers.also(live::watch(current.load_full()))?;
+    let watched = Arc::clone(&current);
+    let bound = move || watched.load().limits.max_memory_bytes;
+    workers.also(memory::watch(Arc::clone(&load), metrics, bound))?;
+    Ok(Running { address, redirect: redirected, load, streams, tls, current, workers })
 }
 
 /// The proxy of one of `workers` threads.
-fn proxy(shared: &Arc<Shared>, workers: usize) -> HttpProxy<Gateway> {
+fn proxy(current: &Arc<Current>, pool: usize, workers: usize) -> HttpProxy<Gateway> {
     let conf = ServerConf {
         threads: 1,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),
-        upstream_keepalive_pool_size: shared.limits.upstream_pool.div_ceil(workers.max(1)),
+        upstream_keepalive_pool_size: pool.div_ceil(workers.max(1)),
         max_retries: MAX_ATTEMPTS,
         ..ServerConf::default()
     };
-    let mut proxy = pingora::proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(shared)));
+    let mut proxy = pingora::proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(current)));
     let mut options = HttpServerOptions::default();
     // Answered by the gateway itself, with 405.
     options.allow_connect_method_proxying = true;

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Cache};
 use prometheus::IntCounter;
 
 use crate::http::{Cors, GatewayLimits, RequestId, SecurityHeaders, TrustedProxies};
@@ -25,8 +26,30 @@ pub struct Mount {
     pub secret: Secret<String>,
 }
 
+/// What may change while requests are served: each is served on the terms that were in force when it came.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Bounds.
+    pub limits: Limits,
+    /// How preflights are answered.
+    pub cors: Cors,
+    /// Sent with the gateway's own answers, unless they are turned off; what upstreams answer is theirs.
+    pub security_headers: Option<SecurityHeaders>,
+    /// How much one client may ask for; none where that is not limited.
+    pub rates: Option<Arc<GatewayLimits>>,
+    /// Whose word about clients is believed.
+    pub proxies: TrustedProxies,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+/// Where what is in force is found.
+pub(super) type Current = ArcSwap<Shared>;
+/// The same for one connection, which looks whether it has changed without writing to what all threads share.
+pub(super) type Followed<'a> = Cache<&'a Current, Arc<Shared>>;
+
 /// What all requests of one gateway have in common.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) snapshots: SnapshotHandle,
     pub(super) verifier: Verifier,
@@ -39,21 +62,27 @@ pub(super) struct Shared {
     pub(super) proxies: TrustedProxies,
     /// Whether connections of those begin with a header of the PROXY protocol.
     pub(super) proxy_protocol: bool,
-    pub(super) rates: Option<GatewayLimits>,
+    pub(super) rates: Option<Arc<GatewayLimits>>,
     pub(super) limits: Limits,
     pub(super) mount: Option<Mount>,
-    pub(super) upstreams: Upstreams,
+    pub(super) upstreams: Arc<Upstreams>,
     pub(super) load: Arc<Load>,
     pub(super) streams: Arc<Streams>,
-    pub(super) turned: TurnedLog,
-    pub(super) meters: Meters,
+    pub(super) turned: Arc<TurnedLog>,
+    pub(super) meters: Arc<Meters>,
     /// Looked up once: a counter for each reason, in the order of `Reason::ALL`.
-    pub(super) decisions: Vec<IntCounter>,
+    pub(super) decisions: Arc<[IntCounter]>,
 }
 
 impl Shared {
+    /// The same on other terms; what was counted goes on being counted.
+    pub(super) fn on(&self, terms: Terms) -> Self {
+        let Terms { limits, cors, security_headers, rates, proxies, proxy_protocol } = terms;
+        Self { limits, cors, security_headers, rates, proxies, proxy_protocol, ..self.clone() }
+    }
+
     /// The decision counters of `metrics`, for [`Shared::decisions`].
-    pub(super) fn counters(metrics: &Metrics) -> Vec<IntCounter> {
+    pub(super) fn counters(metrics: &Metrics) -> Arc<[IntCounter]> {
         let counter = |reason: &Reason| {
             let decision = if reason.is_of_allowed() { "allow" } else { "deny" };
             metrics.decisions(decision, reason.code())

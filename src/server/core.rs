@@ -3,15 +3,14 @@
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use super::counted::Counted;
 use super::edge;
 use super::open::password_policy;
 use crate::admin::{self, About, Gate};
-use crate::config::{self, EmailVerification, Environment, Settings};
+use crate::config::{EmailVerification, Environment, Settings};
 use crate::control::Control;
 use crate::gateway;
-use crate::http::{
-    self, Cors, GatewayLimits, Lifecycle, LoginFailures, Patience, RateLimits, SecurityHeaders, TrustedProxies,
-};
+use crate::http::{self, Cors, Lifecycle, SecurityHeaders, TrustedProxies};
 use crate::jwt::{Errands, Minter, Verifier};
 use crate::mail::Outbox;
 use crate::model::Secret;
@@ -21,8 +20,9 @@ use crate::telemetry::{AccessLog, Logs, Metrics, Recent};
 
 /// What both services are made of.
 #[derive(Debug)]
-pub(super) struct Core<'s> {
-    pub(super) settings: &'s Settings,
+pub(super) struct Core {
+    /// In force.
+    pub(super) settings: Settings,
     pub(super) control: Control,
     pub(super) hasher: Hasher,
     pub(super) verifier: Verifier,
@@ -32,14 +32,15 @@ pub(super) struct Core<'s> {
     pub(super) lifecycle: Lifecycle,
     pub(super) logs: Logs,
     pub(super) recent: Recent<http::RequestId, Decided>,
+    pub(super) counted: Counted,
     /// What only the gateway of this process knows.
     pub(super) mount_secret: Secret<String>,
 }
 
-impl Core<'_> {
+impl Core {
     /// What the admin service takes.
     pub(super) fn admin(&self) -> admin::Parts {
-        let settings = self.settings;
+        let settings = &self.settings;
         let auth = &settings.auth;
         admin::Parts {
             gate: Gate {
@@ -64,12 +65,8 @@ impl Core<'_> {
                 longest: settings.sessions.longest,
                 grace: settings.sessions.refresh_grace,
             },
-            failures: self.login_failures(),
-            rate_limits: settings.rate_limit.enabled.then(|| {
-                let limit = settings.rate_limit;
-                let (anonymous, authenticated) = (allowance(limit.anonymous), allowance(limit.authenticated));
-                RateLimits::new(anonymous, authenticated, allowance(limit.register), allowance(limit.mail))
-            }),
+            failures: self.counted.failures.clone(),
+            rate_limits: self.counted.admin.clone(),
             browsers: admin::Browsers { cors: Arc::new(self.cors()), security: self.security_headers() },
             config: Arc::new(settings.shown()),
             metrics: Arc::clone(&self.metrics),
@@ -115,34 +112,28 @@ impl Core<'_> {
             redirect: redirect.map(|listener| gateway::Redirect { listener, port }),
             mount: own.mount.then(|| gateway::Mount { address: reachable(admin), secret: self.mount_secret.clone() }),
             workers: own.workers,
+            upstream_certificates: edge::upstream_certificates(own),
+            dns_servers: own.dns_servers.clone(),
+            terms: self.terms(),
+        })
+    }
+
+    /// On which terms requests are served.
+    pub(super) fn terms(&self) -> gateway::Terms {
+        let own = &self.settings.gateway;
+        gateway::Terms {
             limits: edge::limits(own),
             cors: self.cors(),
             security_headers: self.security_headers(),
-            rates: self.settings.rate_limit.enabled.then(|| {
-                let limit = self.settings.rate_limit;
-                GatewayLimits::new(limit.gateway_anonymous.map(allowance), limit.gateway_authenticated.map(allowance))
-            }),
+            rates: self.counted.gateway.clone(),
             proxies: self.proxies(),
             proxy_protocol: own.proxy_protocol,
-            upstream_certificates: edge::upstream_certificates(own),
-            dns_servers: own.dns_servers.clone(),
-        })
+        }
     }
 
     fn proxies(&self) -> TrustedProxies {
         let gateway = &self.settings.gateway;
         TrustedProxies::new(gateway.trusted_proxies.clone(), gateway.forwarded_header)
-    }
-
-    fn login_failures(&self) -> LoginFailures {
-        let (auth, lockout) = (&self.settings.auth, self.settings.lockout);
-        let patience =
-            |failures, window| Patience { failures, window, wait: auth.login_window, longest: lockout.longest };
-        LoginFailures::new(
-            patience(auth.login_failures, auth.login_window),
-            patience(lockout.account_failures, lockout.longest),
-            patience(lockout.address_failures, auth.login_window),
-        )
     }
 
     fn cors(&self) -> Cors {
@@ -172,10 +163,6 @@ impl Core<'_> {
             recent: self.recent.clone(),
         }
     }
-}
-
-fn allowance(of: config::Allowance) -> http::Allowance {
-    http::Allowance { requests: of.requests, window: of.window }
 }
 
 /// Where this process reaches its own listener: an unspecified address is not one to connect to.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::listen::{bind, serve};
+use super::sockets::Sockets;
 use crate::control::{self, Control};
 
 /// The preferred address of the demo back end; another port is taken when this one is in use.
@@ -50,12 +51,13 @@ impl DemoBackend {
 /// Starts it within another server, and points the demo's upstream at it.
 pub(super) async fn start(
     control: &Control,
+    sockets: &mut Sockets,
     stopping: &watch::Receiver<bool>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> anyhow::Result<SocketAddr> {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let preferred: SocketAddr = DEMO_ADDRESS.parse().context("the demo back end's address")?;
-    let socket = bind(preferred, "demo").or_else(|_| bind(any_port, "demo"))?;
+    let socket = sockets.listen(preferred, "demo").or_else(|_| sockets.listen(any_port, "demo"))?;
     let address = socket.local_addr()?;
     control::seed_demo(control, address).await.context("seeding the demo")?;
     tasks.push(serve(socket, router(), stopping.clone())?);

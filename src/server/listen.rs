@@ -1,11 +1,27 @@
 //! Sockets and the HTTP services of our own on them.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use axum::Router;
+use axum::extract::Request;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::http::{HeaderValue, header};
+use axum::middleware::{map_request, map_response};
+use axum::response::{IntoResponse as _, Response};
+use axum::serve::{IncomingStream, Listener};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tower::ServiceExt as _;
+
+/// Who has a connection is told for so long that it ends, before it is closed.
+const LAST_CALL: Duration = Duration::from_millis(250);
 
 /// Binds a listener; `key` is the setting to blame.
 pub(super) fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -14,19 +30,106 @@ pub(super) fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener
     Ok(socket)
 }
 
-/// Serves `router` on `socket` until told to stop; requests in flight are finished.
+/// A service that is replaced while it is served.
+#[derive(Clone, Debug)]
+pub(super) struct Replaceable(Arc<ArcSwap<Router>>);
+
+impl Replaceable {
+    pub(super) fn new(router: Router) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(router)))
+    }
+
+    /// Has the next request, of whatever connection, answered by another one.
+    pub(super) fn replace(&self, router: Router) {
+        self.0.store(Arc::new(router));
+    }
+
+    /// What is served.
+    pub(super) fn router(&self) -> Router {
+        let current = Arc::clone(&self.0);
+        Router::new().fallback(move |request: Request| {
+            let router = Router::clone(&current.load());
+            async move {
+                match router.oneshot(request).await {
+                    Ok(answer) => answer,
+                    Err(never) => never.into_response(),
+                }
+            }
+        })
+    }
+}
+
+/// A listener that is closed some time before the connections it has accepted.
+///
+/// ## Why
+/// A connection that was accepted and has not brought its request yet is closed as an idle one is. While more are
+/// accepted, there is always such a one.
+struct Door {
+    listener: Option<tokio::net::TcpListener>,
+    address: SocketAddr,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Listener for Door {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        if let Some(listener) = &mut self.listener {
+            tokio::select! {
+                accepted = Listener::accept(listener) => return accepted,
+                _ = self.stopping.wait_for(|stop| *stop) => {}
+            }
+        }
+        self.listener = None;
+        std::future::pending().await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+struct Peer(SocketAddr);
+
+impl Connected<IncomingStream<'_, Door>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+/// Serves `router` on `socket` until told to stop; requests in flight are finished. From then on, who keeps a connection
+/// is told to come again on another one.
 pub(super) fn serve(
     socket: TcpListener,
     router: Router,
     mut stopping: watch::Receiver<bool>,
 ) -> anyhow::Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::from_std(socket)?;
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let door = Door { address: listener.local_addr()?, listener: Some(listener), stopping: stopping.clone() };
+    let router = router.layer(map_request(|mut request: Request| {
+        if let Some(ConnectInfo(Peer(address))) = request.extensions().get::<ConnectInfo<Peer>>().copied() {
+            request.extensions_mut().insert(ConnectInfo(address));
+        }
+        std::future::ready(request)
+    }));
+    let stops = stopping.clone();
+    let router = router.layer(map_response(move |mut answer: Response| {
+        if *stops.borrow() {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        std::future::ready(answer)
+    }));
+    let service = router.into_make_service_with_connect_info::<Peer>();
     Ok(tokio::spawn(async move {
         let stopped = async move {
-            let _told_or_gone = stopping.wait_for(|stop| *stop).await;
+            // Told to, or nobody is left to tell; what is returned must not be held.
+            let _ = stopping.wait_for(|stop| *stop).await.is_ok();
+            sleep(LAST_CALL).await;
         };
-        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopped).await {
+        if let Err(error) = axum::serve(door, service).with_graceful_shutdown(stopped).await {
             tracing::error!(%error, "a listener failed");
         }
     }))

@@ -4,13 +4,17 @@
 
 mod accounts;
 mod core;
+mod counted;
 mod demo;
 mod edge;
+mod handover;
 mod keys;
 mod listen;
 mod mail;
 mod open;
+mod pid_file;
 pub mod policy_files;
+mod sockets;
 mod stamp;
 
 use std::net::SocketAddr;
@@ -25,11 +29,16 @@ use tokio::time::{Instant, timeout_at};
 use tracing_appender::non_blocking::WorkerGuard;
 
 use self::core::Core;
-use self::listen::{bind, serve};
+use self::counted::Counted;
+use self::handover::Predecessor;
+use self::listen::{Replaceable, serve};
+use self::sockets::Open;
 
 pub use demo::{DEMO_ADDRESS, DemoBackend};
+pub use handover::{Inheritance, Legacy, Process, Program, Successor};
 pub use keys::offline_keyring;
 pub use open::{hasher, mounts, open, open_database, password_policy};
+pub use pid_file::{Asked, Outcome, PidFile};
 
 use crate::admin;
 use crate::config::{Mode, Settings};
@@ -41,7 +50,7 @@ use crate::jwt::{Arrivals, Errands};
 use crate::mail::Postman;
 use crate::model::Secret;
 use crate::password::random_password;
-use crate::telemetry::{AccessLog, Logs, Metrics, Recent};
+use crate::telemetry::{AccessLog, Logs, Metrics, Recent, Rotation};
 
 /// For so long a start waits for the keys of other issuers.
 const FIRST_KEYS: Duration = Duration::from_secs(5);
@@ -61,10 +70,12 @@ pub struct Running {
     pub demo: Option<SocketAddr>,
     /// The first administrator's password, when it was made up at this start. It is shown once and kept nowhere.
     pub first_password: Option<Secret<String>>,
-    control: Control,
-    lifecycle: Lifecycle,
+    core: Core,
+    router: Replaceable,
     data_plane: gateway::Running,
-    shutdown_timeout: Duration,
+    /// Copies, for a process after this.
+    sockets: Vec<Open>,
+    predecessor: Option<Predecessor>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     _access_log: Option<WorkerGuard>,
@@ -75,14 +86,24 @@ pub struct Running {
 /// # Errors
 /// Whatever makes it impossible to serve: database, policies, certificate, a port in use.
 pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> {
+    start_with(settings, logs, Inheritance::default()).await
+}
+
+/// The same, with what another process hands over.
+///
+/// # Errors
+/// As above.
+pub async fn start_with(settings: &Settings, logs: &Logs, inheritance: Inheritance) -> anyhow::Result<Running> {
+    let Inheritance { mut sockets, mount_secret, predecessor } = inheritance;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).context("metrics")?);
     let (errands, arrivals) = Errands::new();
-    let core = prepare(settings, logs, errands, Arc::clone(&metrics)).await?;
+    let mut core = prepare(settings, logs, errands, Arc::clone(&metrics)).await?;
+    core.mount_secret = mount_secret.unwrap_or(core.mount_secret);
     let first_password = accounts::seed(settings, &core.control, &core.hasher).await?;
     let (stop, stopping) = watch::channel(false);
     let mut tasks = Vec::new();
     let demo = match settings.mode {
-        Mode::Dev => Some(demo::start(&core.control, &stopping, &mut tasks).await?),
+        Mode::Dev => Some(demo::start(&core.control, &mut sockets, &stopping, &mut tasks).await?),
         Mode::Serve | Mode::Offline => None,
     };
     tasks.push(follow(core.control.clone(), settings, stopping.clone()));
@@ -92,21 +113,22 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
     tasks.extend(find_out(settings, &core, arrivals, &stopping).await);
     tasks.extend(watch_files(settings, &core, stopping.clone()));
 
-    let gateway_socket = bind(settings.gateway.listen, "gateway.listen")?;
-    let redirect = settings.gateway.redirect.map(|redirect| bind(redirect.listen, "gateway.redirect_listen"));
-    let admin_socket = bind(settings.admin.listen, "admin.listen")?;
+    let gateway_socket = sockets.listen(settings.gateway.listen, "gateway.listen")?;
+    let redirect = settings.gateway.redirect;
+    let redirect = redirect.map(|redirect| sockets.listen(redirect.listen, "gateway.redirect_listen"));
+    let admin_socket = sockets.listen(settings.admin.listen, "admin.listen")?;
     let admin_address = admin_socket.local_addr()?;
-    let router = admin::router(core.admin(), &settings.admin.api_prefix);
+    let router = Replaceable::new(admin::router(core.admin(), &settings.admin.api_prefix));
     let metrics_address = match settings.metrics.listen.filter(|_| settings.metrics.enabled) {
         Some(address) => {
-            let socket = bind(address, "metrics.listen")?;
+            let socket = sockets.listen(address, "metrics.listen")?;
             let address = socket.local_addr()?;
             tasks.push(serve(socket, admin::metrics_router(metrics), stopping.clone())?);
             Some(address)
         }
         None => None,
     };
-    tasks.push(serve(admin_socket, router, stopping.clone())?);
+    tasks.push(serve(admin_socket, router.router(), stopping.clone())?);
     let (access_log, guard) = access_log(settings, &core.metrics);
     let gateway_settings = core.gateway_settings(gateway_socket, redirect.transpose()?, admin_address)?;
     // Looked at before they are read: what changes meanwhile is read again.
@@ -122,10 +144,11 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
         metrics: metrics_address,
         demo,
         first_password,
-        control: core.control,
-        lifecycle: core.lifecycle,
+        core,
+        router,
         data_plane,
-        shutdown_timeout: settings.gateway.shutdown_timeout,
+        sockets: sockets.settle(),
+        predecessor,
         stop,
         tasks,
         _access_log: guard,
@@ -133,12 +156,7 @@ pub async fn start(settings: &Settings, logs: &Logs) -> anyhow::Result<Running> 
 }
 
 /// The database with its first snapshot, and whatever else needs no listener.
-async fn prepare<'s>(
-    settings: &'s Settings,
-    logs: &Logs,
-    errands: Errands,
-    metrics: Arc<Metrics>,
-) -> anyhow::Result<Core<'s>> {
+async fn prepare(settings: &Settings, logs: &Logs, errands: Errands, metrics: Arc<Metrics>) -> anyhow::Result<Core> {
     let all_logs = logs.clone();
     metrics.watch(move || all_logs.lost());
     // The hasher hashes once to begin with, which takes about as long as the database.
@@ -148,7 +166,8 @@ async fn prepare<'s>(
     let verifier = keys::verifier(settings);
     control.keep_keys(keys::keyring(settings, &verifier)?).await.context("keys for tokens")?;
     Ok(Core {
-        settings,
+        settings: settings.clone(),
+        counted: Counted::new(settings),
         control,
         hasher: hasher.await??,
         verifier,
@@ -162,6 +181,16 @@ async fn prepare<'s>(
     })
 }
 
+/// How the security log is kept, if it is.
+pub fn rotation(settings: &Settings) -> Option<Rotation> {
+    settings.log.security.as_ref().map(|log| Rotation {
+        path: log.file.clone(),
+        max_bytes: log.max_bytes,
+        daily: log.daily,
+        backups: log.backups,
+    })
+}
+
 fn follow(control: Control, settings: &Settings, stopping: watch::Receiver<bool>) -> JoinHandle<()> {
     let retention = Retention { audit: settings.audit.retention };
     until_stopped(stopping, Box::pin(async move { control.follow(retention).await }))
@@ -170,7 +199,7 @@ fn follow(control: Control, settings: &Settings, stopping: watch::Receiver<bool>
 /// Finds out what tokens of other issuers need: keys, and whose account it is.
 async fn find_out(
     settings: &Settings,
-    core: &Core<'_>,
+    core: &Core,
     arrivals: Arrivals,
     stopping: &watch::Receiver<bool>,
 ) -> [JoinHandle<()>; 2] {
@@ -190,7 +219,7 @@ async fn find_out(
 }
 
 /// Watches the operator's policy files, if there are any.
-fn watch_files(settings: &Settings, core: &Core<'_>, stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
+fn watch_files(settings: &Settings, core: &Core, stopping: watch::Receiver<bool>) -> Option<JoinHandle<()>> {
     let directory = settings.policy.dir.clone()?;
     let watching = policy_files::watch(core.control.clone(), directory, Arc::clone(&core.metrics));
     Some(until_stopped(stopping, Box::pin(watching)))
@@ -223,10 +252,13 @@ impl Running {
     /// Fails readiness, stops accepting, lets requests in flight finish, and closes the database: all of it within one
     /// bound, `gateway.shutdown_timeout_ms`. Returns whether everything that was accepted was answered.
     pub async fn shut_down(mut self) -> bool {
-        let until = Instant::now() + self.shutdown_timeout;
-        self.lifecycle.drain();
+        let bound = self.core.settings.gateway.shutdown_timeout;
+        let until = Instant::now() + bound;
+        self.core.lifecycle.drain();
         self.data_plane.stop_accepting();
-        let mut drained = self.data_plane.drained(self.shutdown_timeout).await;
+        // Without these, what is in their queues would wait for nobody.
+        self.sockets.clear();
+        let mut drained = self.data_plane.drained(bound).await;
         // Requests to mounted paths pass the gateway, so the admin service goes last.
         self.stop.send_replace(true);
         for task in &mut self.tasks {
@@ -236,8 +268,33 @@ impl Running {
             }
         }
         // Waits for connections that requests still hold, which after the bound nobody does any more.
-        let _closed = timeout_at(until, self.control.db().close()).await;
+        let _closed = timeout_at(until, self.core.control.db().close()).await;
         drained
+    }
+
+    /// Puts into force what can be of `new` settings, without touching connections, and returns the keys of those that
+    /// wait for an upgrade. Files of certificates are read again.
+    ///
+    /// # Errors
+    /// A certificate or the security log is unusable: everything stays as it was.
+    pub fn reload(&mut self, new: &Settings) -> anyhow::Result<Vec<&'static str>> {
+        let (settings, waiting) = self.core.settings.taking(new);
+        let logs = self.core.logs.clone();
+        if let (Some(tls), Some(own)) = (self.data_plane.tls(), &settings.gateway.tls) {
+            tls.change(edge::tls(own))?;
+        }
+        if let Some(rotation) = rotation(&settings).filter(|_| settings.log.security != self.core.settings.log.security)
+        {
+            logs.move_security(rotation)?;
+        }
+        if settings.log.level != self.core.settings.log.level {
+            logs.set_level(&settings.log.level.as_str().to_lowercase())?;
+        }
+        self.core.counted = self.core.counted.under(&self.core.settings, &settings);
+        self.core.settings = settings;
+        self.data_plane.change(self.core.terms());
+        self.router.replace(admin::router(self.core.admin(), &self.core.settings.admin.api_prefix));
+        Ok(waiting)
     }
 
     /// Loads certificates again, which new connections use; unusable ones leave those before in use, which is logged
@@ -248,8 +305,42 @@ impl Running {
         }
     }
 
+    /// What a process after this needs, to serve instead of it.
+    ///
+    /// # Errors
+    /// No file descriptor is left.
+    pub fn legacy(&self) -> anyhow::Result<Legacy> {
+        let sockets = self.sockets.iter().map(|one| {
+            let listener = one.listener.try_clone()?;
+            Ok(Open { setting: one.setting, asked: one.asked, listener })
+        });
+        let sockets: std::io::Result<_> = sockets.collect();
+        Ok(Legacy { sockets: sockets.context("sockets")?, mount_secret: self.core.mount_secret.clone() })
+    }
+
+    /// Tells the process before this that it may end, if there is one; returns which it was.
+    ///
+    /// # Errors
+    /// Standard error cannot be led to where it belongs.
+    pub fn take_over(&mut self) -> anyhow::Result<Option<Process>> {
+        let Some(predecessor) = self.predecessor.take() else { return Ok(None) };
+        let process = predecessor.relieve()?;
+        self.core.metrics.operation().took_over();
+        Ok(Some(process))
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.core.settings
+    }
+
+    /// What this server counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.core.metrics
+    }
+
     /// Changes the database and the snapshot together; for tests and embedders.
     pub fn control(&self) -> &Control {
-        &self.control
+        &self.core.control
     }
 }

@@ -140,6 +140,14 @@ impl Logs {
         Ok(level)
     }
 
+    /// Keeps the security log, if there is one, at another place or for another time from now on.
+    ///
+    /// # Errors
+    /// It cannot be written there: it stays where it is.
+    pub fn move_security(&self, rotation: Rotation) -> Result<(), Error> {
+        self.0.security.as_ref().map_or(Ok(()), |security| security.change(rotation))
+    }
+
     /// Opens the security log's file again: somebody moved it away.
     pub fn reopen(&self) {
         if let Some(security) = &self.0.security {

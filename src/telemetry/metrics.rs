@@ -9,7 +9,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
-use super::{CertificateState, ConnectionState, IssuerState, TargetState, UpstreamState};
+use super::{CertificateState, ConnectionState, IssuerState, OperationState, TargetState, UpstreamState};
 
 /// Asks some logs how many lines each has lost.
 struct LostLines(Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>);
@@ -52,6 +52,7 @@ pub struct Metrics {
     issuers: IssuerState,
     certificates: CertificateState,
     connections: ConnectionState,
+    operation: OperationState,
     activated: Mutex<Option<Instant>>,
 }
 
@@ -140,6 +141,7 @@ impl Metrics {
             issuers: IssuerState::new(&registry)?,
             certificates: CertificateState::new(&registry)?,
             connections: ConnectionState::new(&registry)?,
+            operation: OperationState::new(&registry)?,
             activated: Mutex::new(None),
             registry,
         };
@@ -223,6 +225,11 @@ impl Metrics {
     /// Certificates that are served to clients.
     pub fn certificates(&self) -> &CertificateState {
         &self.certificates
+    }
+
+    /// Reloads and upgrades.
+    pub fn operation(&self) -> &OperationState {
+        &self.operation
     }
 
     /// Connections of clients.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use rolling_file::{BasicRollingFileAppender, RollingConditionBasic};
 
 use super::logs::Error;
@@ -30,7 +31,7 @@ pub(super) struct SecurityLog(Arc<State>);
 
 #[derive(Debug)]
 struct State {
-    rotation: Rotation,
+    rotation: Mutex<Rotation>,
     reopen: AtomicBool,
     failures: AtomicUsize,
 }
@@ -38,16 +39,22 @@ struct State {
 impl SecurityLog {
     /// Makes sure that the file can be written.
     pub(super) fn open(rotation: Rotation) -> Result<Self, Error> {
-        let state = State { rotation, reopen: AtomicBool::new(false), failures: AtomicUsize::new(0) };
-        match state.appender() {
-            Ok(_) => Ok(Self(Arc::new(state))),
-            Err(source) => Err(Error::File { path: state.rotation.path.display().to_string(), source }),
-        }
+        rotation.try_out()?;
+        let rotation = Mutex::new(rotation);
+        Ok(Self(Arc::new(State { rotation, reopen: AtomicBool::new(false), failures: AtomicUsize::new(0) })))
+    }
+
+    /// Goes on at another place, or with other bounds, if the file can be written there.
+    pub(super) fn change(&self, rotation: Rotation) -> Result<(), Error> {
+        rotation.try_out()?;
+        *self.0.rotation.lock() = rotation;
+        self.reopen();
+        Ok(())
     }
 
     /// What the log's own thread writes to.
     pub(super) fn writer(&self) -> Writer {
-        Writer { state: Arc::clone(&self.0), appender: self.0.appender().ok() }
+        Writer { state: Arc::clone(&self.0), appender: self.0.rotation.lock().appender().ok() }
     }
 
     pub(super) fn reopen(&self) {
@@ -60,9 +67,16 @@ impl SecurityLog {
     }
 }
 
-impl State {
+impl Rotation {
+    fn try_out(&self) -> Result<(), Error> {
+        match self.appender() {
+            Ok(_) => Ok(()),
+            Err(source) => Err(Error::File { path: self.path.display().to_string(), source }),
+        }
+    }
+
     fn appender(&self) -> io::Result<BasicRollingFileAppender> {
-        let Rotation { path, max_bytes, daily, backups } = &self.rotation;
+        let Self { path, max_bytes, daily, backups } = self;
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
@@ -84,7 +98,7 @@ pub(super) struct Writer {
 impl io::Write for Writer {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.appender.is_none() || self.state.reopen.swap(false, Ordering::AcqRel) {
-            self.appender = self.state.appender().ok();
+            self.appender = self.state.rotation.lock().appender().ok();
         }
         let written = match &mut self.appender {
             // Flushed line by line: a crash must not take what was logged before it along.
@@ -147,7 +161,7 @@ mod tests {
     fn a_full_disk_loses_lines_and_counts_them() {
         let log = SecurityLog(Arc::new(State {
             // Every write to this device fails with "no space left".
-            rotation: Rotation { path: "/dev/full".into(), max_bytes: u64::MAX, daily: false, backups: 1 },
+            rotation: Mutex::new(Rotation { path: "/dev/full".into(), max_bytes: u64::MAX, daily: false, backups: 1 }),
             reopen: AtomicBool::new(false),
             failures: AtomicUsize::new(0),
         }));

@@ -14,6 +14,7 @@ from repository import Repository
 COPIED = [".ci", ".dockerignore", ".env.example", ".gitignore", "Cargo.toml", "Dockerfile", "config",
           "src/admin/health.rs", "src/server/demo.rs", "tests/run.sh"]
 COMPOSE, UNIT, K8S = "config/compose.yaml", "config/cedargate.service", "config/kubernetes/"
+SOCKET = "config/cedargate.socket"
 
 # Part, file, what is replaced once, by what, and words of the complaint. Those of the last group need the program.
 BREAKS = [
@@ -54,6 +55,8 @@ BREAKS = [
     (kubernetes, K8S + "networkpolicy.yaml", "          port: gateway", "          port: admin", "to everyone"),
     (kubernetes, K8S + "kustomization.yaml", "newTag: 0.1.0", "newTag: latest", "not of version"),
     (kubernetes, K8S + "kustomization.yaml", "- service.yaml", "- services.yaml", "kubectl kustomize"),
+    (systemd, UNIT, "Type=notify", "Type=simple", "Type is not notify"),
+    (systemd, SOCKET, "FileDescriptorName=gateway", "FileDescriptorName=web", "FileDescriptorName"),
     (systemd, UNIT, "TimeoutStopSec=75", "TimeoutStopSec=20", "killed before"),
     (systemd, UNIT, "ProtectSystem=strict", "ProtectSystem=full", "ProtectSystem"),
     (systemd, UNIT, "check-config\n", "serve\n", "does not run check-config"),

@@ -10,11 +10,13 @@ from repository import environment_problems, output_of, seconds
 from runs import argument_problems, settings_problems
 
 FILE = "config/cedargate.service"
+SOCKET = "config/cedargate.socket"
 PROGRAM = "/usr/local/bin/cedargate"
 # Of 100. A service that talks to the Internet cannot come much lower.
 EXPOSURE = 15
 WANTED = {
-    "Type": "simple",
+    "Type": "notify",
+    "NotifyAccess": "all",
     "Restart": "on-failure",
     "DynamicUser": "yes",
     "StateDirectory": "cedargate",
@@ -34,7 +36,9 @@ def left_out():
 def problems(repository):
     text = repository.text(FILE)
     if shutil.which("systemd-analyze"):
-        yield from analysed(text)
+        yield from analysed(text, repository.text(SOCKET))
+    if "\nFileDescriptorName=gateway\n" not in repository.text(SOCKET):
+        yield f"{SOCKET}: FileDescriptorName is not gateway"
     settings = {}
     for line in text.splitlines():
         if match := re.match(r"(\w+)=(.*)", line):
@@ -64,7 +68,7 @@ def problems(repository):
             yield f"{FILE}: {name}: {value} is no credential of the unit"
 
 
-def analysed(text):
+def analysed(text, socket):
     """In a root directory of its own, where the program seems to be installed."""
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
@@ -79,8 +83,10 @@ def analysed(text):
         units = root / "etc/systemd/system"
         units.mkdir(parents=True)
         (units / "cedargate.service").write_text(text)
+        (units / "cedargate.socket").write_text(socket)
         good, _, told = output_of(
-            "systemd-analyze", "verify", "--man=no", f"--root={root}", "cedargate.service", env={"PATH": PATH}
+            "systemd-analyze", "verify", "--man=no", f"--root={root}", "cedargate.service", "cedargate.socket",
+            env={"PATH": PATH},
         )
         # An unknown setting is a warning to it, and would be one line in the journal.
         ours = [line for line in told.splitlines() if "cedargate" in line]

@@ -3,6 +3,7 @@
 
 mod full_disk;
 mod mail;
+mod operate;
 mod rules;
 mod shutdown;
 

@@ -61,6 +61,8 @@ on_both!(a_sound_server_says_so, |backend| async move {
         "connections",
         "disk",
         "mail",
+        "settings",
+        "upgrade",
     ];
     assert_eq!(names, expected);
     assert!(checks.values().all(|check| check["status"] == "healthy"), "{health}");

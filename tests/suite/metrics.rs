@@ -17,7 +17,7 @@ use crate::support::exposition::Scrape;
 use crate::support::raw::{exchange, status};
 
 /// Name, type and labels, as interfaces promise them.
-const PROMISED: [(&str, &str, &[&str]); 25] = [
+const PROMISED: [(&str, &str, &[&str]); 27] = [
     ("cedargate_open_streams", "gauge", &[]),
     ("cedargate_streams_closed_total", "counter", &["cause"]),
     ("cedargate_requests_total", "counter", &["method", "route", "status"]),
@@ -42,6 +42,8 @@ const PROMISED: [(&str, &str, &[&str]); 25] = [
     ("cedargate_shedding", "gauge", &[]),
     ("cedargate_certificate_reload_failures_total", "counter", &[]),
     ("cedargate_mails_waiting", "gauge", &[]),
+    ("cedargate_reloads_total", "counter", &["outcome"]),
+    ("cedargate_upgrades_total", "counter", &["outcome"]),
     ("cedargate_build_info", "gauge", &["version"]),
 ];
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "OTHER"];

@@ -29,6 +29,7 @@ use super::super::context::Context;
 use super::super::head::{Body, Progress, Scanner};
 use super::super::live;
 use super::super::respond;
+use super::super::shared::Followed;
 use super::super::stream::Connection;
 use super::{Edge, LINGER_TIME, close, stopping};
 
@@ -96,10 +97,10 @@ impl<S: Future<Output = ()>> Waiting<S> {
 
 /// Serves the requests of one connection.
 pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: ShutdownWatch) {
-    let limits = &edge.shared.limits;
-    let mut waiting = pin!(Waiting::new(limits.header_timeout, stopping(stop.clone())));
+    let mut current = edge.follow();
+    let mut waiting = pin!(Waiting::new(current.load().limits.header_timeout, stopping(stop.clone())));
     loop {
-        let (mut head, scanner) = match read_head(edge, &mut connection, waiting.as_mut()).await {
+        let (mut head, scanner) = match read_head(&mut current, &mut connection, waiting.as_mut()).await {
             Head::Complete(head, scanner) => (head, scanner),
             Head::Refused(reason, head) => return refuse(edge, &mut connection, reason, &head).await,
             Head::None => return close(&mut connection).await,
@@ -119,22 +120,23 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
         let Ok(again) = stream.into_any().downcast() else { return };
         connection = again;
         connection.expect_head();
-        if edge.shared.load.is_shedding() {
+        let shared = current.load();
+        if shared.load.is_shedding() {
             return close(&mut connection).await;
         }
-        waiting.as_mut().until(Instant::now() + limits.keepalive_timeout);
+        waiting.as_mut().until(Instant::now() + shared.limits.keepalive_timeout);
     }
 }
 
 pub(super) async fn read_head(
-    edge: &Edge,
+    current: &mut Followed<'_>,
     connection: &mut Connection,
     waiting: Pin<&mut Waiting<impl Future<Output = ()>>>,
 ) -> Head {
-    let limits = &edge.shared.limits;
     let mut head = BytesMut::new();
-    let mut scanner = Scanner::new(limits.head);
     let Some(Ok(1..)) = waiting.first(connection, &mut head).await else { return Head::None };
+    let limits = &current.load().limits;
+    let mut scanner = Scanner::new(limits.head);
     let mut deadline = None;
     loop {
         match scanner.advance(&head) {

@@ -81,7 +81,9 @@ impl Drop for Guard {
 
 /// Serves the requests of one connection.
 pub(super) async fn serve(edge: &Edge, mut connection: Connection, stop: ShutdownWatch) {
-    let limits = &edge.shared.limits;
+    let mut current = edge.follow();
+    let shared = Arc::clone(current.load());
+    let limits = &shared.limits;
     let peer = Arc::clone(connection.peer());
     let digest = Digest { proxy_digest: Some(Arc::clone(connection.digest())), ..Digest::default() };
     let watch = connection.expect_frames(limits.http2.allowances);
@@ -108,13 +110,13 @@ pub(super) async fn serve(edge: &Edge, mut connection: Connection, stop: Shutdow
                 is_stopping = true;
                 continue;
             }
-            () = active.idle(if is_stopping { LAST_CALL } else { limits.keepalive_timeout }) => break None,
+            () = active.idle(if is_stopping { LAST_CALL } else { current.load().limits.keepalive_timeout }) => break None,
             accepted = HttpSession::from_h2_conn(&mut h2, Arc::new(digest.clone())) => accepted,
         };
         match accepted {
             Ok(Some(H2Accept::Session(session))) => {
                 let task = Stream { proxy: Arc::clone(&edge.proxy), peer: Arc::clone(&peer), stop: stop.clone() };
-                tokio::spawn(task.run(session, limits.pace.first(), active.begin()));
+                tokio::spawn(task.run(session, current.load().limits.pace.first(), active.begin()));
             }
             Ok(Some(H2Accept::Rejected)) => {
                 rejected += 1;

@@ -33,7 +33,7 @@ use super::context::Context;
 use super::load::Slot;
 use super::peer::Peer;
 use super::proxy_protocol;
-use super::shared::Shared;
+use super::shared::{Current, Followed, Shared};
 use super::stream::{Connection, Transport};
 use super::tls::{Tls, is_h2};
 
@@ -64,12 +64,17 @@ struct Arrival {
 /// Serves the connections of one thread.
 pub(super) struct Edge {
     proxy: Arc<HttpProxy<Gateway>>,
-    shared: Arc<Shared>,
+    current: Arc<Current>,
 }
 
 impl Edge {
-    pub(super) fn new(proxy: HttpProxy<Gateway>, shared: Arc<Shared>) -> Self {
-        Self { proxy: Arc::new(proxy), shared }
+    pub(super) fn new(proxy: HttpProxy<Gateway>, current: Arc<Current>) -> Self {
+        Self { proxy: Arc::new(proxy), current }
+    }
+
+    /// What is in force, for as long as a connection lasts.
+    fn follow(&self) -> Followed<'_> {
+        Followed::new(&self.current)
     }
 
     /// Serves one connection until it ends.
@@ -78,9 +83,10 @@ impl Edge {
         let _ = tcp.set_nodelay(true);
         // What a slow client does not take stays with the upstream, not in buffers here that grow to megabytes.
         let _ = SockRef::from(&tcp).set_tcp_notsent_lowat(UNSENT);
-        let deadline = Instant::now() + self.shared.limits.handshake_timeout;
+        let shared = self.current.load_full();
+        let deadline = Instant::now() + shared.limits.handshake_timeout;
         let mut arrival = Arrival { tcp, address: from.ip().to_canonical(), is_relay: false };
-        let _slot = match self.admit(&mut arrival, deadline).await {
+        let _slot = match admit(&shared, &mut arrival, deadline).await {
             Ok(slot) => slot,
             Err(turned) => {
                 self.turned(turned, arrival.address);
@@ -93,7 +99,7 @@ impl Edge {
         };
         let plain = |Arrival { tcp, address, is_relay }| {
             let peer = Arc::new(Peer { is_relay, ..Peer::plain(address) });
-            Box::new(Connection::new(Transport::Plain(tcp), peer, self.shared.limits.write_timeout))
+            Box::new(Connection::new(Transport::Plain(tcp), peer, shared.limits.write_timeout))
         };
         match purpose {
             Purpose::Redirect(port) => redirect::serve(self, plain(arrival), *port, stop).await,
@@ -105,29 +111,6 @@ impl Edge {
     /// Tells Pingora that no more requests come.
     pub(super) async fn cleanup(&self) {
         self.proxy.http_cleanup().await;
-    }
-
-    /// Takes a connection on, and finds out whose it is.
-    async fn admit(&self, arrival: &mut Arrival, deadline: Instant) -> Result<Slot, Turned> {
-        let shared = &self.shared;
-        let slot = shared.load.connection(shared.limits.max_connections)?;
-        let mut per_address = shared.limits.max_connections_per_address;
-        if shared.proxies.trusts(arrival.address) {
-            // A proxy's connections are those of many clients.
-            per_address = 0;
-            if shared.proxy_protocol {
-                let header = timeout_at(deadline, proxy_protocol::read(&mut arrival.tcp)).await;
-                let source = header.ok().and_then(Result::ok).ok_or(Turned::ProxyProtocol)?;
-                match source {
-                    Some(source) => {
-                        arrival.address = source.ip();
-                        per_address = shared.limits.max_connections_per_address;
-                    }
-                    None => arrival.is_relay = true,
-                }
-            }
-        }
-        slot.of(arrival.address, per_address)
     }
 
     async fn encrypted(&self, arrival: Arrival, tls: &Tls, deadline: Instant, stop: ShutdownWatch) {
@@ -152,7 +135,8 @@ impl Edge {
             return self.turned(Turned::Handshake, address);
         };
         let peer = Arc::new(Peer { is_relay, ..peer });
-        let connection = Connection::new(Transport::Tls(Box::new(stream)), peer, self.shared.limits.write_timeout);
+        let connection =
+            Connection::new(Transport::Tls(Box::new(stream)), peer, self.current.load().limits.write_timeout);
         if is_h2 {
             http2::serve(self, connection, stop).await;
         } else {
@@ -162,22 +146,45 @@ impl Edge {
 
     /// Counts and logs a connection that ends without an answer.
     fn turned(&self, turned: Turned, client: IpAddr) {
-        self.shared.metrics.connections().turned(turned);
-        if let Some(left_out) = self.shared.turned.tells(turned, std::time::Instant::now()) {
+        let shared = self.current.load();
+        shared.metrics.connections().turned(turned);
+        if let Some(left_out) = shared.turned.tells(turned, std::time::Instant::now()) {
             tracing::info!(target: SECURITY, reason = turned.code(), %client, left_out, "connection refused");
         }
     }
 
     /// A request that is refused before anything has parsed it; dropped, it is counted and logged.
     fn refusal(&self, peer: &Peer, reason: Reason) -> Context {
-        let mut ctx = Context::new(&self.shared);
-        ctx.snapshot = Some(self.shared.snapshots.load());
+        let mut ctx = Context::new(self.current.load_full());
+        ctx.snapshot = Some(ctx.shared().snapshots.load());
         // Nothing in such a head is believed.
         ctx.arrived(peer, &HeaderMap::new());
         ctx.refused(reason);
         ctx.status = Some(reason.status());
         ctx
     }
+}
+
+/// Takes a connection on, and finds out whose it is.
+async fn admit(shared: &Shared, arrival: &mut Arrival, deadline: Instant) -> Result<Slot, Turned> {
+    let slot = shared.load.connection(shared.limits.max_connections)?;
+    let mut per_address = shared.limits.max_connections_per_address;
+    if shared.proxies.trusts(arrival.address) {
+        // A proxy's connections are those of many clients.
+        per_address = 0;
+        if shared.proxy_protocol {
+            let header = timeout_at(deadline, proxy_protocol::read(&mut arrival.tcp)).await;
+            let source = header.ok().and_then(Result::ok).ok_or(Turned::ProxyProtocol)?;
+            match source {
+                Some(source) => {
+                    arrival.address = source.ip();
+                    per_address = shared.limits.max_connections_per_address;
+                }
+                None => arrival.is_relay = true,
+            }
+        }
+    }
+    slot.of(arrival.address, per_address)
 }
 
 /// Waits until no more requests are to be taken on.

@@ -1,6 +1,7 @@
 //! The listener that sends clients from HTTP to HTTPS.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use pingora::server::ShutdownWatch;
@@ -20,14 +21,15 @@ const MAX_FIELDS: usize = 256;
 
 /// Answers one request with where it belongs.
 pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, port: u16, stop: ShutdownWatch) {
-    let waiting = pin!(Waiting::new(edge.shared.limits.header_timeout, stopping(stop)));
-    match read_head(edge, &mut connection, waiting).await {
+    let mut current = edge.follow();
+    let waiting = pin!(Waiting::new(current.load().limits.header_timeout, stopping(stop)));
+    match read_head(&mut current, &mut connection, waiting).await {
         Head::None => close(&mut connection).await,
         Head::Refused(reason, head) => refuse(edge, &mut connection, reason, &head).await,
         Head::Complete(head, scanner) => match location(&head[..scanner.end()], port) {
             Err(reason) => refuse(edge, &mut connection, reason, &head).await,
             Ok(location) => {
-                let mut ctx = Context::new(&edge.shared);
+                let mut ctx = Context::new(Arc::clone(current.load()));
                 ctx.arrived(connection.peer(), &HeaderMap::new());
                 ctx.status = Some(respond::PERMANENT_REDIRECT);
                 let answer = respond::raw_redirect(&ctx, &location);

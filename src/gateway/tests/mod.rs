@@ -171,16 +171,18 @@ fn settings(tls: Option<TlsFiles>, admin: SocketAddr) -> Settings {
         redirect: None,
         mount: Some(Mount { address: admin, secret: Secret::new("mount-secret".to_owned()) }),
         workers: 2,
-        limits: Limits {
-            header_timeout: Duration::from_millis(500),
-            max_connections_per_address: 50,
-            ..Limits::default()
+        terms: Terms {
+            limits: Limits {
+                header_timeout: Duration::from_millis(500),
+                max_connections_per_address: 50,
+                ..Limits::default()
+            },
+            cors: Cors::default(),
+            security_headers: Some(SecurityHeaders::new(Duration::from_mins(1))),
+            rates: None,
+            proxies: TrustedProxies::new([PROXY.parse().unwrap()], ForwardedHeader::default()),
+            proxy_protocol: false,
         },
-        cors: Cors::default(),
-        security_headers: Some(SecurityHeaders::new(Duration::from_mins(1))),
-        rates: None,
-        proxies: TrustedProxies::new([PROXY.parse().unwrap()], ForwardedHeader::default()),
-        proxy_protocol: false,
         upstream_certificates: Vec::new(),
         dns_servers: Vec::new(),
     }

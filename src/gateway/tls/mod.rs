@@ -94,7 +94,7 @@ impl TlsError {
 /// The configuration in force.
 #[derive(Debug)]
 pub struct Tls {
-    settings: TlsSettings,
+    settings: ArcSwap<TlsSettings>,
     current: ArcSwap<ServerConfig>,
     metrics: Arc<Metrics>,
 }
@@ -102,7 +102,7 @@ pub struct Tls {
 impl Tls {
     pub(super) fn load(settings: TlsSettings, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
         let current = ArcSwap::from_pointee(configure(&settings, &metrics)?);
-        Ok(Self { settings, current, metrics })
+        Ok(Self { settings: ArcSwap::from_pointee(settings), current, metrics })
     }
 
     /// Reads all files again; new connections are served with them.
@@ -110,15 +110,26 @@ impl Tls {
     /// # Errors
     /// One is unusable: those before stay in use, and health says so until a reload succeeds.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let configured = configure(&self.settings, &self.metrics);
+        let configured = configure(&self.settings.load(), &self.metrics);
         self.metrics.certificates().reloaded(configured.as_ref().err().map(ToString::to_string));
         self.current.store(Arc::new(configured?));
         Ok(())
     }
 
+    /// Serves new connections with other files, and otherwise, from now on.
+    ///
+    /// # Errors
+    /// A file is unusable: what was in force stays so.
+    pub fn change(&self, settings: TlsSettings) -> Result<(), TlsError> {
+        self.current.store(Arc::new(configure(&settings, &self.metrics)?));
+        self.settings.store(Arc::new(settings));
+        self.metrics.certificates().reloaded(None);
+        Ok(())
+    }
+
     /// The files it is made from.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.settings.files()
+        self.settings.load().files()
     }
 
     pub(super) fn current(&self) -> Arc<ServerConfig> {
