@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Caller, id, issues, refused};
 use crate::support::app::{App, SECRET};
-use crate::support::raw::{Recorder, exchange, status};
+use crate::support::raw::{Recorder, status, until_closed};
 use crate::support::{Backend, fresh_database};
 
 /// A `forbid` that depends on the token, another, and one that cannot be evaluated.
@@ -123,7 +123,7 @@ impl World {
             "{method} {target} HTTP/1.1\r\nHost: gate.example\r\n{}Connection: close\r\n\r\n",
             bearer.unwrap_or_default()
         );
-        let answer = exchange(self.app.gateway, head.as_bytes()).await;
+        let answer = until_closed(self.app.gateway, head.as_bytes()).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {target}: {answer}"));
         let id = head.lines().find_map(|line| {
             let (name, value) = line.split_once(": ")?;

@@ -81,6 +81,16 @@ pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// Sends `bytes`, which ask to close, on a connection of its own and returns all that comes back until the other side does.
+pub(crate) async fn until_closed(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let end = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    end.expect("the connection ends").unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 /// The status of an answer; 0 when there was none.
 pub(crate) fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
