@@ -57,6 +57,7 @@ def main():
     print("| Bar | |\n|---|---|")
     for bar, met in verdicts:
         print(f"| {bar} | {'met' if met else '**missed**'} |")
+    sys.exit(not all(met for _, met in verdicts))
 
 
 if __name__ == "__main__":

@@ -32,5 +32,5 @@ class Harbour(Fortress):
     def target_states(self):
         """Targets that are left out, as the admin API tells, and why."""
         told = self.call("GET", f"/upstreams/{self.fleet}/health", token=self.boss)
-        out = [target for target in told["targets"] if target["state"] != "up"]
-        return ", ".join(f"{target['state']}: {target.get('cause') or '?'}" for target in out) or "none"
+        out = [target["out"] for target in told["targets"] if not target["is_well"]]
+        return ", ".join(f"by {fault['by']}: {fault['kind']}" for fault in out) or "none"
