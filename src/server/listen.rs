@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{map_request, map_response};
 use axum::response::{IntoResponse as _, Response};
 use axum::serve::{IncomingStream, Listener};
@@ -117,7 +117,8 @@ pub(super) fn serve(
     }));
     let stops = stopping.clone();
     let router = router.layer(map_response(move |mut answer: Response| {
-        if *stops.borrow() {
+        // Nobody reads the rest of a body that is too large, which ends the connection: its client must know.
+        if *stops.borrow() || answer.status() == StatusCode::PAYLOAD_TOO_LARGE {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         std::future::ready(answer)
