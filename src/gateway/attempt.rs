@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::model::HashOn;
 
 use super::context::Context;
-use super::upstreams::{Chosen, Fleet};
+use super::upstreams::{Chosen, Fleet, Stood};
 
 /// What a consistent hash is made of; nearly always short.
 type Key = SmallVec<[u8; 64]>;
@@ -24,6 +24,8 @@ pub(super) struct Attempts {
     tried: SmallVec<[usize; 4]>,
     begun: u32,
     retries: i64,
+    /// Whether all of the request has been sent: before that, the client may be who is waited for.
+    pub(super) is_sent: bool,
     /// Whether anything of an answer has come.
     pub(super) is_answered: bool,
 }
@@ -65,8 +67,14 @@ impl Attempts {
         self.is_answered = true;
         if let (Some(fleet), Some(chosen)) = (&self.fleet, &mut self.chosen) {
             fleet.answered(*chosen);
-            chosen.is_trial = false;
+            chosen.stood = Stood::Well;
         }
+    }
+
+    /// Notes that the target has said nothing for too long: its failure, if there was nothing to wait for but its answer.
+    /// Who keeps quiet within an answer may have nothing to say.
+    pub(super) fn silent(&mut self, kind: &'static str) {
+        if self.is_sent && !self.is_answered { self.failed(kind) } else { self.release() }
     }
 
     /// Notes that the target has failed; the next attempt goes to another.

@@ -341,7 +341,7 @@ impl Drop for Context {
             self.refused(Reason::RequestTimeout);
         } else if self.status.is_none() && self.is_overdue() {
             // The same, since nothing came for it.
-            self.attempts.failed(OVERDUE);
+            self.attempts.silent(OVERDUE);
             self.refused(Reason::UpstreamTimeout);
         }
         let ended = self.listed.as_ref().and_then(|listed| listed.open.ended());

@@ -21,6 +21,8 @@ use super::{attempt, credentials, headers};
 
 /// The bound of `X-Auth-Roles`: with the other fields, well within what any back end accepts.
 const MAX_ROLES: usize = 4 * 1024;
+/// How often an HTTP/2 connection is asked whether it is still there.
+const PING: Duration = Duration::from_secs(10);
 /// What names are encoded with: unreserved characters stay (RFC 3986 2.3).
 const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// No address is known for the upstream's name.
@@ -76,10 +78,17 @@ async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) ->
     let (address, group) = place.ok_or_else(unresolved)?;
     let mut peer = connection(address, secure.as_ref());
     peer.group_key = group;
+    let mut peer = limited(peer, &fleet.upstream.timeouts, ctx);
     if fleet.upstream.protocol == Protocol::Http2 {
         peer.options.set_http_version(2, 2);
+        // A connection that a firewall has forgotten is noticed, and not used for one request after the other.
+        peer.options.h2_ping_interval = Some(PING);
+        if !ctx.attempts.is_sent {
+            // Pingora waits for the head while the body is sent, and does not begin anew with each part of that.
+            peer.options.read_timeout = Some(left(&fleet.upstream.timeouts, ctx));
+        }
     }
-    Ok(limited(peer, &fleet.upstream.timeouts, ctx))
+    Ok(peer)
 }
 
 fn connection(address: SocketAddr, secure: Option<&Secure>) -> HttpPeer {
@@ -94,9 +103,7 @@ fn connection(address: SocketAddr, secure: Option<&Secure>) -> HttpPeer {
 
 fn limited(mut peer: HttpPeer, timeouts: &Timeouts, ctx: &Context) -> HttpPeer {
     let connect = Duration::from_millis(timeouts.connect_ms);
-    let total = Duration::from_millis(timeouts.total_ms);
-    // The first attempt begins as soon as the decision is made.
-    let left = if ctx.attempts.is_another() { ctx.remaining(total).max(Duration::from_millis(1)) } else { total };
+    let left = left(timeouts, ctx);
     let options = &mut peer.options;
     options.connection_timeout = Some(connect.min(left));
     // Pingora's "total" covers the TLS handshake too.
@@ -105,6 +112,12 @@ fn limited(mut peer: HttpPeer, timeouts: &Timeouts, ctx: &Context) -> HttpPeer {
     options.write_timeout = Some(Duration::from_millis(timeouts.write_ms));
     options.idle_timeout = Some(Duration::from_millis(timeouts.idle_ms));
     peer
+}
+
+/// What is left of an upstream's time to answer. The first attempt begins as soon as the decision is made.
+fn left(timeouts: &Timeouts, ctx: &Context) -> Duration {
+    let total = Duration::from_millis(timeouts.total_ms);
+    if ctx.attempts.is_another() { ctx.remaining(total).max(Duration::from_millis(1)) } else { total }
 }
 
 /// The peer that a health check asks: one of requests, with time limits of its own.

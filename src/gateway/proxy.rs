@@ -12,7 +12,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
 use crate::model::{Reason, Upstream};
 use crate::policy::{Destination, Permit};
@@ -29,6 +29,8 @@ use super::{forward, respond};
 const DRAIN: Duration = Duration::from_secs(1);
 /// An upstream that has sent so many informational answers (RFC 9110 15.2) has no other.
 const MOST_HINTS: u32 = 16;
+/// What takes longer is decided anew while it lasts.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// The proxy itself.
 #[derive(Debug)]
@@ -101,13 +103,9 @@ impl Gateway {
         }
     }
 
-    /// Whether a request that has reached an upstream may reach one again: it does the same twice as once
-    /// (RFC 9110 9.2.2), all of it is still there, and nobody has seen anything of an answer.
-    fn can_be_repeated(session: &Session, ctx: &Context) -> bool {
-        session.req_header().method.is_idempotent()
-            && !session.as_ref().retry_buffer_truncated()
-            && !ctx.attempts.is_answered
-            && session.response_written().is_none()
+    /// Whether all of a request is still there, and nobody has seen anything of an answer.
+    fn is_whole(session: &Session, ctx: &Context) -> bool {
+        !session.as_ref().retry_buffer_truncated() && !ctx.attempts.is_answered && session.response_written().is_none()
     }
 
     /// Counts a failed attempt that is followed by another; the last one is counted when it is answered.
@@ -178,6 +176,7 @@ impl ProxyHttp for Gateway {
         let exchange = exchange.ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection of nobody"))?;
         ctx.arrived(&exchange.peer, &session.req_header().headers);
         ctx.body_clock.clone_from(&exchange.body);
+        ctx.attempts.is_sent = session.is_body_empty();
         if let Some(reason) = Self::overload(shared) {
             ctx.overloaded(shared.snapshots.load(), &session.req_header().method);
             session.set_keepalive(None);
@@ -238,13 +237,18 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         let mut error = error.more_context(format!("Peer: {peer}"));
         // Pingora knows of connections that were closed while nobody used them, and of streams that were refused.
-        error.retry.decide_reuse(reused);
-        let is_stale = error.retry();
-        if !is_stale && forward::is_of_target(&error) {
-            ctx.attempts.failed(forward::kind(&error));
+        let is_stale = reused && matches!(error.retry, RetryType::ReusedOnly);
+        let is_refused = matches!(error.retry, RetryType::Decided(true));
+        if !is_stale && !is_refused && forward::is_of_target(&error) {
+            match error.etype() {
+                ErrorType::ReadTimedout => ctx.attempts.silent(forward::kind(&error)),
+                _ => ctx.attempts.failed(forward::kind(&error)),
+            }
         }
         let is_upstreams = *error.esource() == ErrorSource::Upstream;
-        let again = Self::can_be_repeated(session, ctx) && (is_stale || (is_upstreams && ctx.may_try_again()));
+        // What was refused has not been looked at (RFC 9113 8.7); else it must do the same twice as once (RFC 9110 9.2.2).
+        let is_harmless = is_refused || session.req_header().method.is_idempotent();
+        let again = is_harmless && Self::is_whole(session, ctx) && (is_stale || (is_upstreams && ctx.may_try_again()));
         if is_upstreams {
             Self::tried(&error, ctx, again);
         }
@@ -259,7 +263,12 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Context>,
     ) -> Result<()> {
         forward::rewrite(ctx.shared(), request, ctx)?;
-        if forward::may_be_overlooked(&request.method) && !session.is_body_empty() {
+        let is_http2 = request.version == Version::HTTP_2;
+        if is_http2 && live::is_grpc(&request.headers) && accepts_trailers(session.req_header()) {
+            // Pingora takes it off; services ask for it (gRPC over HTTP/2, "Requests").
+            request.insert_header(header::TE, "trailers")?;
+        }
+        if !is_http2 && forward::may_be_overlooked(&request.method) && !session.is_body_empty() {
             // Who takes the body for the next request answers that too: on a connection that nobody else gets.
             request.insert_header(header::CONNECTION, "close")?;
         }
@@ -287,6 +296,7 @@ impl ProxyHttp for Gateway {
             error.set_retry(false);
             return Err(error.into_down());
         }
+        ctx.attempts.is_sent |= end_of_stream;
         Self::pace(session, ctx, end_of_stream)
     }
 
@@ -338,7 +348,7 @@ impl ProxyHttp for Gateway {
 
     fn response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
         ctx: &mut Box<Context>,
@@ -347,6 +357,10 @@ impl ProxyHttp for Gateway {
         ctx.bytes_out += body.as_ref().map_or(0, |body| body.len() as u64);
         if !end_of_stream {
             Self::goes_on(ctx);
+            if ctx.listed.is_none() && ctx.elapsed() > SHORT {
+                // However few bytes it has announced.
+                ctx.listed = Self::list(session, false, ctx);
+            }
         }
         Ok(None)
     }
@@ -377,7 +391,7 @@ impl ProxyHttp for Gateway {
         let reason = match (error.etype(), error.esource()) {
             (ErrorType::HTTPStatus(413), _) => Some(Reason::TooLarge),
             _ if Exchange::find(session).is_some_and(|exchange| exchange.peer.is_overdue()) => {
-                ctx.attempts.failed(OVERDUE);
+                ctx.attempts.silent(OVERDUE);
                 if let Some(upstream) = &ctx.upstream {
                     ctx.shared().metrics.upstream_error(upstream.name.as_str(), OVERDUE);
                 }
@@ -429,6 +443,11 @@ fn secret(field: &HeaderValue) -> HeaderValue {
     let mut field = field.clone();
     field.set_sensitive(true);
     field
+}
+
+/// Whether the client can read trailers.
+fn accepts_trailers(request: &RequestHeader) -> bool {
+    request.headers.get_all(header::TE).iter().any(|value| value.as_bytes().trim_ascii() == b"trailers")
 }
 
 /// Whether what is switched to is the protocol of WebSockets.

@@ -31,9 +31,15 @@ const POLICY_VIOLATION: u16 = 1008;
 const LOOK_EVERY: u32 = 8;
 
 tokio::task_local! {
-    static SLOT: RefCell<Option<Signal>>;
+    static SLOT: Slot;
+}
+
+/// What a task knows of its request.
+#[derive(Default)]
+struct Slot {
+    signal: RefCell<Option<Signal>>,
     /// When the head of the answer must have come.
-    static DUE: Cell<Option<Instant>>;
+    due: Cell<Option<Instant>>,
 }
 
 /// The end of one answer that goes on.
@@ -70,7 +76,7 @@ pub(in crate::gateway) async fn drive<T>(peer: Option<&Peer>, process: impl Futu
             () = sleep(LEAVE) => None,
         }
     };
-    DUE.scope(Cell::new(None), SLOT.scope(RefCell::default(), driven)).await
+    SLOT.scope(Slot::default(), driven).await
 }
 
 /// Drives `process` for as long as its answer is not overdue.
@@ -82,7 +88,7 @@ async fn in_time<T>(peer: Option<&Peer>, process: impl Future<Output = T>) -> Op
             return Poll::Ready(Some(done));
         }
         turns = turns.wrapping_add(1);
-        if turns % LOOK_EVERY != 0 || DUE.with(Cell::get).is_none_or(|due| Instant::now() < due) {
+        if turns % LOOK_EVERY != 0 || SLOT.with(|slot| slot.due.get()).is_none_or(|due| Instant::now() < due) {
             return Poll::Pending;
         }
         expect_by(None);
@@ -96,18 +102,18 @@ async fn in_time<T>(peer: Option<&Peer>, process: impl Future<Output = T>) -> Op
 
 /// Has this task's request fail if the head of its answer is not there by then.
 pub(in crate::gateway) fn expect_by(due: Option<Instant>) {
-    let _nobody = DUE.try_with(|place| place.set(due));
+    let _nobody = SLOT.try_with(|slot| slot.due.set(due));
 }
 
 /// Has this task's request end when `told` says so.
 pub(super) fn opened(told: oneshot::Receiver<()>, open: Arc<Open>) {
     // Outside of any, as in a benchmark, nobody waits for it.
-    let _nobody = SLOT.try_with(|slot| *slot.borrow_mut() = Some(Signal { told, open, is_leaving: false }));
+    let _nobody = SLOT.try_with(|slot| *slot.signal.borrow_mut() = Some(Signal { told, open, is_leaving: false }));
 }
 
 fn poll_told(context: &mut Context<'_>) -> Poll<Arc<Open>> {
     SLOT.with(|slot| {
-        let mut slot = slot.borrow_mut();
+        let mut slot = slot.signal.borrow_mut();
         let Some(signal) = &mut *slot else { return Poll::Pending };
         match Pin::new(&mut signal.told).poll(context) {
             Poll::Ready(Ok(())) => {
@@ -126,7 +132,7 @@ fn poll_told(context: &mut Context<'_>) -> Poll<Arc<Open>> {
 
 /// Whether this task's request shall end.
 pub(in crate::gateway) fn is_leaving() -> bool {
-    SLOT.try_with(|slot| slot.borrow().as_ref().is_some_and(|signal| signal.is_leaving)).unwrap_or(false)
+    SLOT.try_with(|slot| slot.signal.borrow().as_ref().is_some_and(|signal| signal.is_leaving)).unwrap_or(false)
 }
 
 /// Waits until this task's request shall end. Who drives it looks again then, so that nobody has to be woken.

@@ -7,8 +7,8 @@
 //! then too, but not because time has passed.
 //!
 //! An ordinary answer has a length and is soon over: it is not listed, and costs nothing here. Whether another will be
-//! long nobody knows before its head; a gRPC call may stay without one for as long as it likes, and is listed from its
-//! beginning.
+//! long nobody knows before its head; a gRPC call may stay without one for as long as its upstream's time allows, and is
+//! listed from its beginning. What has announced few bytes and takes long over them is listed while it does.
 
 mod anew;
 mod driven;

@@ -102,6 +102,11 @@ impl Endpoint {
         self.out.load(Ordering::Acquire) == 0
     }
 
+    /// Whether a health check has found that it is not well.
+    pub(super) fn is_unwell(&self) -> bool {
+        self.is(UNWELL)
+    }
+
     fn is(&self, why: u8) -> bool {
         self.out.load(Ordering::Acquire) & why != 0
     }

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -28,6 +28,9 @@ use crate::telemetry::{FleetMeter, Metrics, TargetFault, TargetHealth, TargetOut
 const MOST_ENDPOINTS: usize = 512;
 /// So many turns are drawn until one hits who is well; after that they are gone through.
 const DRAWS: usize = 8;
+/// Where the number of the terms begins in that of a group of connections; endpoints do not come to so many.
+const TERMS_AT: u32 = 40;
+static TERMS: AtomicU64 = AtomicU64::new(1);
 
 /// One upstream at work.
 #[derive(Debug)]
@@ -35,7 +38,10 @@ pub(in crate::gateway) struct Fleet {
     pub(in crate::gateway) upstream: Arc<Upstream>,
     /// The rules that say so.
     pub(super) revision: i64,
-    endpoints: Box<[Arc<Endpoint>]>,
+    /// The number of how its targets are spoken to: who is asked on other terms shares no connection, although the terms
+    /// may have changed while it waited.
+    terms: u64,
+    pub(super) endpoints: Box<[Arc<Endpoint>]>,
     /// As each is configured.
     targets: Box<[String]>,
     schedule: Box<[u16]>,
@@ -63,8 +69,18 @@ struct Lasting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::gateway) struct Chosen {
     pub(in crate::gateway) index: usize,
-    /// Whether it is out and this request tries it.
-    pub(in crate::gateway) is_trial: bool,
+    pub(in crate::gateway) stood: Stood,
+}
+
+/// How a target stood when it was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::gateway) enum Stood {
+    /// It was well, or has answered since.
+    Well,
+    /// It was out, and this request tries it.
+    Trial,
+    /// It was out, and so was everybody.
+    LastResort,
 }
 
 impl Fleet {
@@ -93,9 +109,6 @@ impl Fleet {
         });
         for endpoint in &endpoints {
             endpoint.only(upstream.ejection.is_some(), upstream.health_check.is_some());
-            if !same_talk {
-                endpoint.part();
-            }
         }
         let weights: Vec<u32> = found.addresses.iter().map(|(_, weight)| *weight).collect();
         let health = found.health(&endpoints);
@@ -103,6 +116,7 @@ impl Fleet {
         Self {
             upstream: Arc::clone(upstream),
             revision,
+            terms: before.filter(|_| same_talk).map_or_else(|| TERMS.fetch_add(1, Ordering::Relaxed), |one| one.terms),
             schedule: schedule::of(&weights),
             ring: (upstream.balance == Balance::ConsistentHash).then(|| Ring::new(&found.addresses)),
             endpoints,
@@ -136,7 +150,7 @@ impl Fleet {
 
     /// Where a target is, and who may share its connections.
     pub(in crate::gateway) fn place(&self, index: usize) -> Option<(SocketAddr, u64)> {
-        self.endpoints.get(index).map(|endpoint| (endpoint.address, endpoint.group()))
+        self.endpoints.get(index).map(|endpoint| (endpoint.address, (self.terms << TERMS_AT) ^ endpoint.group()))
     }
 
     /// Who is asked next, by `key` where that counts; somebody else than who was `tried`, if there is anybody.
@@ -162,8 +176,12 @@ impl Fleet {
             return Some(chosen);
         }
         self.meter.all_out.inc();
-        let index = all.find(|index| !tried.contains(index)).unwrap_or(first);
-        Some(Chosen { index, is_trial: false })
+        // Better whom requests found failing, some time ago, than whom a check has just found so.
+        let untried = |index: &usize| !tried.contains(index);
+        let unchecked =
+            |index: &usize| untried(index) && self.endpoints.get(*index).is_some_and(|one| !one.is_unwell());
+        let index = all.clone().find(unchecked).or_else(|| all.find(untried)).unwrap_or(first);
+        Some(Chosen { index, stood: Stood::LastResort })
     }
 
     /// The one whose turn it is, or another one that is well; else whose turn it would be.
@@ -186,9 +204,16 @@ impl Fleet {
 
     /// The one that `key` belongs to, or the next one on the ring that is well; else whom it belongs to.
     fn along(&self, ring: &Ring, key: &[u8], tried: &[usize]) -> Result<Chosen, Option<usize>> {
-        let mut places = ring.along(key).peekable();
-        let first = places.peek().copied();
-        places.find_map(|index| self.take(index, tried)).ok_or(first)
+        let mut places = ring.along(key);
+        let first = places.next().ok_or(None)?;
+        if let Some(chosen) = self.take(first, tried) {
+            return Ok(chosen);
+        }
+        if !self.endpoints.iter().any(|endpoint| endpoint.is_well()) {
+            // Thousands of points would be looked at for nobody.
+            return Err(Some(first));
+        }
+        places.find_map(|index| self.take(index, tried)).ok_or(Some(first))
     }
 
     fn take(&self, index: usize, tried: &[usize]) -> Option<Chosen> {
@@ -196,16 +221,23 @@ impl Fleet {
         if tried.contains(&index) {
             return None;
         }
-        let is_well = endpoint.is_well();
-        (is_well || endpoint.take_trial()).then_some(Chosen { index, is_trial: !is_well })
+        if endpoint.is_well() {
+            return Some(Chosen { index, stood: Stood::Well });
+        }
+        endpoint.take_trial().then_some(Chosen { index, stood: Stood::Trial })
     }
 
     /// Notes an answer.
-    pub(in crate::gateway) fn answered(&self, Chosen { index, is_trial }: Chosen) {
+    pub(in crate::gateway) fn answered(&self, Chosen { index, stood }: Chosen) {
         let Some(endpoint) = self.endpoints.get(index) else { return };
-        if !is_trial {
-            return endpoint.answered();
+        match stood {
+            Stood::Well => endpoint.answered(),
+            Stood::Trial | Stood::LastResort => self.readmit(endpoint),
         }
+    }
+
+    fn readmit(&self, endpoint: &Endpoint) {
+        let _one_by_one = self.lasting.changing.lock();
         if endpoint.readmit() == Turn::Back {
             self.tell(endpoint, &Turn::Back);
         }
@@ -213,15 +245,22 @@ impl Fleet {
 
     /// Gives a trial back that has told nothing about the target.
     pub(in crate::gateway) fn undecided(&self, chosen: Chosen) {
-        if let (true, Some(endpoint)) = (chosen.is_trial, self.endpoints.get(chosen.index)) {
+        if let (Stood::Trial, Some(endpoint)) = (chosen.stood, self.endpoints.get(chosen.index)) {
             endpoint.give_back();
         }
     }
 
     /// Notes a failure of a target.
-    pub(in crate::gateway) fn failed(&self, Chosen { index, is_trial }: Chosen, kind: &'static str) {
-        let (Some(endpoint), Some(ejection)) = (self.endpoints.get(index), self.upstream.ejection) else { return };
-        if !is_trial && !endpoint.failed(ejection) {
+    pub(in crate::gateway) fn failed(&self, Chosen { index, stood }: Chosen, kind: &'static str) {
+        let Some(endpoint) = self.endpoints.get(index) else { return };
+        let is_trial = stood == Stood::Trial;
+        let Some(ejection) = self.upstream.ejection else {
+            // It was left out by terms of before, which nobody would look at again.
+            return if is_trial {
+                self.readmit(endpoint)
+            };
+        };
+        if stood == Stood::LastResort || (!is_trial && !endpoint.failed(ejection)) {
             return;
         }
         let _one_by_one = self.lasting.changing.lock();

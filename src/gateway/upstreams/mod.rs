@@ -27,7 +27,7 @@ use crate::model::{Upstream, UpstreamId};
 use crate::policy::Snapshot;
 use crate::telemetry::Metrics;
 
-pub(super) use fleet::{Chosen, Fleet};
+pub(super) use fleet::{Chosen, Fleet, Stood};
 pub(super) use keeper::keep;
 use names::Names;
 use secure::Certificates;

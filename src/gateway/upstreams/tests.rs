@@ -35,7 +35,7 @@ fn counts(fleet: &Fleet, key: &[u8], times: usize) -> BTreeMap<usize, usize> {
     let mut counts = BTreeMap::new();
     for _ in 0..times {
         let chosen = fleet.choose(key, &[]).unwrap();
-        assert!(!chosen.is_trial);
+        assert_ne!(chosen.stood, Stood::Trial);
         *counts.entry(chosen.index).or_default() += 1;
     }
     counts
@@ -43,7 +43,7 @@ fn counts(fleet: &Fleet, key: &[u8], times: usize) -> BTreeMap<usize, usize> {
 
 fn fail(fleet: &Fleet, index: usize, times: usize) {
     for _ in 0..times {
-        fleet.failed(Chosen { index, is_trial: false }, "closed");
+        fleet.failed(Chosen { index, stood: Stood::Well }, "closed");
     }
 }
 
@@ -66,7 +66,7 @@ fn who_fails_is_left_out_and_the_others_share_its_work() {
     let fleet = upstreams.fleet(&Arc::new(upstream(THREE)), 1);
     let (_, group) = fleet.place(0).unwrap();
     fail(&fleet, 0, 1);
-    fleet.answered(Chosen { index: 0, is_trial: false });
+    fleet.answered(Chosen { index: 0, stood: Stood::Well });
     fail(&fleet, 0, 1);
     assert_eq!(counts(&fleet, b"", 30).len(), 3);
     fail(&fleet, 0, 1);
@@ -90,7 +90,7 @@ fn one_request_tries_who_was_left_out() {
     let fleet = upstreams.fleet(&Arc::new(quick), 1);
     fail(&fleet, 0, 1);
     let trial = (0..9).map(|_| fleet.choose(b"", &[]).unwrap()).find(|chosen| chosen.index == 0).unwrap();
-    assert!(trial.is_trial);
+    assert_eq!(trial.stood, Stood::Trial);
     // Nobody else does meanwhile.
     assert_eq!(counts(&fleet, b"", 30).keys().collect::<Vec<_>>(), [&1, &2]);
     fleet.undecided(trial);
@@ -202,4 +202,53 @@ async fn nobody_waits_for_a_name_without_end() {
     );
     let out = upstreams.metrics.targets().of(1);
     assert_eq!(out[0].out.as_ref().unwrap().by, TargetFault::Name);
+}
+
+#[test]
+fn who_answers_when_all_are_out_is_let_in() {
+    let upstreams = upstreams();
+    let mut checked = upstream(&THREE[..2]);
+    checked.health_check = Some(HealthCheck { unhealthy_after: 1, ..HealthCheck::default() });
+    let fleet = upstreams.fleet(&Arc::new(checked), 1);
+    fail(&fleet, 1, 2);
+    fleet.checked(0, Err("status"));
+    // Not whom a check has just found unwell.
+    let chosen = fleet.choose(b"", &[]).unwrap();
+    assert_eq!(chosen, Chosen { index: 1, stood: Stood::LastResort });
+    fleet.failed(chosen, "closed");
+    fleet.answered(chosen);
+    assert_eq!(counts(&fleet, b"", 10), [(1, 10)].into());
+    assert_eq!(fleet.choose(b"", &[]).unwrap().stood, Stood::Well);
+}
+
+#[test]
+fn nobody_stays_out_by_terms_that_are_gone() {
+    let upstreams = upstreams();
+    let before = upstreams.fleet(&Arc::new(upstream(THREE)), 1);
+    let mut patient = upstream(THREE);
+    patient.ejection = None;
+    let after = upstreams.fleet(&Arc::new(patient), 2);
+    // A request of before fails only now.
+    let _left_out = before.endpoints[0].eject(Ejection { failures: 1, ms: 0 }, "closed");
+    let trial = (0..9).map(|_| after.choose(b"", &[]).unwrap()).find(|chosen| chosen.index == 0).unwrap();
+    assert_eq!(trial.stood, Stood::Trial);
+    after.failed(trial, "closed");
+    assert_eq!(counts(&after, b"", 30), [(0, 10), (1, 10), (2, 10)].into());
+}
+
+#[test]
+fn connections_are_shared_on_the_same_terms_only() {
+    let upstreams = upstreams();
+    let plain = upstreams.fleet(&Arc::new(upstream(THREE)), 1);
+    let mut other = upstream(THREE);
+    other.retries = 3;
+    let same = upstreams.fleet(&Arc::new(other.clone()), 2);
+    assert_eq!(same.place(0), plain.place(0));
+    other.protocol = Protocol::Http2;
+    let changed = upstreams.fleet(&Arc::new(other), 3);
+    let of_before = plain.place(0).unwrap().1;
+    assert_ne!(changed.place(0).unwrap().1, of_before);
+    // Who still asks on the terms of before, whatever has happened to the target meanwhile.
+    fail(&changed, 0, 2);
+    assert_ne!(plain.place(0).unwrap().1, changed.place(0).unwrap().1);
 }

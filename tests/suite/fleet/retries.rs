@@ -3,6 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::World;
 use super::back::{Back, Mood};
@@ -137,4 +140,27 @@ async fn the_total_time_bounds_all_attempts() {
     world.get("/fleet/x").await.expect(504);
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert!((2..=4).contains(&back.count()), "{}", back.count());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_client_has_not_failed() {
+    let world = World::start().await;
+    let backs = [Back::start("a").await, Back::start("b").await];
+    let timeouts = json!({ "connect_ms": 500, "read_ms": 300, "write_ms": 300, "total_ms": 300 });
+    let more = json!({ "ejection": { "failures": 1, "ms": 60_000 }, "timeouts": timeouts });
+    let id = world.fleet(&backs.each_ref().map(|back| back.address), more).await;
+    for _ in 0..4 {
+        let mut stream = TcpStream::connect(world.app.gateway).await.unwrap();
+        stream.write_all(b"POST /fleet/x HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n").await.unwrap();
+        // Never all of it, but always something.
+        while stream.write_all(&[b'x'; 100]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            let mut answer = [0; 12];
+            if let Ok(Ok(12)) = timeout(Duration::from_millis(1), stream.peek(&mut answer)).await {
+                assert_eq!(&answer, b"HTTP/1.1 504");
+                break;
+            }
+        }
+    }
+    assert!(world.health(id).await.iter().all(|target| target["is_well"] == true));
 }

@@ -83,6 +83,10 @@ async fn service() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let service = service_fn(|request: http::Request<Body>| async move {
         let mut grpc = tonic::server::Grpc::new(Codec::default());
+        // As services refuse calls whose client, for all they know, cannot read trailers.
+        if request.headers().get("te").is_none_or(|te| te != "trailers") {
+            return Ok(Status::unknown("Missing :te header").into_http());
+        }
         let answer = match request.uri().path() {
             "/test.Words/Say" => grpc.unary(service_fn(say), request).await,
             "/test.Words/Ponder" => grpc.unary(service_fn(ponder), request).await,

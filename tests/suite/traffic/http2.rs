@@ -187,3 +187,22 @@ async fn both_directions_flow_at_once() {
     let trailers = timeout(PATIENCE, body.trailers()).await.expect("the end").unwrap();
     assert_eq!(trailers, Some(sum(&total.to_string())));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_any_method_reach_upstreams_of_http2() {
+    let back = back_end(|request: Request<RecvStream>, mut respond: SendResponse<Bytes>| async move {
+        let method = request.method().clone();
+        let body = come(&mut request.into_body(), usize::MAX).await;
+        let answer = Response::builder().header("x-seen", format!("{method} {}", body.len())).body(()).unwrap();
+        respond.send_response(answer, true).unwrap();
+    });
+    let secure = Secure::start(back.await, "http2").await;
+    let client = secure.client().await;
+    for method in ["GET", "POST"] {
+        let (answer, mut body) = ask(&client, method, "/back/any", &[], false).await;
+        body.send_data(Bytes::from_static(b"seven b"), true).unwrap();
+        let answer = answered(answer).await;
+        assert_eq!(answer.status(), 200, "{method}");
+        assert_eq!(answer.headers()["x-seen"], format!("{method} 7"));
+    }
+}
