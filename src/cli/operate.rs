@@ -200,7 +200,7 @@ impl Operator {
         match &outcome {
             Ok(waiting) if waiting.is_empty() => tracing::info!("settings are reloaded"),
             Ok(waiting) => {
-                tracing::warn!(needs_upgrade = waiting.join(", "), "settings are reloaded; some need an upgrade")
+                tracing::warn!(needs_upgrade = waiting.join(", "), "settings are reloaded; some need an upgrade");
             }
             Err(fault) => tracing::error!(%fault, "settings are not reloaded; those before stay in force"),
         }

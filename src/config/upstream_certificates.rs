@@ -30,13 +30,13 @@ pub struct UpstreamCertificate {
 /// What a variable says.
 pub(super) fn read(text: &str, origin: &Origin) -> Result<Vec<UpstreamCertificate>, Error> {
     let tables = Tables { path: PATH, origin };
-    each(&tables, tables.read(text)?)
+    each(&tables, &tables.read(text)?)
 }
 
 /// What the file says.
 pub(super) fn read_toml(value: &DeValue<'_>, origin: &Origin) -> Result<Vec<UpstreamCertificate>, Error> {
     let tables = Tables { path: PATH, origin };
-    each(&tables, tables.read_toml(value)?)
+    each(&tables, &tables.read_toml(value)?)
 }
 
 /// As `config show` prints them, and as a variable takes them.
@@ -45,7 +45,7 @@ pub(super) fn shown(certificates: &[UpstreamCertificate]) -> Value {
     certificates.iter().map(one).collect()
 }
 
-fn each(tables: &Tables<'_>, items: Vec<Map<String, Value>>) -> Result<Vec<UpstreamCertificate>, Error> {
+fn each(tables: &Tables<'_>, items: &[Map<String, Value>]) -> Result<Vec<UpstreamCertificate>, Error> {
     if items.len() > MOST {
         return Err(tables.refused(format!("has more than {MOST} certificates")));
     }

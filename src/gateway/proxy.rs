@@ -450,7 +450,7 @@ fn accepts_trailers(request: &RequestHeader) -> bool {
     request.headers.get_all(header::TE).iter().any(|value| value.as_bytes().trim_ascii() == b"trailers")
 }
 
-/// Whether what is switched to is the protocol of WebSockets.
+/// Whether what is switched to is WebSocket (RFC 6455).
 fn is_web_socket(answer: &ResponseHeader) -> bool {
     let protocol = answer.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
     protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))

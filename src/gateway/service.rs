@@ -189,7 +189,7 @@ impl Running {
         self.load.requests()
     }
 
-    /// Waits until everything that was accepted is done; false when that took longer than `limit`. WebSockets, which do
+    /// Waits until everything that was accepted is done; false when that took longer than `limit`. WebSocket connections, which do
     /// not end by themselves, are closed within the first half of it.
     pub async fn drained(&mut self, limit: Duration) -> bool {
         let until = tokio::time::Instant::now() + limit;

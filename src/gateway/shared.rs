@@ -78,7 +78,7 @@ impl Shared {
     /// The same on other terms; what was counted goes on being counted.
     pub(super) fn on(&self, terms: Terms) -> Self {
         let Terms { limits, cors, security_headers, rates, proxies, proxy_protocol } = terms;
-        Self { limits, cors, security_headers, rates, proxies, proxy_protocol, ..self.clone() }
+        Self { cors, security_headers, proxies, proxy_protocol, rates, limits, ..self.clone() }
     }
 
     /// The decision counters of `metrics`, for [`Shared::decisions`].

@@ -66,8 +66,10 @@ impl TryFrom<ChangesFields> for HeaderChanges {
         }
         let mut names: Vec<String> = set.keys().map(|name| name.to_ascii_lowercase()).collect();
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("'{}' is set twice", twice[0]));
+        if let Some(twice) =
+            names.windows(2).find_map(|pair| matches!(pair, [one, other] if one == other).then(|| &pair[0]))
+        {
+            return Err(format!("'{twice}' is set twice"));
         }
         for (name, value) in &set {
             check_name(name)?;

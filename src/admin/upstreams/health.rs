@@ -19,12 +19,12 @@ pub(super) struct UpstreamHealth {
     id: UpstreamId,
     name: UpstreamName,
     is_active: bool,
-    targets: Vec<Target>,
+    targets: Vec<Health>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "UpstreamTargetHealth")]
-struct Target {
+struct Health {
     /// As it is configured.
     target: String,
     /// Where that is; `null` while a name has no address.
@@ -49,7 +49,7 @@ struct Out {
     next_trial: Option<Timestamp>,
 }
 
-impl From<TargetHealth> for Target {
+impl From<TargetHealth> for Health {
     fn from(TargetHealth { target, address, out }: TargetHealth) -> Self {
         let address = address.as_ref().map(SocketAddr::to_string);
         Self { target, address, is_well: out.is_none(), out: out.map(Out::from) }
@@ -68,6 +68,6 @@ pub(super) async fn tell(State(state): State<Upstreams>, call: Call) -> Result<J
     let id = input.finish(|| id)?;
     let mut tx = state.control.read().await?;
     let upstream = existing(&mut tx, id).await?;
-    let targets = state.metrics.targets().of(id.0).into_iter().map(Target::from).collect();
+    let targets = state.metrics.targets().of(id.0).into_iter().map(Health::from).collect();
     Ok(Json(UpstreamHealth { id, name: upstream.name, is_active: upstream.is_active, targets }))
 }

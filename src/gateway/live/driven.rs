@@ -88,7 +88,8 @@ async fn in_time<T>(peer: Option<&Peer>, process: impl Future<Output = T>) -> Op
             return Poll::Ready(Some(done));
         }
         turns = turns.wrapping_add(1);
-        if turns % LOOK_EVERY != 0 || SLOT.with(|slot| slot.due.get()).is_none_or(|due| Instant::now() < due) {
+        if !turns.is_multiple_of(LOOK_EVERY) || SLOT.with(|slot| slot.due.get()).is_none_or(|due| Instant::now() < due)
+        {
             return Poll::Pending;
         }
         expect_by(None);

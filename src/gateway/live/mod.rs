@@ -39,7 +39,7 @@ pub(super) use driven::{drive, expect_by, is_leaving, leaving};
 const LONG: u64 = 64 * 1024;
 /// Locks that share the work.
 const SHARDS: usize = 16;
-/// How often some WebSockets are closed while the gateway stops.
+/// How often some WebSocket connections are closed while the gateway stops.
 const CLOSING: Duration = Duration::from_millis(50);
 
 /// How an answer is ended so that its client can tell.
@@ -192,7 +192,7 @@ impl Streams {
         }
     }
 
-    /// Closes the WebSockets, which do not end by themselves, spread over `time`: their clients all come back at once
+    /// Closes WebSocket connections, which do not end by themselves, spread over `time`: their clients all come back at once
     /// otherwise. Never done, for whatever is opened meanwhile.
     pub(super) async fn close_web_sockets(&self, time: Duration) {
         let rounds = (time.as_millis() / CLOSING.as_millis()).max(1);

@@ -256,9 +256,10 @@ impl Fleet {
         let is_trial = stood == Stood::Trial;
         let Some(ejection) = self.upstream.ejection else {
             // It was left out by terms of before, which nobody would look at again.
-            return if is_trial {
-                self.readmit(endpoint)
-            };
+            if is_trial {
+                self.readmit(endpoint);
+            }
+            return;
         };
         if stood == Stood::LastResort || (!is_trial && !endpoint.failed(ejection)) {
             return;
@@ -309,9 +310,9 @@ impl Fleet {
         let percent = u64::try_from(self.upstream.retry_budget_percent).unwrap_or(0);
         let allowed = self.lasting.budget.take(second, percent);
         if allowed {
-            self.meter.retried.inc()
+            self.meter.retried.inc();
         } else {
-            self.meter.over_budget.inc()
+            self.meter.over_budget.inc();
         }
         allowed
     }

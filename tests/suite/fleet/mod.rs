@@ -88,9 +88,10 @@ impl World {
         Scrape::parse(&self.app.internal("GET", "/metrics").await.expect(200).text)
     }
 
-    async fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    /// What a metric of whole numbers comes to.
+    async fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let own = [&[("upstream", "fleet")], labels].concat();
-        self.metrics().await.sum(name, &own)
+        self.metrics().await.sum(name, &own).to_string().parse().unwrap()
     }
 }
 

@@ -99,11 +99,11 @@ async fn survives(more: serde_json::Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_find_out_who_is_gone() {
-    survives(json!({ "ejection": { "failures": 2, "ms": 300 } })).await;
+    Box::pin(survives(json!({ "ejection": { "failures": 2, "ms": 300 } }))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_find_out_who_is_gone() {
     let check = json!({ "path": "/health", "interval_ms": 100, "timeout_ms": 400, "unhealthy_after": 2 });
-    survives(json!({ "ejection": null, "health_check": check })).await;
+    Box::pin(survives(json!({ "ejection": null, "health_check": check }))).await;
 }

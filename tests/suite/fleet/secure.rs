@@ -132,13 +132,13 @@ async fn only_who_is_vouched_for_is_believed() {
         world.change(id, refused).await;
         world.get("/fleet/x").await.expect(502);
     }
-    assert!(world.sum("cedargate_upstream_errors_total", &[("kind", "tls")]).await >= 3.0);
+    assert!(world.sum("cedargate_upstream_errors_total", &[("kind", "tls")]).await >= 3);
     world.change(id, tls(Some(&ours), &json!({}))).await;
     assert_eq!(world.get("/fleet/x").await.expect(200).text, "fleet.example false");
     // Checks believe the same.
     let check = json!({ "health_check": { "path": "/health", "interval_ms": 100, "unhealthy_after": 1 } });
     world.change(id, check).await;
-    super::until(async || world.sum("cedargate_upstream_health_checks_total", &[("outcome", "passed")]).await > 1.0)
+    super::until(async || world.sum("cedargate_upstream_health_checks_total", &[("outcome", "passed")]).await > 1)
         .await;
     world.change(id, tls(Some(&theirs), &json!({}))).await;
     world.becomes(id, back.address, false).await;
@@ -199,7 +199,7 @@ async fn http2_is_agreed_upon_or_known() {
     let known = json!({ "protocol": "http2", "tls": null, "targets": targets, "health_check": check });
     world.change(id, known).await;
     assert_eq!(world.get("/fleet/x").await.expect(200).text, "http2 http://inner.example/fleet/x");
-    super::until(async || world.sum("cedargate_upstream_health_checks_total", &[("outcome", "passed")]).await > 1.0)
+    super::until(async || world.sum("cedargate_upstream_health_checks_total", &[("outcome", "passed")]).await > 1)
         .await;
     assert!(world.target(id, address).await["is_well"].as_bool().unwrap());
 }

@@ -35,7 +35,7 @@ async fn feed(head: &'static str) -> Feed {
                 while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.unwrap_or(0) > 0 {}
                 stream.write_all(head.as_bytes()).await.unwrap();
                 if head == LONG {
-                    stream.write_all(&[7; 200_000]).await.unwrap();
+                    stream.write_all(&vec![7; 200_000]).await.unwrap();
                 }
                 while let Ok(text) = said.recv().await {
                     let chunk =

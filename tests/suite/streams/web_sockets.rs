@@ -1,4 +1,4 @@
-//! WebSockets.
+//! What is upgraded to a `WebSocket`.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
@@ -33,11 +33,7 @@ fn echo() -> SocketAddr {
                             let frame = CloseFrame { code: CloseCode::Library(4321), reason: "enough".into() };
                             let _gone = socket.close(Some(frame));
                         }
-                        Message::Text(_) | Message::Binary(_) => {
-                            if socket.send(message).is_err() {
-                                return;
-                            }
-                        }
+                        Message::Text(_) | Message::Binary(_) if socket.send(message.clone()).is_err() => return,
                         _ => {}
                     }
                 }
@@ -55,13 +51,14 @@ fn open(world: &World, token: &str) -> Socket {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut request = format!("ws://{}/live/socket", world.app.gateway).into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    block_in_place(|| client(request, stream)).unwrap().0
+    let (socket, _) = block_in_place(move || client(request, stream).ok()).unwrap();
+    socket
 }
 
 /// Whether what is said comes back.
-fn echoes(socket: &mut Socket, message: Message) {
+fn echoes(socket: &mut Socket, message: &Message) {
     block_in_place(|| socket.send(message.clone())).unwrap();
-    assert!(read(socket) == message);
+    assert!(read(socket) == *message);
 }
 
 fn read(socket: &mut Socket) -> Message {
@@ -92,8 +89,8 @@ async fn messages_pass_both_ways() {
     let world = world().await;
     let mut socket = open(&world, &world.user);
     world.opens(1).await;
-    echoes(&mut socket, Message::text("one"));
-    echoes(&mut socket, Message::binary(vec![1; LARGE]));
+    echoes(&mut socket, &Message::text("one"));
+    echoes(&mut socket, &Message::binary(vec![1; LARGE]));
     block_in_place(|| socket.send(Message::Ping(b"still".to_vec().into()))).unwrap();
     assert_eq!(read(&mut socket), Message::Pong(b"still".to_vec().into()));
     block_in_place(|| socket.send(Message::text("bye"))).unwrap();
@@ -112,10 +109,10 @@ async fn a_socket_closes_when_the_grant_is_gone_and_not_before() {
     world.change_what_is_unrelated().await;
     // Time for a wrong close to happen.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    echoes(&mut socket, Message::text("still here"));
+    echoes(&mut socket, &Message::text("still here"));
     world.withdraw().await;
     assert_eq!(closed(&mut socket), (1008, "no longer permitted".to_owned()));
-    echoes(&mut other, Message::text("an administrator still may"));
+    echoes(&mut other, &Message::text("an administrator still may"));
     drop(other);
     world.counts("denied").await;
 }

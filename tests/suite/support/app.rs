@@ -69,7 +69,7 @@ impl App {
             Ok(settings) => settings,
             Err(error) => return format!("{error:#}"),
         };
-        match server::start(&settings, &Logs::nowhere()).await {
+        match Box::pin(server::start(&settings, &Logs::nowhere())).await {
             Ok(running) => panic!("it started at {}", running.gateway),
             Err(error) => format!("{error:#}"),
         }
@@ -79,7 +79,7 @@ impl App {
         choose_tls_provider();
         let data = TempDir::with_prefix("cedargate-data-").unwrap();
         let settings = Settings::load(&sources(&database, data.path(), extra)).unwrap();
-        let running = server::start(&settings, &Logs::nowhere()).await.unwrap();
+        let running = Box::pin(server::start(&settings, &Logs::nowhere())).await.unwrap();
         let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
         let (gateway, admin) = (running.gateway, running.admin);
         Self { gateway, admin, running, database, client, guard, _data: data }
