@@ -85,7 +85,8 @@ async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) ->
         peer.options.h2_ping_interval = Some(PING);
         if !ctx.attempts.is_sent {
             // Pingora waits for the head while the body is sent, and does not begin anew with each part of that.
-            peer.options.read_timeout = Some(left(&fleet.upstream.timeouts, ctx));
+            let all = left(&fleet.upstream.timeouts, ctx);
+            peer.options.read_timeout = peer.options.read_timeout.map(|read| read.max(all));
         }
     }
     Ok(peer)
@@ -108,7 +109,8 @@ fn limited(mut peer: HttpPeer, timeouts: &Timeouts, ctx: &Context) -> HttpPeer {
     options.connection_timeout = Some(connect.min(left));
     // Pingora's "total" covers the TLS handshake too.
     options.total_connection_timeout = Some((connect * 2).min(left));
-    options.read_timeout = Some(Duration::from_millis(timeouts.read_ms).min(left));
+    // Beyond `left`, whoever drives the request ends it: what goes on after the head may be silent for longer.
+    options.read_timeout = Some(Duration::from_millis(timeouts.read_ms));
     options.write_timeout = Some(Duration::from_millis(timeouts.write_ms));
     options.idle_timeout = Some(Duration::from_millis(timeouts.idle_ms));
     peer

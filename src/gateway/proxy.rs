@@ -20,7 +20,7 @@ use crate::policy::{Destination, Permit};
 use super::authorise::{Stop, authorise};
 use super::context::{Context, OVERDUE, RouteLabel};
 use super::edge::grpc::ENDED;
-use super::live::{self, Listed, Manner};
+use super::live::{self, Due, Listed, Manner};
 use super::peer::Exchange;
 use super::shared::{Current, Shared};
 use super::{forward, respond};
@@ -101,6 +101,13 @@ impl Gateway {
         if let Some(clock) = &ctx.body_clock {
             clock.extend(Self::patience_of_upstream(ctx) + ctx.shared().limits.write_timeout);
         }
+    }
+
+    /// When the head of the answer of `peer` must have come.
+    fn due(peer: &HttpPeer, ctx: &Context) -> Option<Due> {
+        let total = total(ctx.upstream.as_ref()?);
+        let is_timed = peer.options.read_timeout.is_some_and(|read| read > total || ctx.attempts.is_another());
+        Some(Due { at: ctx.due(total)?, is_timed })
     }
 
     /// Whether all of a request is still there, and nobody has seen anything of an answer.
@@ -206,7 +213,7 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<Box<HttpPeer>> {
         let shared = Arc::clone(ctx.shared());
         let peer = forward::peer(&shared, &session.req_header().headers, ctx).await;
-        live::expect_by(ctx.upstream.as_ref().and_then(|upstream| ctx.due(total(upstream))));
+        live::expect_by(peer.as_ref().ok().and_then(|peer| Self::due(peer, ctx)));
         peer
     }
 

@@ -9,11 +9,11 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use crate::telemetry::Ended;
 
@@ -38,8 +38,15 @@ tokio::task_local! {
 #[derive(Default)]
 struct Slot {
     signal: RefCell<Option<Signal>>,
-    /// When the head of the answer must have come.
-    due: Cell<Option<Instant>>,
+    due: Cell<Option<Due>>,
+}
+
+/// When the head of an answer must have come.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::gateway) struct Due {
+    pub(in crate::gateway) at: Instant,
+    /// Whether nothing else ends a wait in silence by then.
+    pub(in crate::gateway) is_timed: bool,
 }
 
 /// The end of one answer that goes on.
@@ -83,14 +90,19 @@ pub(in crate::gateway) async fn drive<T>(peer: Option<&Peer>, process: impl Futu
 async fn in_time<T>(peer: Option<&Peer>, process: impl Future<Output = T>) -> Option<T> {
     let mut process = pin!(process);
     let mut turns = 0_u32;
+    let mut timer = None;
     poll_fn(|context| {
         if let Poll::Ready(done) = process.as_mut().poll(context) {
             return Poll::Ready(Some(done));
         }
-        turns = turns.wrapping_add(1);
-        if !turns.is_multiple_of(LOOK_EVERY) || SLOT.with(|slot| slot.due.get()).is_none_or(|due| Instant::now() < due)
-        {
-            return Poll::Pending;
+        let Some(due) = SLOT.with(|slot| slot.due.get()) else { return Poll::Pending };
+        if due.is_timed {
+            ready!(timer.get_or_insert_with(|| Box::pin(sleep_until(due.at.into()))).as_mut().poll(context));
+        } else {
+            turns = turns.wrapping_add(1);
+            if !turns.is_multiple_of(LOOK_EVERY) || Instant::now() < due.at {
+                return Poll::Pending;
+            }
         }
         expect_by(None);
         let Some(peer) = peer else { return Poll::Ready(None) };
@@ -102,7 +114,7 @@ async fn in_time<T>(peer: Option<&Peer>, process: impl Future<Output = T>) -> Op
 }
 
 /// Has this task's request fail if the head of its answer is not there by then.
-pub(in crate::gateway) fn expect_by(due: Option<Instant>) {
+pub(in crate::gateway) fn expect_by(due: Option<Due>) {
     let _nobody = SLOT.try_with(|slot| slot.due.set(due));
 }
 

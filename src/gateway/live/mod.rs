@@ -33,7 +33,7 @@ use crate::telemetry::{Ended, Metrics};
 use super::peer::Peer;
 
 pub(super) use anew::watch;
-pub(super) use driven::{drive, expect_by, is_leaving, leaving};
+pub(super) use driven::{Due, drive, expect_by, is_leaving, leaving};
 
 /// Answers of so many bytes and more may take long.
 const LONG: u64 = 64 * 1024;

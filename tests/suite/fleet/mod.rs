@@ -91,7 +91,8 @@ impl World {
     /// What a metric of whole numbers comes to.
     async fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let own = [&[("upstream", "fleet")], labels].concat();
-        self.metrics().await.sum(name, &own).to_string().parse().unwrap()
+        // The sum of nothing is -0.
+        (self.metrics().await.sum(name, &own) + 0.0).to_string().parse().unwrap()
     }
 }
 

@@ -24,6 +24,7 @@ enum Deed {
     Drip(&'static [u8], Duration),
     /// The same again and again.
     Flood(&'static [u8]),
+    Wait(Duration),
     Close,
     /// Resets the connection.
     Reset,
@@ -90,6 +91,10 @@ async fn perform(stream: &mut TcpStream, deed: &Deed) -> bool {
             while stream.write_all(bytes).await.is_ok() {}
             false
         }
+        Deed::Wait(pause) => {
+            sleep(*pause).await;
+            true
+        }
         Deed::Close => false,
         Deed::Reset => {
             stream.set_zero_linger().unwrap();
@@ -108,8 +113,11 @@ fn send(bytes: impl AsRef<[u8]>) -> Deed {
 
 /// A gateway whose route `/odd/…` leads to `odd`, which has to answer within half a second, and a second in all.
 async fn before(odd: &Odd) -> World {
+    before_with(odd, json!({ "connect_ms": 500, "read_ms": 500, "write_ms": 500, "total_ms": 1_000 })).await
+}
+
+async fn before_with(odd: &Odd, timeouts: serde_json::Value) -> World {
     let world = World::start().await;
-    let timeouts = json!({ "connect_ms": 500, "read_ms": 500, "write_ms": 500, "total_ms": 1_000 });
     let upstream = json!({
         "name": "odd", "targets": [{ "address": odd.address.to_string() }], "timeouts": timeouts, "retries": 2,
         "ejection": null,
@@ -249,4 +257,21 @@ async fn more_than_an_answer_reaches_nobody() {
         assert!(answer.text.ends_with("ok") && !answer.text.contains("stolen"), "{}", answer.text);
         sleep(Duration::from_millis(60)).await;
     }
+}
+
+/// Who may be silent for long within an answer has no longer to begin it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_silence_is_for_what_has_begun() {
+    let timeouts = json!({ "connect_ms": 500, "read_ms": 60_000, "write_ms": 500, "total_ms": 400 });
+    let silent = Odd::start(vec![Deed::Hang]).await;
+    let world = Box::pin(before_with(&silent, timeouts.clone())).await;
+    let answer = asked(&world, b"GET /odd/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(raw::status(&answer), 504, "{answer}");
+
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let deeds = vec![send(head), Deed::Wait(Duration::from_millis(1_200)), send("3\r\ndef\r\n0\r\n\r\n")];
+    let slow = Odd::start(deeds).await;
+    let world = Box::pin(before_with(&slow, timeouts)).await;
+    let answer = asked(&world, b"GET /odd/a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("3\r\ndef\r\n0\r\n\r\n"), "{answer}");
 }
