@@ -80,7 +80,7 @@ impl Site {
 
     /// The process that serves.
     fn pid(&self) -> Option<u32> {
-        std::fs::read_to_string(self.data.path().join("cedargate.pid")).ok()?.trim().parse().ok()
+        std::fs::read_to_string(self.data.path().join("cedargate.pid")).ok()?.lines().next()?.parse().ok()
     }
 
     fn configure(&self, settings: &str) {
