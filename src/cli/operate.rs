@@ -233,7 +233,9 @@ impl Operator {
 
     fn begin_upgrade(&self) -> Option<Upgrade> {
         if std::process::id() == 1 {
-            self.upgrade_failed(&anyhow!("this is process 1 of its namespace, which ends with it: start a new container"));
+            self.upgrade_failed(&anyhow!(
+                "this is process 1 of its namespace, which ends with it: start a new container"
+            ));
             return None;
         }
         tracing::info!("upgrading: a new process is started");

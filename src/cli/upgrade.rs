@@ -26,7 +26,9 @@ pub(super) fn run(args: &Args, directory: &Path, asked: Asked) -> anyhow::Result
     let holder = PidFile::holder(directory).with_context(|| format!("{shown}: no pid file can be read"))?;
     let Holder { pid, is_here } = holder.with_context(|| format!("no server runs on {shown} (--data-dir)"))?;
     if !is_here {
-        bail!("process {pid} is of another PID namespace: run this command where the server runs, such as its container");
+        bail!(
+            "process {pid} is of another PID namespace: run this command where the server runs, such as its container"
+        );
     }
     let before = asked.last(directory).map(|outcome| outcome.at);
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process has that number")?;

@@ -124,7 +124,11 @@ impl Settings {
                 ..self.admin.clone()
             },
             auth: Auth {
-                user_registration: if verifies_alike { new.auth.user_registration } else { self.auth.user_registration },
+                user_registration: if verifies_alike {
+                    new.auth.user_registration
+                } else {
+                    self.auth.user_registration
+                },
                 login_failures: new.auth.login_failures,
                 login_window: new.auth.login_window,
                 ..self.auth.clone()
@@ -176,8 +180,7 @@ fn secrets(old: &Settings, new: &Settings) -> Vec<&'static str> {
 
 /// Whether those who register are verified alike: what opens registration must not come before what guards it.
 fn verifies_alike(old: &Settings, new: &Settings) -> bool {
-    let has_same_mail =
-        old.smtp == new.smtp && old.mail == new.mail && old.app.public_url == new.app.public_url;
+    let has_same_mail = old.smtp == new.smtp && old.mail == new.mail && old.app.public_url == new.app.public_url;
     old.auth.email_verification == new.auth.email_verification
         && (has_same_mail || new.auth.email_verification == EmailVerification::Off)
 }

@@ -145,3 +145,42 @@ pub(super) fn serve(socket: TcpListener, router: Router, until: &Until) -> anyho
         }
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn ask(connection: &mut TcpStream) -> String {
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            assert_ne!(connection.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_closed_door_leaves_the_connections_that_it_has_let_in() {
+        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "a").unwrap();
+        let address = socket.local_addr().unwrap();
+        let ((close, closing), (stop, stopping)) = (watch::channel(false), watch::channel(false));
+        let router = Router::new().fallback(|| async { "here" });
+        let task = serve(socket, router, &Until { closing, stopping }).unwrap();
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        assert!(!ask(&mut kept).await.contains("connection: close"));
+        close.send_replace(true);
+        let closed = async {
+            while TcpStream::connect(address).await.is_ok() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), closed).await.unwrap();
+        assert!(ask(&mut kept).await.contains("connection: close"));
+        assert!(!task.is_finished());
+        stop.send_replace(true);
+        timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+    }
+}

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedargate::model::{
-    Balance, Ejection, HashOn, HeaderRules, HealthCheck, NewUpstream, Protocol, RouteId, Timeouts, Tls, Upstream, UpstreamId,
+    Balance, Ejection, HashOn, HeaderRules, HealthCheck, NewUpstream, Protocol, RouteId, Timeouts, Tls, Upstream,
+    UpstreamId,
 };
 use cedargate::store::{Db, Error, Kind, migrate, routes, upstreams};
 use serde_json::{Value, json};
@@ -113,11 +114,8 @@ type Before = (Json<Value>, Json<Value>, Json<Value>, Json<Value>, Json<BTreeMap
 on_both!(what_the_version_before_does_not_know_goes, |backend| async move {
     let (db, _guard) = migrated(backend).await;
     let mut tx = db.write().await.unwrap();
-    let tls = Tls {
-        server_name: "a".to_owned(),
-        ca: Some("ca".to_owned()),
-        client_certificate: Some("fleet".to_owned()),
-    };
+    let tls =
+        Tls { server_name: "a".to_owned(), ca: Some("ca".to_owned()), client_certificate: Some("fleet".to_owned()) };
     let health_check = Some(HealthCheck {
         path: None,
         interval_ms: 1,
