@@ -97,12 +97,12 @@ impl Settings {
     pub fn taking(&self, new: &Self) -> (Self, Vec<&'static str>) {
         let has_tls = self.gateway.tls.is_some() == new.gateway.tls.is_some();
         let has_log = self.log.security.is_some() == new.log.security.is_some();
-        let verifies_alike = verifies_alike(self, new);
+        let takes_registration = !new.auth.user_registration || verifies_alike(self, new);
         let is_taken = |key: &str| {
             RELOADED.contains(&key)
                 && (has_tls || !key.starts_with("gateway.tls_"))
                 && (has_log || !SECURITY_LOG.contains(&key))
-                && (verifies_alike || key != REGISTRATION)
+                && (takes_registration || key != REGISTRATION)
         };
         let mut waiting: Vec<&str> = secrets(self, new);
         let entries = self.entries.iter().zip(&new.entries).map(|(old, new): (&Entry, &Entry)| {
@@ -124,7 +124,7 @@ impl Settings {
                 ..self.admin.clone()
             },
             auth: Auth {
-                user_registration: if verifies_alike {
+                user_registration: if takes_registration {
                     new.auth.user_registration
                 } else {
                     self.auth.user_registration
@@ -270,6 +270,8 @@ mod tests {
         let (taken, waiting) = with(&[closed, required]).taking(&with(&[required, ("mail.per_hour", "7")]));
         assert!(!taken.auth.user_registration && waiting.contains(&"auth.user_registration"), "{waiting:?}");
         assert!(with(&[closed, required]).taking(&with(&[required])).0.auth.user_registration);
+        // What closes it waits for nothing.
+        assert!(!with(&[]).taking(&with(&[closed, required])).0.auth.user_registration);
     }
 
     #[test]

@@ -63,7 +63,9 @@ impl Process {
 /// The last message, of the new process.
 #[derive(Serialize, Deserialize)]
 struct Serving {
+    #[serde(flatten)]
     by: Process,
+    #[serde(default)]
     sockets: Vec<Named>,
 }
 
