@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, ServedCertificate};
 
 pub(super) use self::certificates::to_show;
 use self::certificates::{Certificates, contents};
