@@ -58,8 +58,8 @@ class Server:
 
     def pid(self):
         try:
-            return int((self.place / "data/cedargate.pid").read_text())
-        except (OSError, ValueError):
+            return int((self.place / "data/cedargate.pid").read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
             return None
 
     def ask(self, command):

@@ -1,3 +1,7 @@
+-- What the version before does not know goes: it would not read such a row.
+UPDATE upstreams
+SET protocol = '"http1"', balance = '"round_robin"', health_check = 'null', timeouts = timeouts - 'idle_ms',
+    tls = CASE WHEN jsonb_typeof(tls) = 'object' THEN tls - 'ca' - 'client_certificate' ELSE tls END;
 ALTER TABLE routes DROP COLUMN headers;
 ALTER TABLE upstreams DROP COLUMN ejection;
 ALTER TABLE upstreams DROP COLUMN retry_budget_percent;

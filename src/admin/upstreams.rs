@@ -190,5 +190,7 @@ async fn restore(State(state): State<Upstreams>, call: Call) -> Result<Written<U
     if !upstreams::restore(write.tx(), id, now).await.map_err(taken)? {
         return Err(not_found());
     }
+    let restored = existing(write.tx(), id).await?;
+    checks::client_certificate(restored.tls.as_ref(), &state.certificates)?;
     changed(write, id).await
 }

@@ -76,7 +76,7 @@ enum Command {
     User(user::Args),
     /// Ask a running server whether it is ready
     Healthcheck(healthcheck::Args),
-    /// Have the running server read its settings and certificates again
+    /// Have the running server read its settings and certificates again, except those it shows to upstreams
     Reload(upgrade::Args),
     /// Have the running server start the program anew, and hand over to it without losing a request
     Upgrade(upgrade::Args),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::notify;
@@ -124,23 +124,28 @@ impl Operator {
     }
 
     /// Serves until a signal, then drains; a second signal ends at once. SIGHUP reads settings again, SIGUSR2 hands over to
-    /// a new process.
+    /// a new process, after which this one drains by itself: a signal is the first one then.
     pub(super) async fn run(mut self) -> anyhow::Result<ExitCode> {
         notify::ready(&self.serving());
         let watchdog = tokio::spawn(notify::watchdog());
         let end = self.until_end().await;
         watchdog.abort();
+        let is_succeeded = matches!(end, End::Succeeded(_));
         match end {
             End::Told => {
                 notify::stopping();
                 tracing::info!("shutting down; requests in flight are finished");
             }
-            End::Succeeded(successor) => {
-                let Process { pid, version } = &successor.process;
-                tracing::info!(to.pid = pid, to.version = version, "upgraded; requests in flight are finished");
-            }
+            End::Succeeded(successor) => self.make_way(successor),
         }
         let Self { running, mut signals, .. } = self;
+        let cut_off = async {
+            if is_succeeded {
+                signals.end().await;
+                tracing::info!("told to end; requests in flight are finished first");
+            }
+            signals.end().await;
+        };
         tokio::select! {
             drained = running.shut_down() => {
                 if !drained {
@@ -148,11 +153,26 @@ impl Operator {
                 }
                 Ok(ExitCode::SUCCESS)
             }
-            () = signals.end() => {
+            () = cut_off => {
                 tracing::warn!("second signal; requests in flight are cut off");
                 Ok(ExitCode::FAILURE)
             }
         }
+    }
+
+    fn make_way(&self, successor: Successor) {
+        let Process { pid, version } = successor.process.clone();
+        tracing::info!(to.pid = pid, to.version = version, "upgraded; requests in flight are finished");
+        if successor.has_sockets {
+            self.running.give_way();
+        }
+        // For as long as this process is there.
+        tokio::spawn(async move {
+            match successor.ended().await {
+                Ok(status) => tracing::error!(pid, %status, "the process that took over has ended"),
+                Err(error) => tracing::warn!(pid, %error, "the process that took over cannot be looked after"),
+            }
+        });
     }
 
     fn serving(&self) -> String {
@@ -212,6 +232,12 @@ impl Operator {
     }
 
     fn begin_upgrade(&self) -> Option<Upgrade> {
+        if std::process::id() == 1 {
+            self.upgrade_failed(&anyhow!(
+                "this is process 1 of its namespace, which ends with it: start a new container"
+            ));
+            return None;
+        }
         tracing::info!("upgrading: a new process is started");
         match self.running.legacy() {
             Ok(legacy) => {

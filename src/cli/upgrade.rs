@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::output::print;
-use crate::server::{Asked, Outcome, PidFile, Process};
+use crate::server::{Asked, Holder, Outcome, PidFile, Process};
 
 /// How often the outcome is looked for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -24,7 +24,12 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, directory: &Path, asked: Asked) -> anyhow::Result<ExitCode> {
     let shown = directory.display();
     let holder = PidFile::holder(directory).with_context(|| format!("{shown}: no pid file can be read"))?;
-    let pid = holder.with_context(|| format!("no server runs on {shown} (--data-dir)"))?;
+    let Holder { pid, is_here } = holder.with_context(|| format!("no server runs on {shown} (--data-dir)"))?;
+    if !is_here {
+        bail!(
+            "process {pid} is of another PID namespace: run this command where the server runs, such as its container"
+        );
+    }
     let before = asked.last(directory).map(|outcome| outcome.at);
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no process has that number")?;
     let signal = match asked {
@@ -67,7 +72,7 @@ fn told(process: &Process) -> String {
 /// Waits until the new server can be found as the old one was, so that it can be told something next.
 fn settled(directory: &Path, pid: u32) {
     let until = Instant::now() + HANDS;
-    while PidFile::holder(directory).ok().flatten() != Some(pid) && Instant::now() < until {
+    while PidFile::holder(directory).ok().flatten().map(|holder| holder.pid) != Some(pid) && Instant::now() < until {
         std::thread::sleep(LOOK);
     }
 }

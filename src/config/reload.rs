@@ -5,9 +5,13 @@
 //! and not shown as if it were in force.
 
 use super::settings::Sessions;
-use super::{Admin, App, Auth, Entry, Gateway, Log, Settings};
+use super::{Admin, App, Auth, EmailVerification, Entry, Gateway, Log, Settings};
 
-/// Keys that a reload puts into force.
+const REGISTRATION: &str = "auth.user_registration";
+/// Where the security log is, and for how long: without one, they say nothing.
+const SECURITY_LOG: [&str; 4] = ["log.file", "log.max_bytes", "log.rotation", "log.backups"];
+
+/// Keys that a reload puts into force, where what they depend on is in force too.
 pub const RELOADED: &[&str] = &[
     "gateway.max_body_bytes",
     "gateway.max_connections",
@@ -42,14 +46,13 @@ pub const RELOADED: &[&str] = &[
     "admin.max_body_bytes",
     "admin.missing_credentials_status",
     "admin.request_timeout_ms",
-    "auth.user_registration",
+    REGISTRATION,
     "auth.login_failures",
     "auth.login_window_seconds",
     "lockout.account_failures",
     "lockout.address_failures",
     "lockout.longest_seconds",
     "sessions.max_per_user",
-    "sessions.longest_days",
     "sessions.refresh_grace_seconds",
     "password_policy.preset",
     "password_policy.min_length",
@@ -94,8 +97,12 @@ impl Settings {
     pub fn taking(&self, new: &Self) -> (Self, Vec<&'static str>) {
         let has_tls = self.gateway.tls.is_some() == new.gateway.tls.is_some();
         let has_log = self.log.security.is_some() == new.log.security.is_some();
+        let takes_registration = !new.auth.user_registration || verifies_alike(self, new);
         let is_taken = |key: &str| {
-            RELOADED.contains(&key) && (has_tls || !key.starts_with("gateway.tls_")) && (has_log || key != "log.file")
+            RELOADED.contains(&key)
+                && (has_tls || !key.starts_with("gateway.tls_"))
+                && (has_log || !SECURITY_LOG.contains(&key))
+                && (takes_registration || key != REGISTRATION)
         };
         let mut waiting: Vec<&str> = secrets(self, new);
         let entries = self.entries.iter().zip(&new.entries).map(|(old, new): (&Entry, &Entry)| {
@@ -117,7 +124,11 @@ impl Settings {
                 ..self.admin.clone()
             },
             auth: Auth {
-                user_registration: new.auth.user_registration,
+                user_registration: if takes_registration {
+                    new.auth.user_registration
+                } else {
+                    self.auth.user_registration
+                },
                 login_failures: new.auth.login_failures,
                 login_window: new.auth.login_window,
                 ..self.auth.clone()
@@ -125,7 +136,6 @@ impl Settings {
             lockout: new.lockout,
             sessions: Sessions {
                 max_per_user: new.sessions.max_per_user,
-                longest: new.sessions.longest,
                 refresh_grace: new.sessions.refresh_grace,
                 ..self.sessions
             },
@@ -166,6 +176,13 @@ fn secrets(old: &Settings, new: &Settings) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(key, is_same)| (!is_same).then_some(key))
     .collect()
+}
+
+/// Whether those who register are verified alike: what opens registration must not come before what guards it.
+fn verifies_alike(old: &Settings, new: &Settings) -> bool {
+    let has_same_mail = old.smtp == new.smtp && old.mail == new.mail && old.app.public_url == new.app.public_url;
+    old.auth.email_verification == new.auth.email_verification
+        && (has_same_mail || new.auth.email_verification == EmailVerification::Off)
 }
 
 fn gateway(old: &Gateway, new: &Gateway) -> Gateway {
@@ -235,6 +252,34 @@ mod tests {
         let shown = taken.shown();
         assert_eq!((&shown["gateway"]["max_body_bytes"], &shown["auth"]["leeway_seconds"]), (&77.into(), &5.into()));
         assert!(old.taking(&old).1.is_empty() && old.taking(&old).0 == old);
+    }
+
+    #[test]
+    fn registration_is_not_opened_before_what_guards_it() {
+        let mail = [("smtp.host", "localhost"), ("mail.from", "a@b.example"), ("app.public_url", "https://b.example")];
+        let with = |more: &[(&str, &str)]| settings(&[&mail[..], more].concat());
+        let closed = ("auth.user_registration", "false");
+        let old = with(&[closed]);
+        let (taken, waiting) = old.taking(&with(&[("auth.email_verification", "required")]));
+        assert_eq!(waiting, ["auth.user_registration", "auth.email_verification"]);
+        assert!(!taken.auth.user_registration);
+        // Without verification, mail is no guard.
+        let (taken, waiting) = old.taking(&with(&[("mail.per_hour", "7")]));
+        assert!(taken.auth.user_registration && waiting == ["mail.per_hour"], "{waiting:?}");
+        let required = ("auth.email_verification", "required");
+        let (taken, waiting) = with(&[closed, required]).taking(&with(&[required, ("mail.per_hour", "7")]));
+        assert!(!taken.auth.user_registration && waiting.contains(&"auth.user_registration"), "{waiting:?}");
+        assert!(with(&[closed, required]).taking(&with(&[required])).0.auth.user_registration);
+        // What closes it waits for nothing.
+        assert!(!with(&[]).taking(&with(&[closed, required])).0.auth.user_registration);
+    }
+
+    #[test]
+    fn a_log_that_stays_is_kept_as_it_was() {
+        let old = settings(&[("log.file", "security.log")]);
+        let (taken, waiting) = old.taking(&settings(&[("log.file", ""), ("log.backups", "9")]));
+        assert_eq!(waiting, ["log.file", "log.backups"]);
+        assert!(taken.log == old.log);
     }
 
     /// Each of these keys, changed alone, is taken as a whole; of others, nothing is.

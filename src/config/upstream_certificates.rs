@@ -1,4 +1,5 @@
-//! Certificates that the gateway shows to upstreams: tables of the file, or JSON in a variable.
+//! Certificates that the gateway shows to upstreams: tables of the file, or JSON in a variable. Their files are read at the
+//! start only.
 
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use crate::model::nearest;
 /// Where they stand.
 pub(super) const PATH: &str = "gateway.upstream_certificates";
 
-/// Each is looked at again and again.
+/// More is a mistake.
 const MOST: usize = 256;
 const FIELDS: [&str; 3] = ["name", "certificate", "key"];
 

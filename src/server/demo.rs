@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::listen::{bind, serve};
+use super::listen::{Until, bind, serve};
 use super::sockets::Sockets;
 use crate::control::{self, Control};
 
@@ -38,7 +38,7 @@ impl DemoBackend {
         let (stop, stopping) = watch::channel(false);
         let socket = bind(listen, "--listen")?;
         let address = socket.local_addr()?;
-        Ok(Self { address, stop, task: serve(socket, router(), stopping)? })
+        Ok(Self { address, stop, task: serve(socket, router(), &Until::stopped(stopping))? })
     }
 
     /// Stops accepting and lets requests in flight finish, for `patience` at most.
@@ -52,7 +52,7 @@ impl DemoBackend {
 pub(super) async fn start(
     control: &Control,
     sockets: &mut Sockets,
-    stopping: &watch::Receiver<bool>,
+    until: &Until,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> anyhow::Result<SocketAddr> {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -60,7 +60,7 @@ pub(super) async fn start(
     let socket = sockets.listen(preferred, "demo").or_else(|_| sockets.listen(any_port, "demo"))?;
     let address = socket.local_addr()?;
     control::seed_demo(control, address).await.context("seeding the demo")?;
-    tasks.push(serve(socket, router(), stopping.clone())?);
+    tasks.push(serve(socket, router(), until)?);
     Ok(address)
 }
 

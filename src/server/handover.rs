@@ -37,8 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_MESSAGE: u64 = 64 * 1024;
 /// As much of what a process has printed is kept.
 const MAX_TOLD: usize = 4 * 1024;
-/// So many of the last lines are told of one that says nothing of its own.
-const LINES: usize = 5;
+/// What the program says of itself, and not its log.
+const OWN: &str = "cedargate: ";
+/// How often a process is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long a process that has closed its end may take to end.
 const LAST_BREATH: Duration = Duration::from_secs(2);
 
@@ -58,6 +60,15 @@ impl Process {
     }
 }
 
+/// The last message, of the new process.
+#[derive(Serialize, Deserialize)]
+struct Serving {
+    #[serde(flatten)]
+    by: Process,
+    #[serde(default)]
+    sockets: Vec<Named>,
+}
+
 /// The first message, of the old process.
 #[derive(Serialize, Deserialize)]
 struct Estate {
@@ -66,10 +77,14 @@ struct Estate {
     mount_secret: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Named {
     setting: String,
     asked: SocketAddr,
+}
+
+fn named(sockets: &[Open]) -> Vec<Named> {
+    sockets.iter().map(|one| Named { setting: one.setting.to_owned(), asked: one.asked }).collect()
 }
 
 /// What a process begins with besides its settings.
@@ -120,12 +135,13 @@ impl Inheritance {
 }
 
 impl Predecessor {
-    /// Tells it that this process serves, which ends it.
-    pub(super) fn relieve(mut self) -> anyhow::Result<Process> {
+    /// Tells it that this process serves on `sockets`, which ends it.
+    pub(super) fn relieve(mut self, sockets: &[Open]) -> anyhow::Result<Process> {
         // What was standard error until now leads to the old process; where it belongs came as standard input.
         rustix::stdio::dup2_stderr(std::io::stdin().as_fd()).context("standard error")?;
         rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?).context("standard input")?;
-        let told = format!("{}\n", serde_json::to_string(&Process::this())?);
+        let serving = Serving { by: Process::this(), sockets: named(sockets) };
+        let told = format!("{}\n", serde_json::to_string(&serving)?);
         if let Err(error) = self.channel.write_all(told.as_bytes()) {
             tracing::warn!(%error, "the process before this is gone");
         }
@@ -173,7 +189,21 @@ pub struct Legacy {
 pub struct Successor {
     /// Which it is.
     pub process: Process,
-    _child: Child,
+    /// Whether each socket of this process is one of its own too.
+    pub has_sockets: bool,
+    child: Child,
+}
+
+impl Successor {
+    /// Waits until it ends, and tells how.
+    pub async fn ended(mut self) -> std::io::Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            sleep(LOOK).await;
+        }
+    }
 }
 
 /// A process that does not serve yet; dropped, it is ended.
@@ -210,9 +240,8 @@ impl Legacy {
     /// It does not: it is ended by then, and everything is as before.
     pub async fn hand_over(self, program: Program, patience: Duration) -> anyhow::Result<Successor> {
         let (ours, theirs) = UnixStream::pair()?;
-        let sockets = self.sockets.iter();
-        let named = sockets.map(|one| Named { setting: one.setting.to_owned(), asked: one.asked }).collect();
-        let estate = Estate { from: Process::this(), sockets: named, mount_secret: self.mount_secret.expose().clone() };
+        let mount_secret = self.mount_secret.expose().clone();
+        let estate = Estate { from: Process::this(), sockets: named(&self.sockets), mount_secret };
         let message = format!("{}\n", serde_json::to_string(&estate)?);
         let shown = program.path.display().to_string();
         let spawned = tokio::task::spawn_blocking(move || spawn(&program, theirs, self.sockets)).await?;
@@ -223,9 +252,10 @@ impl Legacy {
         ours.set_nonblocking(true)?;
         let channel = tokio::net::UnixStream::from_std(ours)?;
         let fault = match timeout(patience, converse(channel, &message)).await {
-            Ok(Ok(process)) => {
+            Ok(Ok(serving)) => {
                 if let Some(child) = growing.0.take() {
-                    return Ok(Successor { process, _child: child });
+                    let has_sockets = estate.sockets.iter().all(|one| serving.sockets.contains(one));
+                    return Ok(Successor { process: serving.by, has_sockets, child });
                 }
                 anyhow!("it is gone")
             }
@@ -244,7 +274,7 @@ impl Legacy {
     }
 }
 
-async fn converse(mut channel: tokio::net::UnixStream, message: &str) -> anyhow::Result<Process> {
+async fn converse(mut channel: tokio::net::UnixStream, message: &str) -> anyhow::Result<Serving> {
     channel.write_all(message.as_bytes()).await.context("it does not listen")?;
     let mut answer = String::new();
     let reader = tokio::io::BufReader::new(channel.take(MAX_MESSAGE)).read_line(&mut answer).await;
@@ -295,16 +325,13 @@ impl Told {
         Ok(ended)
     }
 
-    /// What it said of itself at its end, or the last lines, after a colon.
+    /// What it said of itself at its end, after a colon. Its log is not for whoever asks for health.
     fn tail(&self) -> String {
         let text = String::from_utf8_lossy(&self.0.lock()).into_owned();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let own = lines.iter().rev().find_map(|line| line.strip_prefix("cedargate: "));
-        match own {
-            Some(own) => format!(": {own}"),
-            None if lines.is_empty() => String::new(),
-            None => format!(": {}", lines[lines.len().saturating_sub(LINES)..].join(" | ")),
-        }
+        let own = text.lines().rev().find_map(|line| line.trim().strip_prefix(OWN));
+        // A password is shown once, and not here.
+        let own = own.filter(|own| !own.starts_with("first administrator"));
+        own.map(|own| format!(": {own}")).unwrap_or_default()
     }
 }
 
@@ -317,10 +344,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_what_the_program_says_of_itself_or_its_last_lines() {
+    fn what_is_told_is_what_the_program_says_of_itself_and_nothing_of_its_log() {
         assert_eq!(told(""), "");
         assert_eq!(told("{\"message\":\"a\"}\ncedargate: x.toml:3: bad\n{\"message\":\"b\"}\n"), ": x.toml:3: bad");
-        assert_eq!(told("1\n2\n\n3\n4\n5\n6\n"), ": 2 | 3 | 4 | 5 | 6");
+        assert_eq!(told("1\n2\n\n3\n"), "");
+        assert_eq!(told("cedargate: first administrator: superadmin / secret (shown once, change it)\n"), "");
     }
 
     async fn refusal(path: &str, arguments: &[&str], patience: Duration) -> String {
@@ -333,9 +361,16 @@ mod tests {
     async fn a_program_that_does_not_serve_is_ended_and_told_of() {
         let long = Duration::from_secs(30);
         assert!(refusal("/nowhere/x", &[], long).await.starts_with("/nowhere/x: cannot be started: "));
-        let told = refusal("/bin/sh", &["-c", "echo why >&2; exit 7"], long).await;
+        let told = refusal("/bin/sh", &["-c", "echo log >&2; echo cedargate: why >&2; exit 7"], long).await;
         assert_eq!(told, "/bin/sh: it ended before it served (exit status: 7): why");
         let told = refusal("/bin/sh", &["-c", "echo slow >&2; exec sleep 60"], Duration::from_millis(500)).await;
-        assert_eq!(told, "/bin/sh: it did not serve within 0.5 s (gateway.upgrade_timeout_ms): slow");
+        assert_eq!(told, "/bin/sh: it did not serve within 0.5 s (gateway.upgrade_timeout_ms)");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_successor_is_noticed() {
+        let child = Command::new("/bin/sh").args(["-c", "exit 7"]).spawn().unwrap();
+        let successor = Successor { process: Process::this(), has_sockets: true, child };
+        assert_eq!(successor.ended().await.unwrap().code(), Some(7));
     }
 }

@@ -67,7 +67,7 @@ impl Replaceable {
 struct Door {
     listener: Option<tokio::net::TcpListener>,
     address: SocketAddr,
-    stopping: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
 }
 
 impl Listener for Door {
@@ -78,7 +78,7 @@ impl Listener for Door {
         if let Some(listener) = &mut self.listener {
             tokio::select! {
                 accepted = Listener::accept(listener) => return accepted,
-                _ = self.stopping.wait_for(|stop| *stop) => {}
+                _ = self.closing.wait_for(|close| *close) => {}
             }
         }
         self.listener = None;
@@ -100,25 +100,35 @@ impl Connected<IncomingStream<'_, Door>> for Peer {
     }
 }
 
-/// Serves `router` on `socket` until told to stop; requests in flight are finished. From then on, who keeps a connection
-/// is told to come again on another one.
-pub(super) fn serve(
-    socket: TcpListener,
-    router: Router,
-    mut stopping: watch::Receiver<bool>,
-) -> anyhow::Result<JoinHandle<()>> {
+/// When a service stops accepting, and when it ends. Each is told of by a sender that says so, or is gone.
+#[derive(Clone, Debug)]
+pub(super) struct Until {
+    pub(super) closing: watch::Receiver<bool>,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+impl Until {
+    /// Both at once.
+    pub(super) fn stopped(stopping: watch::Receiver<bool>) -> Self {
+        Self { closing: stopping.clone(), stopping }
+    }
+}
+
+/// Serves `router` on `socket` until told to stop; requests in flight are finished. Once the listener is closed, who keeps a
+/// connection is told to come again on another one.
+pub(super) fn serve(socket: TcpListener, router: Router, until: &Until) -> anyhow::Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::from_std(socket)?;
-    let door = Door { address: listener.local_addr()?, listener: Some(listener), stopping: stopping.clone() };
+    let Until { closing, mut stopping } = until.clone();
+    let door = Door { address: listener.local_addr()?, listener: Some(listener), closing: closing.clone() };
     let router = router.layer(map_request(|mut request: Request| {
         if let Some(ConnectInfo(Peer(address))) = request.extensions().get::<ConnectInfo<Peer>>().copied() {
             request.extensions_mut().insert(ConnectInfo(address));
         }
         std::future::ready(request)
     }));
-    let stops = stopping.clone();
     let router = router.layer(map_response(move |mut answer: Response| {
         // Nobody reads the rest of a body that is too large, which ends the connection: its client must know.
-        if *stops.borrow() || answer.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        if *closing.borrow() || answer.status() == StatusCode::PAYLOAD_TOO_LARGE {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         std::future::ready(answer)
@@ -134,4 +144,43 @@ pub(super) fn serve(
             tracing::error!(%error, "a listener failed");
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn ask(connection: &mut TcpStream) -> String {
+        connection.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"here") {
+            assert_ne!(connection.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_closed_door_leaves_the_connections_that_it_has_let_in() {
+        let socket = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "a").unwrap();
+        let address = socket.local_addr().unwrap();
+        let ((close, closing), (stop, stopping)) = (watch::channel(false), watch::channel(false));
+        let router = Router::new().fallback(|| async { "here" });
+        let task = serve(socket, router, &Until { closing, stopping }).unwrap();
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        assert!(!ask(&mut kept).await.contains("connection: close"));
+        close.send_replace(true);
+        let closed = async {
+            while TcpStream::connect(address).await.is_ok() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), closed).await.unwrap();
+        assert!(ask(&mut kept).await.contains("connection: close"));
+        assert!(!task.is_finished());
+        stop.send_replace(true);
+        timeout(Duration::from_secs(20), task).await.unwrap().unwrap();
+    }
 }

@@ -31,14 +31,14 @@ use tracing_appender::non_blocking::WorkerGuard;
 use self::core::Core;
 use self::counted::Counted;
 use self::handover::Predecessor;
-use self::listen::{Replaceable, serve};
+use self::listen::{Replaceable, Until, serve};
 use self::sockets::Open;
 
 pub use demo::{DEMO_ADDRESS, DemoBackend};
 pub use handover::{Inheritance, Legacy, Process, Program, Successor};
 pub use keys::offline_keyring;
 pub use open::{hasher, mounts, open, open_database, password_policy};
-pub use pid_file::{Asked, Outcome, PidFile};
+pub use pid_file::{Asked, Holder, Outcome, PidFile};
 
 use crate::admin;
 use crate::config::{Mode, Settings};
@@ -76,6 +76,7 @@ pub struct Running {
     /// Copies, for a process after this.
     sockets: Vec<Open>,
     predecessor: Option<Predecessor>,
+    close: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     _access_log: Option<WorkerGuard>,
@@ -100,16 +101,15 @@ pub async fn start_with(settings: &Settings, logs: &Logs, inheritance: Inheritan
     let mut core = prepare(settings, logs, errands, Arc::clone(&metrics)).await?;
     core.mount_secret = mount_secret.unwrap_or(core.mount_secret);
     let first_password = accounts::seed(settings, &core.control, &core.hasher).await?;
-    let (stop, stopping) = watch::channel(false);
+    let ((close, closing), (stop, stopping)) = (watch::channel(false), watch::channel(false));
+    let until = Until { closing, stopping: stopping.clone() };
     let mut tasks = Vec::new();
     let demo = match settings.mode {
-        Mode::Dev => Some(demo::start(&core.control, &mut sockets, &stopping, &mut tasks).await?),
+        Mode::Dev => Some(demo::start(&core.control, &mut sockets, &until, &mut tasks).await?),
         Mode::Serve | Mode::Offline => None,
     };
     tasks.push(follow(core.control.clone(), settings, stopping.clone()));
-    if let Some(postman) = Postman::new(core.control.db().clone(), &core.outbox, mail::smtp(settings)?) {
-        tasks.push(tokio::spawn(postman.run(stopping.clone())));
-    }
+    let postman = Postman::new(core.control.db().clone(), &core.outbox, mail::smtp(settings)?);
     tasks.extend(find_out(settings, &core, arrivals, &stopping).await);
     tasks.extend(watch_files(settings, &core, stopping.clone()));
 
@@ -123,20 +123,25 @@ pub async fn start_with(settings: &Settings, logs: &Logs, inheritance: Inheritan
         Some(address) => {
             let socket = sockets.listen(address, "metrics.listen")?;
             let address = socket.local_addr()?;
-            tasks.push(serve(socket, admin::metrics_router(metrics), stopping.clone())?);
+            tasks.push(serve(socket, admin::metrics_router(metrics), &until)?);
             Some(address)
         }
         None => None,
     };
-    tasks.push(serve(admin_socket, router.router(), stopping.clone())?);
+    // Before anybody is answered: what nobody takes may be reason to refuse the start.
+    let sockets = sockets.settle()?;
+    tasks.push(serve(admin_socket, router.router(), &until)?);
     let (access_log, guard) = access_log(settings, &core.metrics);
     let gateway_settings = core.gateway_settings(gateway_socket, redirect.transpose()?, admin_address)?;
     // Looked at before they are read: what changes meanwhile is read again.
     let certificates = gateway_settings.tls.as_ref().map(|tls| edge::look(&tls.files())).unwrap_or_default();
     let data_plane = gateway::start(gateway_settings, core.gateway(access_log))?;
     if let Some(tls) = data_plane.tls() {
-        tasks.push(until_stopped(stopping, Box::pin(edge::watch_certificates(Arc::clone(tls), certificates))));
+        let watching = edge::watch_certificates(Arc::clone(tls), certificates);
+        tasks.push(until_stopped(stopping.clone(), Box::pin(watching)));
     }
+    // Last: a start that fails has sent no mail.
+    tasks.extend(postman.map(|postman| tokio::spawn(postman.run(stopping))));
     Ok(Running {
         gateway: data_plane.address(),
         redirect: data_plane.redirect(),
@@ -147,8 +152,9 @@ pub async fn start_with(settings: &Settings, logs: &Logs, inheritance: Inheritan
         core,
         router,
         data_plane,
-        sockets: sockets.settle(),
+        sockets,
         predecessor,
+        close,
         stop,
         tasks,
         _access_log: guard,
@@ -249,17 +255,27 @@ fn access_log(settings: &Settings, metrics: &Metrics) -> (AccessLog, Option<Work
 }
 
 impl Running {
+    /// Leaves whoever asks for health, metrics or the admin service to the process that serves on the same sockets. To be
+    /// shut down next.
+    pub fn give_way(&self) {
+        self.close.send_replace(true);
+    }
+
     /// Fails readiness, stops accepting, lets requests in flight finish, and closes the database: all of it within one
     /// bound, `gateway.shutdown_timeout_ms`. Returns whether everything that was accepted was answered.
     pub async fn shut_down(mut self) -> bool {
         let bound = self.core.settings.gateway.shutdown_timeout;
         let until = Instant::now() + bound;
-        self.core.lifecycle.drain();
+        // Where another serves, the service is ready.
+        if !*self.close.borrow() {
+            self.core.lifecycle.drain();
+        }
         self.data_plane.stop_accepting();
         // Without these, what is in their queues would wait for nobody.
         self.sockets.clear();
         let mut drained = self.data_plane.drained(bound).await;
-        // Requests to mounted paths pass the gateway, so the admin service goes last.
+        // Requests to mounted paths pass the gateway, so the admin service goes last; unless another has its socket.
+        self.close.send_replace(true);
         self.stop.send_replace(true);
         for task in &mut self.tasks {
             if timeout_at(until, &mut *task).await.is_err() {
@@ -280,15 +296,20 @@ impl Running {
     pub fn reload(&mut self, new: &Settings) -> anyhow::Result<Vec<&'static str>> {
         let (settings, waiting) = self.core.settings.taking(new);
         let logs = self.core.logs.clone();
-        if let (Some(tls), Some(own)) = (self.data_plane.tls(), &settings.gateway.tls) {
-            tls.change(edge::tls(own))?;
-        }
+        let tls = match (self.data_plane.tls(), &settings.gateway.tls) {
+            (Some(tls), Some(own)) => Some((tls, tls.prepare(edge::tls(own))?)),
+            _ => None,
+        };
         if let Some(rotation) = rotation(&settings).filter(|_| settings.log.security != self.core.settings.log.security)
         {
             logs.move_security(rotation)?;
         }
         if settings.log.level != self.core.settings.log.level {
             logs.set_level(&settings.log.level.as_str().to_lowercase())?;
+        }
+        // From here on nothing fails.
+        if let Some((tls, prepared)) = tls {
+            tls.put(prepared);
         }
         self.core.counted = self.core.counted.under(&self.core.settings, &settings);
         self.core.settings = settings;
@@ -324,7 +345,7 @@ impl Running {
     /// Standard error cannot be led to where it belongs.
     pub fn take_over(&mut self) -> anyhow::Result<Option<Process>> {
         let Some(predecessor) = self.predecessor.take() else { return Ok(None) };
-        let process = predecessor.relieve()?;
+        let process = predecessor.relieve(&self.sockets)?;
         self.core.metrics.operation().took_over();
         Ok(Some(process))
     }

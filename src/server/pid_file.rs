@@ -16,8 +16,22 @@ use tokio::time::{Instant, sleep};
 use super::handover::Process;
 
 const NAME: &str = "cedargate.pid";
-/// A number has fewer bytes.
-const MAX_BYTES: u64 = 32;
+/// A number and a namespace have fewer bytes.
+const MAX_BYTES: u64 = 128;
+
+/// The process that holds the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub pid: u32,
+    /// Whether that is its number here too, as far as can be told: in another container it is another process's.
+    pub is_here: bool,
+}
+
+/// Within which numbers of processes mean something.
+fn namespace() -> Option<String> {
+    std::fs::read_link("/proc/self/ns/pid").ok()?.into_os_string().into_string().ok()
+}
 
 /// The lock of this process.
 #[derive(Debug)]
@@ -27,7 +41,8 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Writes this process's number, once no other holds the file; `None` if one still does after `patience`.
+    /// Writes this process's number and the namespace that it is of, once no other holds the file; `None` if one still does
+    /// after `patience`.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -43,15 +58,15 @@ impl PidFile {
         }
         file.set_len(0)?;
         file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
+        file.write_all(format!("{}\n{}\n", std::process::id(), namespace().unwrap_or_default()).as_bytes())?;
         Ok(Some(Self { _file: file }))
     }
 
-    /// The number of the process that holds the file; `None` if none does.
+    /// The process that holds the file; `None` if none does.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn holder(directory: &Path) -> io::Result<Option<u32>> {
+    pub fn holder(directory: &Path) -> io::Result<Option<Holder>> {
         let mut file = match File::open(directory.join(NAME)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -62,7 +77,10 @@ impl PidFile {
         }
         let mut text = String::new();
         Read::by_ref(&mut file).take(MAX_BYTES).read_to_string(&mut text)?;
-        Ok(text.trim().parse().ok())
+        let mut lines = text.lines();
+        let Some(Ok(pid)) = lines.next().map(str::parse) else { return Ok(None) };
+        let is_here = lines.next().is_none_or(|there| there.is_empty() || namespace().as_deref() == Some(there));
+        Ok(Some(Holder { pid, is_here }))
     }
 }
 
@@ -130,12 +148,28 @@ mod tests {
         let path = directory.path();
         assert_eq!(PidFile::holder(path).unwrap(), None);
         let held = PidFile::take(path, Duration::ZERO).await.unwrap().unwrap();
-        assert_eq!(PidFile::holder(path).unwrap(), Some(std::process::id()));
+        let here = Holder { pid: std::process::id(), is_here: true };
+        assert_eq!(PidFile::holder(path).unwrap(), Some(here));
         assert!(PidFile::take(path, Duration::from_millis(30)).await.unwrap().is_none());
         drop(held);
         assert_eq!(PidFile::holder(path).unwrap(), None);
         assert!(PidFile::take(path, Duration::ZERO).await.unwrap().is_some());
         assert!(PidFile::take(&path.join("nowhere"), Duration::ZERO).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_number_of_another_namespace_is_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let _held = PidFile::take(directory.path(), Duration::ZERO).await.unwrap().unwrap();
+        for (text, holder) in [
+            ("7\npid:[1]\n", Some(Holder { pid: 7, is_here: false })),
+            ("7\n\n", Some(Holder { pid: 7, is_here: true })),
+            ("7\n", Some(Holder { pid: 7, is_here: true })),
+            ("", None),
+        ] {
+            std::fs::write(directory.path().join(NAME), text).unwrap();
+            assert_eq!(PidFile::holder(directory.path()).unwrap(), holder, "{text:?}");
+        }
     }
 
     #[test]

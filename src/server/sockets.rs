@@ -5,7 +5,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use listenfd::ListenFd;
 
 use super::listen::bind;
@@ -88,12 +88,21 @@ impl Sockets {
     }
 
     /// Closes what nobody has taken, and returns copies of what is listened on.
-    pub(super) fn settle(self) -> Vec<Open> {
+    ///
+    /// # Errors
+    /// One of systemd's is left: it stays open there, and who connects to it would wait for nobody.
+    pub(super) fn settle(self) -> anyhow::Result<Vec<Open>> {
         for one in self.inherited {
             let address = one.listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+            if one.asked.is_none() {
+                bail!(
+                    "{address}: this socket was passed on (LISTEN_FDS), and no setting has use for it, or has another \
+                     of its name"
+                );
+            }
             tracing::warn!(address, "a socket that was handed over is not in the settings; it is closed");
         }
-        self.open
+        Ok(self.open)
     }
 }
 
@@ -122,7 +131,23 @@ mod tests {
         // Another address was asked for than is now.
         assert_ne!(at(&sockets.listen(any, "admin.listen").unwrap()), addresses.1);
         assert_eq!(sockets.inherited.len(), 1);
-        assert_eq!(sockets.settle().len(), 3);
+        assert_eq!(sockets.settle().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_socket_of_systemd_that_nobody_takes_is_refused() {
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        for setting in [None, Some("admin.listen"), Some("gateway.listen")] {
+            let mut sockets = Sockets::default();
+            for setting in [Some("gateway.listen"), setting] {
+                let (setting, listener) = (setting.map(str::to_owned), TcpListener::bind(any).unwrap());
+                sockets.inherited.push(Inherited { setting, asked: None, listener });
+            }
+            sockets.listen(any, "gateway.listen").unwrap();
+            let left = sockets.inherited[0].listener.local_addr().unwrap();
+            let told = sockets.settle().unwrap_err().to_string();
+            assert!(told.starts_with(&format!("{left}: this socket was passed on")), "{told}");
+        }
     }
 
     #[test]

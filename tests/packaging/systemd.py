@@ -18,6 +18,8 @@ WANTED = {
     "Type": "notify",
     "NotifyAccess": "all",
     "Restart": "on-failure",
+    # Migrations.
+    "TimeoutStartSec": "15min",
     "DynamicUser": "yes",
     "StateDirectory": "cedargate",
     "KillSignal": "SIGTERM",

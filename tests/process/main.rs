@@ -6,6 +6,7 @@ mod mail;
 mod operate;
 mod rules;
 mod shutdown;
+mod succession;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -19,16 +19,16 @@ use super::{PASSWORD, cedargate, http, http_text, run, text};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that is upgraded: whichever process serves is ended with it.
-struct Site {
+pub(super) struct Site {
     data: TempDir,
-    child: Child,
+    pub(super) child: Child,
     log: Arc<Mutex<String>>,
-    gateway: SocketAddr,
-    admin: SocketAddr,
+    pub(super) gateway: SocketAddr,
+    pub(super) admin: SocketAddr,
 }
 
 impl Site {
-    fn start(settings: &str, change: impl FnOnce(&mut Command)) -> Self {
+    pub(super) fn start(settings: &str, change: impl FnOnce(&mut Command)) -> Self {
         let data = TempDir::new().unwrap();
         std::fs::create_dir(data.path().join("config")).unwrap();
         std::fs::write(data.path().join("config/cedargate.toml"), settings).unwrap();
@@ -63,7 +63,7 @@ impl Site {
         site
     }
 
-    fn eventually(&self, what: &str, mut is: impl FnMut() -> bool) {
+    pub(super) fn eventually(&self, what: &str, mut is: impl FnMut() -> bool) {
         let asked = Instant::now();
         while !is() {
             assert!(asked.elapsed() < PATIENCE, "no {what}: {}", self.log.lock().unwrap());
@@ -72,22 +72,22 @@ impl Site {
     }
 
     /// The first line of the log that has this in it.
-    fn logged(&self, part: &str) -> String {
+    pub(super) fn logged(&self, part: &str) -> String {
         let find = || self.log.lock().unwrap().lines().find(|line| line.contains(part)).map(str::to_owned);
         self.eventually(part, || find().is_some());
         find().unwrap()
     }
 
     /// The process that serves.
-    fn pid(&self) -> Option<u32> {
-        std::fs::read_to_string(self.data.path().join("cedargate.pid")).ok()?.trim().parse().ok()
+    pub(super) fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(self.data.path().join("cedargate.pid")).ok()?.lines().next()?.parse().ok()
     }
 
     fn configure(&self, settings: &str) {
         std::fs::write(self.data.path().join("config/cedargate.toml"), settings).unwrap();
     }
 
-    fn ask(&self, command: &str) -> Output {
+    pub(super) fn ask(&self, command: &str) -> Output {
         run(cedargate(self.data.path()).args([command, "--wait", "20"]))
     }
 
@@ -99,12 +99,12 @@ impl Site {
         http(self.admin, "GET", "/health/detailed", "", None).1["checks"].clone()
     }
 
-    fn counts(&self, sample: &str) -> bool {
+    pub(super) fn counts(&self, sample: &str) -> bool {
         http_text(self.admin, "GET", "/metrics", "", None).1.lines().any(|line| line == sample)
     }
 }
 
-fn signal_to(pid: u32, signal: &str) {
+pub(super) fn signal_to(pid: u32, signal: &str) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 

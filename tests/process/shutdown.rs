@@ -1,7 +1,7 @@
 //! The end of the process, while an upstream hangs.
 
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -23,26 +23,7 @@ impl Hanging {
         let environment =
             [("CEDARGATE_BOOTSTRAP_PASSWORD", PASSWORD), ("CEDARGATE_GATEWAY__SHUTDOWN_TIMEOUT_MS", bound_ms)];
         let server = Server::start(data.path(), &environment);
-        let token = server.token(PASSWORD);
-        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-        let target = silent.local_addr().unwrap().to_string();
-        let make = |path: &str, body: Value| {
-            let (status, made) = http(server.admin, "POST", &format!("/api/v1{path}"), &token, Some(&body));
-            assert_eq!(status, 200, "{made}");
-            made["id"].clone()
-        };
-        make("/upstreams/", json!({ "name": "silent", "targets": [{ "address": target }] }));
-        let module = make("/modules/", json!({ "name": "slow", "label": "Slow" }));
-        make(
-            "/routes/",
-            json!({
-                "route": "/slow", "label": "Slow", "module_id": module, "upstream": "silent",
-                "operations": [{ "methods": ["GET"], "access": "public" }],
-            }),
-        );
-        let mut client = TcpStream::connect(server.gateway).unwrap();
-        client.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let (upstream, _) = silent.accept().unwrap();
+        let (client, upstream) = hang(server.admin, server.gateway, &server.token(PASSWORD));
         Self { server, _client: client, _upstream: upstream, _data: data }
     }
 
@@ -55,6 +36,30 @@ impl Hanging {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// Has a request wait for an upstream that never answers; both ends of it.
+pub(super) fn hang(admin: SocketAddr, gateway: SocketAddr, token: &str) -> (TcpStream, TcpStream) {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = silent.local_addr().unwrap().to_string();
+    let make = |path: &str, body: Value| {
+        let (status, made) = http(admin, "POST", &format!("/api/v1{path}"), token, Some(&body));
+        assert_eq!(status, 200, "{made}");
+        made["id"].clone()
+    };
+    make("/upstreams/", json!({ "name": "silent", "targets": [{ "address": target }] }));
+    let module = make("/modules/", json!({ "name": "slow", "label": "Slow" }));
+    make(
+        "/routes/",
+        json!({
+            "route": "/slow", "label": "Slow", "module_id": module, "upstream": "silent",
+            "operations": [{ "methods": ["GET"], "access": "public" }],
+        }),
+    );
+    let mut client = TcpStream::connect(gateway).unwrap();
+    client.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let (upstream, _) = silent.accept().unwrap();
+    (client, upstream)
 }
 
 #[test]

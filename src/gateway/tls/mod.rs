@@ -17,7 +17,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, ServedCertificate};
 
 pub(super) use self::certificates::to_show;
 use self::certificates::{Certificates, contents};
@@ -91,6 +91,27 @@ impl TlsError {
     }
 }
 
+/// What new connections can be served with.
+#[derive(Debug)]
+struct Configured {
+    config: ServerConfig,
+    certificates: Vec<ServedCertificate>,
+}
+
+impl Configured {
+    fn noted(self, metrics: &Metrics) -> Arc<ServerConfig> {
+        metrics.certificates().note(self.certificates);
+        Arc::new(self.config)
+    }
+}
+
+/// Settings whose files were read, and are of use.
+#[derive(Debug)]
+pub struct Prepared {
+    settings: TlsSettings,
+    configured: Configured,
+}
+
 /// The configuration in force.
 #[derive(Debug)]
 pub struct Tls {
@@ -101,7 +122,7 @@ pub struct Tls {
 
 impl Tls {
     pub(super) fn load(settings: TlsSettings, metrics: Arc<Metrics>) -> Result<Self, TlsError> {
-        let current = ArcSwap::from_pointee(configure(&settings, &metrics)?);
+        let current = ArcSwap::new(configure(&settings)?.noted(&metrics));
         Ok(Self { settings: ArcSwap::from_pointee(settings), current, metrics })
     }
 
@@ -110,21 +131,26 @@ impl Tls {
     /// # Errors
     /// One is unusable: those before stay in use, and health says so until a reload succeeds.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let configured = configure(&self.settings.load(), &self.metrics);
+        let configured = configure(&self.settings.load());
         self.metrics.certificates().reloaded(configured.as_ref().err().map(ToString::to_string));
-        self.current.store(Arc::new(configured?));
+        self.current.store(configured?.noted(&self.metrics));
         Ok(())
     }
 
-    /// Serves new connections with other files, and otherwise, from now on.
+    /// Reads other files, or for other settings; nothing is served with them yet.
     ///
     /// # Errors
-    /// A file is unusable: what was in force stays so.
-    pub fn change(&self, settings: TlsSettings) -> Result<(), TlsError> {
-        self.current.store(Arc::new(configure(&settings, &self.metrics)?));
+    /// A file is unusable.
+    pub fn prepare(&self, settings: TlsSettings) -> Result<Prepared, TlsError> {
+        Ok(Prepared { configured: configure(&settings)?, settings })
+    }
+
+    /// Serves new connections with what was prepared.
+    pub fn put(&self, prepared: Prepared) {
+        let Prepared { settings, configured } = prepared;
         self.settings.store(Arc::new(settings));
         self.metrics.certificates().reloaded(None);
-        Ok(())
+        self.current.store(configured.noted(&self.metrics));
     }
 
     /// The files it is made from.
@@ -142,7 +168,7 @@ pub(super) fn is_h2(alpn: Option<&[u8]>) -> bool {
     alpn == Some(H2)
 }
 
-fn configure(settings: &TlsSettings, metrics: &Metrics) -> Result<ServerConfig, TlsError> {
+fn configure(settings: &TlsSettings) -> Result<Configured, TlsError> {
     let certificates = Certificates::read(&settings.certificates)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions: &[_] = match settings.allows_tls12 {
@@ -157,11 +183,11 @@ fn configure(settings: &TlsSettings, metrics: &Metrics) -> Result<ServerConfig, 
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    metrics.certificates().note(certificates.told());
+    let told = certificates.told();
     let mut config = builder.with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| TlsError::new(first, error))?;
-    Ok(config)
+    Ok(Configured { config, certificates: told })
 }
 
 fn client_verifier(auth: &ClientAuth) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {

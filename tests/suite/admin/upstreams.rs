@@ -2,6 +2,7 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Value, json};
+use sqlx::types::Json;
 
 use super::{Caller, assert_timestamp, id, ids, issues, keys, refused, revision};
 use crate::support::app::App;
@@ -75,8 +76,20 @@ on_both!(a_deleted_one_is_listed_and_restored, |backend| async move {
     assert_eq!(restored.json(), first);
     assert!(revision(&restored) > revision(&deleted));
     admin.delete(&path).await.expect(200);
-    admin.made("/upstreams/", new()).await;
+    let second = admin.made("/upstreams/", new()).await;
     refused(restore().await, 400, "Upstream name already exists");
+    admin.delete(&format!("/upstreams/{}", id(&second))).await.expect(200);
+    // What the settings no longer have is asked for as by any other write.
+    let mut tx = app.running.control().db().write().await.unwrap();
+    let lost = json!({ "server_name": "a", "client_certificate": "lost" });
+    tx.query("UPDATE upstreams SET tls = $1 WHERE deleted_at IS NOT NULL").bind(Json(lost)).execute().await.unwrap();
+    tx.commit().await.unwrap();
+    let answer = restore().await.expect(422);
+    assert!(
+        answer.text.contains("client_certificate 'lost' is not in gateway.upstream_certificates"),
+        "{}",
+        answer.text
+    );
 });
 
 on_both!(what_cannot_work_is_refused, |backend| async move {

@@ -1,11 +1,14 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cedargate::model::{Balance, Ejection, HashOn, HeaderRules, Protocol, RouteId, Timeouts, Upstream, UpstreamId};
+use cedargate::model::{
+    Balance, Ejection, HashOn, HeaderRules, HealthCheck, NewUpstream, Protocol, RouteId, Timeouts, Tls, Upstream,
+    UpstreamId,
+};
 use cedargate::store::{Db, Error, Kind, migrate, routes, upstreams};
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 
-use super::{at, module};
+use super::{at, module, new_upstream};
 
 use crate::support::{Backend, POOL, fresh_database, migrated};
 
@@ -103,6 +106,41 @@ on_both!(what_was_stored_before_gets_the_defaults, |backend| async move {
     assert_eq!(upstream.timeouts, timeouts);
     let route = routes::get(&mut tx, RouteId(route)).await.unwrap().unwrap();
     assert_eq!(route.headers, HeaderRules::default());
+});
+
+/// Protocol, balance, health check, TLS and timeouts of an upstream.
+type Before = (Json<Value>, Json<Value>, Json<Value>, Json<Value>, Json<BTreeMap<String, u64>>);
+
+on_both!(what_the_version_before_does_not_know_goes, |backend| async move {
+    let (db, _guard) = migrated(backend).await;
+    let mut tx = db.write().await.unwrap();
+    let tls =
+        Tls { server_name: "a".to_owned(), ca: Some("ca".to_owned()), client_certificate: Some("fleet".to_owned()) };
+    let health_check = Some(HealthCheck {
+        path: None,
+        interval_ms: 1,
+        timeout_ms: 2,
+        healthy_after: 3,
+        unhealthy_after: 4,
+        status: Vec::new(),
+    });
+    let (protocol, balance) = (Protocol::Http2, Balance::ConsistentHash);
+    let fleet = NewUpstream { protocol, balance, tls: Some(tls), health_check, ..new_upstream("fleet") };
+    for new in [fleet, NewUpstream { tls: None, ..new_upstream("plain") }] {
+        upstreams::insert(&mut tx, &new, at(0)).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    migrate::down(&db, u32::try_from(LATEST).unwrap() - 15).await.unwrap();
+    let mut tx = db.read().await.unwrap();
+    let rows = tx.query("SELECT protocol, balance, health_check, tls, timeouts FROM upstreams ORDER BY name DESC");
+    let rows: Vec<Before> = rows.fetch_all().await.unwrap();
+    let tls = [Value::Null, json!({ "server_name": "a" })];
+    assert_eq!(rows.len(), tls.len());
+    for ((protocol, balance, check, found, timeouts), tls) in rows.into_iter().zip(tls) {
+        assert_eq!((protocol.0, balance.0, check.0), (json!("http1"), json!("round_robin"), Value::Null));
+        assert_eq!(found.0, tls);
+        assert!(timeouts.keys().eq(["connect_ms", "read_ms", "total_ms", "write_ms"]), "{timeouts:?}");
+    }
 });
 
 /// Search needs an extension that not everybody may create; who migrates is told what to do.
