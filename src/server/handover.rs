@@ -196,6 +196,9 @@ pub struct Successor {
 
 impl Successor {
     /// Waits until it ends, and tells how.
+    ///
+    /// # Errors
+    /// The system does not tell.
     pub async fn ended(mut self) -> std::io::Result<ExitStatus> {
         loop {
             if let Some(status) = self.child.try_wait()? {
