@@ -28,9 +28,7 @@ def arguments():
     parser.add_argument("--all", action="store_true", help="every request of the amplification, not the worst ten")
     parser.add_argument("--among", help="only floods, modes or requests whose name holds this")
     options = parser.parse_args()
-    options.parts = options.only.split(",") if options.only else list(PARTS)
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    fortress.choose_parts(parser, options, PARTS)
     quick = options.quick
     options.connections = 2_000 if quick else 10_000
     # Memory that a start has used and freed is given back within as long.

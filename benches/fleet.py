@@ -27,9 +27,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="short runs, not for the record")
     parser.add_argument("--only", help="some of " + ", ".join(PARTS))
     options = parser.parse_args()
-    options.parts = options.only.split(",") if options.only else list(PARTS)
-    if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    fortress.choose_parts(parser, options, PARTS)
     quick = options.quick
     options.settle = 3 if quick else 15
     options.body_mib, options.downloads, options.slow_seconds = (128, 200, 5) if quick else (1024, 1_000, 20)

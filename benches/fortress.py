@@ -18,6 +18,13 @@ def most_files():
     return hard
 
 
+def choose_parts(parser, options, known):
+    """Which of the `known` parts `--only` names: all, where it is absent."""
+    options.parts = options.only.split(",") if options.only else list(known)
+    if unknown := set(options.parts) - set(known):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+
+
 class Fortress(Cedargate):
     """One database, served again and again: plain or TLS, with settings of the measurement."""
 

@@ -215,9 +215,13 @@ fn gateway(old: &Gateway, new: &Gateway) -> Gateway {
 mod tests {
     use super::*;
     use crate::config::table::KEYS;
-    use crate::config::{Mode, Sources};
+    use crate::config::{Error, Mode, Sources};
 
     fn settings(flags: &[(&str, &str)]) -> Settings {
+        load(flags).unwrap()
+    }
+
+    fn load(flags: &[(&str, &str)]) -> Result<Settings, Error> {
         Settings::load(&Sources {
             config_file: None,
             data_dir: "/nowhere".into(),
@@ -226,7 +230,6 @@ mod tests {
             dotenv: None,
             flags: flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         })
-        .unwrap()
     }
 
     #[test]
@@ -296,17 +299,8 @@ mod tests {
                 },
                 _ => continue,
             };
-            let flags = [(key.path, &*other)];
-            let sources = Sources {
-                config_file: None,
-                data_dir: "/nowhere".into(),
-                mode: Mode::Offline,
-                environment: Vec::new(),
-                dotenv: None,
-                flags: flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-            };
             // Some values are at their greatest already.
-            let Ok(new) = Settings::load(&sources) else { continue };
+            let Ok(new) = load(&[(key.path, &other)]) else { continue };
             let (taken, waiting) = old.taking(&new);
             assert_eq!(waiting.is_empty(), RELOADED.contains(&key.path), "{}", key.path);
             // Whatever the key has changed is taken, or nothing of it.

@@ -246,7 +246,7 @@ impl Context {
     /// Whether its upstream was asked, and has taken too long for an answer.
     fn is_overdue(&self) -> bool {
         let upstream = self.upstream.as_ref().filter(|_| self.attempts.have_begun());
-        upstream.is_some_and(|upstream| self.remaining(Duration::from_millis(upstream.timeouts.total_ms)).is_zero())
+        upstream.is_some_and(|upstream| self.remaining(upstream.timeouts.total()).is_zero())
     }
 
     /// The second of the decision, for counting.
@@ -257,8 +257,7 @@ impl Context {
     /// Whether another target, or the same once more, may be asked; counts it if so.
     pub(super) fn may_try_again(&mut self) -> bool {
         let Some(upstream) = &self.upstream else { return false };
-        let total = Duration::from_millis(upstream.timeouts.total_ms);
-        !self.remaining(total).is_zero() && self.attempts.again(second(Instant::now()))
+        !self.remaining(upstream.timeouts.total()).is_zero() && self.attempts.again(second(Instant::now()))
     }
 
     fn write(&self) {

@@ -63,10 +63,6 @@ async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) ->
         ctx.attempts.begin(Arc::clone(&fleet), ctx.second());
         fleet
     };
-    let secure = fleet
-        .secure
-        .as_ref()
-        .map_err(|insecure| Error::explain(ErrorType::InvalidCert, insecure.to_string()).into_up())?;
     // What an earlier attempt has read of the body is read again.
     ctx.bytes_in = 0;
     let place = if fleet.is_hashed() {
@@ -75,12 +71,9 @@ async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) ->
     } else {
         ctx.attempts.next(&[])
     };
-    let (address, group) = place.ok_or_else(unresolved)?;
-    let mut peer = connection(address, secure.as_ref());
-    peer.group_key = group;
+    let peer = target(&fleet, place.ok_or_else(unresolved)?)?;
     let mut peer = limited(peer, &fleet.upstream.timeouts, ctx);
     if fleet.upstream.protocol == Protocol::Http2 {
-        peer.options.set_http_version(2, 2);
         // A connection that a firewall has forgotten is noticed, and not used for one request after the other.
         peer.options.h2_ping_interval = Some(PING);
         if !ctx.attempts.is_sent {
@@ -88,6 +81,18 @@ async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) ->
             let all = left(&fleet.upstream.timeouts, ctx);
             peer.options.read_timeout = peer.options.read_timeout.map(|read| read.max(all));
         }
+    }
+    Ok(peer)
+}
+
+/// The target of `fleet` at `address`, spoken to as all of them are; who is of the same group shares its connections.
+fn target(fleet: &Fleet, (address, group): (SocketAddr, u64)) -> Result<HttpPeer> {
+    let secure = fleet.secure.as_ref();
+    let secure = secure.map_err(|insecure| Error::explain(ErrorType::InvalidCert, insecure.to_string()).into_up())?;
+    let mut peer = connection(address, secure.as_ref());
+    peer.group_key = group;
+    if fleet.upstream.protocol == Protocol::Http2 {
+        peer.options.set_http_version(2, 2);
     }
     Ok(peer)
 }
@@ -103,33 +108,28 @@ fn connection(address: SocketAddr, secure: Option<&Secure>) -> HttpPeer {
 }
 
 fn limited(mut peer: HttpPeer, timeouts: &Timeouts, ctx: &Context) -> HttpPeer {
-    let connect = Duration::from_millis(timeouts.connect_ms);
+    let connect = timeouts.connect();
     let left = left(timeouts, ctx);
     let options = &mut peer.options;
     options.connection_timeout = Some(connect.min(left));
     // Pingora's "total" covers the TLS handshake too.
     options.total_connection_timeout = Some((connect * 2).min(left));
     // Beyond `left`, whoever drives the request ends it: what goes on after the head may be silent for longer.
-    options.read_timeout = Some(Duration::from_millis(timeouts.read_ms));
-    options.write_timeout = Some(Duration::from_millis(timeouts.write_ms));
-    options.idle_timeout = Some(Duration::from_millis(timeouts.idle_ms));
+    options.read_timeout = Some(timeouts.read());
+    options.write_timeout = Some(timeouts.write());
+    options.idle_timeout = Some(timeouts.idle());
     peer
 }
 
 /// What is left of an upstream's time to answer. The first attempt begins as soon as the decision is made.
 fn left(timeouts: &Timeouts, ctx: &Context) -> Duration {
-    let total = Duration::from_millis(timeouts.total_ms);
+    let total = timeouts.total();
     if ctx.attempts.is_another() { ctx.remaining(total).max(Duration::from_millis(1)) } else { total }
 }
 
 /// The peer that a health check asks: one of requests, with time limits of its own.
 pub(super) fn peer_of_check(fleet: &Fleet, index: usize, limit: Duration) -> Option<HttpPeer> {
-    let (address, group) = fleet.place(index)?;
-    let mut peer = connection(address, fleet.secure.as_ref().ok()?.as_ref());
-    peer.group_key = group;
-    if fleet.upstream.protocol == Protocol::Http2 {
-        peer.options.set_http_version(2, 2);
-    }
+    let mut peer = target(fleet, fleet.place(index)?).ok()?;
     let options = &mut peer.options;
     for each in [
         &mut options.connection_timeout,

@@ -14,7 +14,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
-use crate::model::{Reason, Upstream};
+use crate::model::Reason;
 use crate::policy::{Destination, Permit};
 
 use super::authorise::{Stop, authorise};
@@ -105,7 +105,7 @@ impl Gateway {
 
     /// When the head of the answer of `peer` must have come.
     fn due(peer: &HttpPeer, ctx: &Context) -> Option<Due> {
-        let total = total(ctx.upstream.as_ref()?);
+        let total = ctx.upstream.as_ref()?.timeouts.total();
         let is_timed = peer.options.read_timeout.is_some_and(|read| read > total || ctx.attempts.is_another());
         Some(Due { at: ctx.due(total)?, is_timed })
     }
@@ -125,7 +125,7 @@ impl Gateway {
     /// How long it may take the upstream to read or write something.
     fn patience_of_upstream(ctx: &Context) -> Duration {
         let timeouts = ctx.upstream.as_ref().map(|upstream| upstream.timeouts).unwrap_or_default();
-        Duration::from_millis(timeouts.read_ms.max(timeouts.write_ms))
+        timeouts.read().max(timeouts.write())
     }
 
     /// Lists an answer that may go on for long, so that it is decided anew meanwhile. The admin service sends none.
@@ -315,17 +315,18 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         ctx.attempts.is_answered = true;
         let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+        let is_web_socket = is_switched && is_web_socket(answer);
         if is_switched {
             if !forward::asks_to_switch(session.req_header()) {
                 return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
             }
-            let is_web_socket = is_web_socket(answer);
             Exchange::find(session).inspect(|exchange| exchange.peer.upgrade(is_web_socket));
             // From now on the upstream's own time limits tell how long nobody may say anything.
             session.set_read_timeout(None);
         } else if answer.status.is_informational() {
             ctx.hints += 1;
-            let has_time = || ctx.upstream.as_ref().is_none_or(|upstream| !ctx.remaining(total(upstream)).is_zero());
+            let has_time =
+                || ctx.upstream.as_ref().is_none_or(|upstream| !ctx.remaining(upstream.timeouts.total()).is_zero());
             return match ctx.hints {
                 ..=MOST_HINTS if has_time() => Ok(()),
                 ..=MOST_HINTS => Err(Error::explain(ErrorType::ReadTimedout, "hints and no answer").into_up()),
@@ -336,7 +337,7 @@ impl ProxyHttp for Gateway {
         ctx.answered(answer.status.as_u16());
         Self::goes_on(ctx);
         if ctx.listed.is_none() && live::may_last(answer, &session.req_header().method) {
-            ctx.listed = Self::list(session, is_switched && is_web_socket(answer), ctx);
+            ctx.listed = Self::list(session, is_web_socket, ctx);
         }
         if session.req_header().version == Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
             // No chunks for those who may not know them (RFC 9112 6.1): the end of the connection ends the answer.
@@ -438,11 +439,6 @@ impl ProxyHttp for Gateway {
         ctx.bytes_in = ctx.bytes_in.max(session.body_bytes_read() as u64);
         ctx.bytes_out = session.body_bytes_sent() as u64;
     }
-}
-
-/// From the decision to the last byte of the answer's head.
-fn total(upstream: &Upstream) -> Duration {
-    Duration::from_millis(upstream.timeouts.total_ms)
 }
 
 /// A field that is not shown.

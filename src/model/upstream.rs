@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +120,33 @@ pub struct Timeouts {
     pub total_ms: u64,
     /// For an unused connection that is kept.
     pub idle_ms: u64,
+}
+
+impl Timeouts {
+    /// To open a connection.
+    pub fn connect(&self) -> Duration {
+        Duration::from_millis(self.connect_ms)
+    }
+
+    /// For each read of the answer.
+    pub fn read(&self) -> Duration {
+        Duration::from_millis(self.read_ms)
+    }
+
+    /// For each write of the request.
+    pub fn write(&self) -> Duration {
+        Duration::from_millis(self.write_ms)
+    }
+
+    /// From the decision to the last byte of the answer's head.
+    pub fn total(&self) -> Duration {
+        Duration::from_millis(self.total_ms)
+    }
+
+    /// For an unused connection that is kept.
+    pub fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms)
+    }
 }
 
 impl Default for Timeouts {

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use reqwest::{Certificate, Client, Identity};
 use serde_json::json;
 use tempfile::TempDir;
@@ -12,24 +11,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::Backend;
 use crate::support::app::App;
+use crate::support::certificates::{Authority, authority, signed};
 use crate::support::raw::{Recorder, exchange, status};
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A chain and its key in PEM.
-fn signed(authority: &Authority, names: &[&str]) -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
-    (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
-}
 
 /// Files of certificates, and the authority that clients trust.
 struct Files {

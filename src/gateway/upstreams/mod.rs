@@ -16,7 +16,6 @@ mod secure;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -89,7 +88,7 @@ impl Upstreams {
         if !fleet.is_empty() {
             return Ok(fleet);
         }
-        let until = Instant::now() + Duration::from_millis(upstream.timeouts.connect_ms);
+        let until = Instant::now() + upstream.timeouts.connect();
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // From now on nothing is missed.

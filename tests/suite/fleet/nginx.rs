@@ -1,37 +1,17 @@
 //! Three nginx: one is paused, goes on, and is killed, while requests come.
 
-use std::net::SocketAddr;
-use std::path::Path;
-
 use rustix::process::Signal;
 use serde_json::json;
 
 use super::{World, extend, until};
-use crate::support::programs::Server;
+use crate::support::programs::{self, Server};
 
 fn nginx() -> Server {
-    let configure = |address: SocketAddr, folder: &Path| {
-        let folder = folder.display();
-        format!(
-            "daemon off; master_process off; pid {folder}/pid;
-             events {{ worker_connections 256; }}
-             http {{
-               log_format seen '$request_uri';
-               client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-               uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-               server {{
-                 listen {address};
-                 location /health {{ access_log off; return 200 'ok'; }}
-                 location / {{ access_log {folder}/seen seen; return 200 'ok'; }}
-               }}
-             }}"
-        )
-    };
-    let arguments = |folder: &Path| {
-        let folder = folder.display();
-        ["-e", "stderr", "-p", &format!("{folder}"), "-c", &format!("{folder}/config")].map(str::to_owned).to_vec()
-    };
-    Server::start("nginx", arguments, configure)
+    programs::nginx(
+        "$request_uri",
+        "location /health { access_log off; return 200 'ok'; }
+         location / { access_log FOLDER/seen seen; return 200 'ok'; }",
+    )
 }
 
 fn count(server: &Server) -> usize {

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -16,23 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::World;
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority(name: &str) -> Authority {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, name);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A certificate and its key in PEM.
-fn signed(authority: &Authority, name: &str) -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    (params.signed_by(&key, authority).unwrap().pem(), key.serialize_pem())
-}
+use crate::support::certificates::{Authority, authority, signed};
 
 /// A back end with TLS that answers with what it knows of the connection, and counts them.
 struct Secure {
@@ -42,7 +25,7 @@ struct Secure {
 
 impl Secure {
     async fn start(own: &Authority, clients: Option<&Authority>, alpn: &[&str]) -> Self {
-        let (chain, key) = signed(own, "fleet.example");
+        let (chain, key) = signed(own, &["fleet.example"]);
         let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
         let builder = ServerConfig::builder();
@@ -152,7 +135,7 @@ async fn a_certificate_is_shown_to_who_asks_for_it() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let mut certificates = Vec::new();
     for (name, by) in [("known", &clients), ("stranger", &ours)] {
-        let (chain, key) = signed(by, name);
+        let (chain, key) = signed(by, &[name]);
         let files = (path(&format!("{name}.pem")), path(&format!("{name}.key")));
         std::fs::write(&files.0, chain).unwrap();
         std::fs::write(&files.1, key).unwrap();

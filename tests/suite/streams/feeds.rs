@@ -52,7 +52,7 @@ async fn feed(head: &'static str) -> Feed {
 
 /// Asks for what the feed says.
 async fn ask(world: &World, version: Version) -> Response {
-    let trusted = Certificate::from_pem(world.certificate.as_bytes()).unwrap();
+    let trusted = Certificate::from_pem(world.localhost.pem.as_bytes()).unwrap();
     let builder = Client::builder().tls_certs_only([trusted]).resolve("localhost", world.app.gateway).no_proxy();
     let builder = if version == Version::HTTP_11 { builder.http1_only() } else { builder };
     let url = format!("https://localhost:{}/feed/all", world.app.gateway.port());

@@ -107,7 +107,7 @@ struct Client {
 impl Client {
     async fn of(world: &World) -> Self {
         let tls =
-            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&world.certificate)).domain_name("localhost");
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&world.localhost.pem)).domain_name("localhost");
         let endpoint = Endpoint::from_shared(format!("https://127.0.0.1:{}", world.app.gateway.port())).unwrap();
         let channel = endpoint.tls_config(tls).unwrap().connect().await.unwrap();
         Self { grpc: tonic::client::Grpc::new(channel), token: world.user.clone() }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use cedargate::model::Timestamp;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::support::Backend;
 use crate::support::app::{App, SECRET};
+use crate::support::certificates::Localhost;
 use crate::support::exposition::Scrape;
 
 /// Longer than anything here takes.
@@ -26,10 +26,8 @@ struct World {
     admin: String,
     /// Of `testuser`, whose id is 4 and whose role, 3, may read articles.
     user: String,
-    /// The certificate of the gateway.
-    certificate: String,
     route: i64,
-    _files: TempDir,
+    localhost: Localhost,
 }
 
 impl World {
@@ -44,19 +42,14 @@ impl World {
     }
 
     async fn start(back: SocketAddr, path: &str, protocol: &str, is_secure: bool) -> Self {
-        let files = TempDir::with_prefix("cedargate-streams-").unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let file = |name: &str| files.path().join(name).display().to_string();
-        let (certificate, key) = (file("certificate.pem"), file("key.pem"));
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let tls = [("CEDARGATE_GATEWAY__TLS_CERTIFICATE", &*certificate), ("CEDARGATE_GATEWAY__TLS_KEY", &*key)];
+        let localhost = Localhost::new();
+        let tls = localhost.settings();
         let app = App::start_with(Backend::Sqlite, if is_secure { &tls } else { &[] }).await;
         let (admin, user) = (app.token("superadmin").await, app.token("testuser").await);
         let upstream = json!({ "name": "back", "targets": [{ "address": back.to_string() }], "protocol": protocol });
         app.admin("POST", "/upstreams/").bearer(&admin).json(upstream).await.expect(200);
         let route = app.route_to(&admin, "back", back, path, may("article:read")).await;
-        Self { app, admin, user, certificate: made.cert.pem(), route, _files: files }
+        Self { app, admin, user, route, localhost }
     }
 
     /// An administrator's request, which is answered with 200.

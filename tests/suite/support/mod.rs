@@ -1,6 +1,7 @@
 //! What every test may use.
 
 pub(crate) mod app;
+pub(crate) mod certificates;
 pub(crate) mod cut;
 pub(crate) mod exposition;
 pub(crate) mod follower;

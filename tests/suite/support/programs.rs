@@ -26,6 +26,29 @@ pub(crate) fn command(name: &str) -> Command {
     Command::new(installed.into_iter().find(|program| program.exists()).unwrap_or_else(|| name.into()))
 }
 
+/// nginx that logs in this format as `seen`; `FOLDER` in what its one server does is its own.
+pub(crate) fn nginx(format: &str, server: &str) -> Server {
+    let configure = |address: SocketAddr, folder: &Path| {
+        let folder = folder.display();
+        let server = server.replace("FOLDER", &folder.to_string());
+        format!(
+            "daemon off; master_process off; pid {folder}/pid;
+             events {{ worker_connections 256; }}
+             http {{
+               log_format seen '{format}';
+               client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+               uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+               server {{ listen {address}; {server} }}
+             }}"
+        )
+    };
+    let arguments = |folder: &Path| {
+        let folder = folder.display();
+        ["-e", "stderr", "-p", &format!("{folder}"), "-c", &format!("{folder}/config")].map(str::to_owned).to_vec()
+    };
+    Server::start("nginx", arguments, configure)
+}
+
 /// A server that runs until it is dropped, and what it writes.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,

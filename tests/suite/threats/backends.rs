@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::World;
 use super::wire::{Slow, get};
 use super::world::{bearer, public};
-use crate::support::programs::Server;
+use crate::support::programs::{self, Server};
 
 /// What a back end wrote about a request that it saw.
 #[derive(Debug)]
@@ -25,29 +25,12 @@ struct Seen {
 }
 
 fn nginx() -> Server {
-    let configure = |address: SocketAddr, folder: &Path| {
-        let folder = folder.display();
-        format!(
-            "daemon off; master_process off; pid {folder}/pid;
-             events {{ worker_connections 256; }}
-             http {{
-               log_format seen '$request|$http_x_request_id';
-               access_log {folder}/seen seen;
-               client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-               uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-               ignore_invalid_headers off; underscores_in_headers on; keepalive_timeout 60s;
-               server {{
-                 listen {address};
-                 location / {{ return 200 'ok'; }}
-               }}
-             }}"
-        )
-    };
-    let arguments = |folder: &Path| {
-        let folder = folder.display();
-        ["-e", "stderr", "-p", &format!("{folder}"), "-c", &format!("{folder}/config")].map(str::to_owned).to_vec()
-    };
-    Server::start("nginx", arguments, configure)
+    programs::nginx(
+        "$request|$http_x_request_id",
+        "access_log FOLDER/seen seen;
+         ignore_invalid_headers off; underscores_in_headers on; keepalive_timeout 60s;
+         location / { return 200 'ok'; }",
+    )
 }
 
 fn haproxy() -> Server {

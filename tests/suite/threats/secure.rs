@@ -1,18 +1,15 @@
 //! A world that serves TLS, and HTTP/2 in frames that no library would send.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::World;
 use super::world::public;
+use crate::support::certificates::Localhost;
 
 /// What a client says first, and settings without content.
 pub(super) const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -21,7 +18,7 @@ pub(super) const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04
 pub(super) struct Secure {
     pub(super) world: World,
     connector: TlsConnector,
-    _files: TempDir,
+    _localhost: Localhost,
 }
 
 pub(super) type Fields<'f> = &'f [(&'f str, &'f str)];
@@ -32,20 +29,10 @@ impl Secure {
     }
 
     pub(super) async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let files = TempDir::with_prefix("cedargate-tls-").unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let path = |name: &str| files.path().join(name).display().to_string();
-        std::fs::write(path("certificate.pem"), made.cert.pem()).unwrap();
-        std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        let (certificate, key) = (path("certificate.pem"), path("key.pem"));
-        let tls = [("CEDARGATE_GATEWAY__TLS_CERTIFICATE", &*certificate), ("CEDARGATE_GATEWAY__TLS_KEY", &*key)];
-        let world = World::start_with(&[&tls, settings].concat()).await;
+        let localhost = Localhost::new();
+        let world = World::start_with(&[&localhost.settings(), settings].concat()).await;
         world.route(serde_json::json!({ "route": "/{*rest}", "operations": public() })).await;
-        let mut roots = RootCertStore::empty();
-        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(made.cert.pem().as_bytes()).unwrap()).unwrap();
-        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Self { world, connector: TlsConnector::from(Arc::new(config)), _files: files }
+        Self { world, connector: localhost.connector(), _localhost: localhost }
     }
 
     pub(super) async fn connect(&self) -> TlsStream<TcpStream> {

@@ -1,7 +1,6 @@
 //! The same over HTTP/2, and what only HTTP/2 can carry.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -9,8 +8,6 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
-use tempfile::TempDir;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,30 +16,21 @@ use tokio_rustls::TlsConnector;
 use super::{PATIENCE, Wire, all_kinds, lead, listening};
 use crate::support::Backend;
 use crate::support::app::App;
+use crate::support::certificates::Localhost;
 
 /// A gateway that serves TLS, and what is needed to trust it.
 struct Secure {
     app: App,
     connector: TlsConnector,
-    _files: TempDir,
+    _localhost: Localhost,
 }
 
 impl Secure {
     async fn start(back: SocketAddr, protocol: &str) -> Self {
-        let files = TempDir::with_prefix("cedargate-traffic-").unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let path = |name: &str| files.path().join(name).display().to_string();
-        let (certificate, key) = (path("certificate.pem"), path("key.pem"));
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let tls = [("CEDARGATE_GATEWAY__TLS_CERTIFICATE", &*certificate), ("CEDARGATE_GATEWAY__TLS_KEY", &*key)];
-        let app = App::start_with(Backend::Sqlite, &tls).await;
+        let localhost = Localhost::new();
+        let app = App::start_with(Backend::Sqlite, &localhost.settings()).await;
         lead(&app, back, protocol).await;
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        Self { app, connector: TlsConnector::from(Arc::new(config)), _files: files }
+        Self { app, connector: localhost.connector(), _localhost: localhost }
     }
 
     async fn client(&self) -> SendRequest<Bytes> {
