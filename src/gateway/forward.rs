@@ -1,16 +1,18 @@
 //! What is sent on behalf of a permitted request, and where to.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, OrErr as _, Result};
 
+use crate::http::Target;
 use crate::model::{ClientCertificate, Protocol, Reason, Timeouts};
 use crate::policy::{Caller, Destination, FieldChanges, GatewayRoute, Permit};
 
@@ -28,30 +30,66 @@ const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_')
 /// No address is known for the upstream's name.
 const UNRESOLVED: ErrorType = ErrorType::Custom("unresolved");
 
-/// The peer for the destination of `ctx`'s permit; `headers` are those of the client's request.
-pub(super) async fn peer(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-    // Taken out for the while: it is the authority for everything below.
-    let Some(permit) = ctx.permit.take() else {
-        return Err(Error::explain(ErrorType::InternalError, "not permitted"));
-    };
-    let peer = peer_of(shared, headers, ctx, &permit).await;
-    ctx.permit = Some(permit);
-    peer
+/// Where an attempt goes.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// The upstream; none is the admin service.
+    fleet: Option<Arc<Fleet>>,
+    address: SocketAddr,
+    /// Who is of the same group shares connections.
+    pub(super) group: u64,
 }
 
-async fn peer_of(shared: &Shared, headers: &HeaderMap, ctx: &mut Context, permit: &Permit) -> Result<Box<HttpPeer>> {
-    match permit.destination() {
+impl Way {
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.fleet.as_ref().map(|fleet| fleet.upstream.timeouts).unwrap_or_default()
+    }
+
+    /// Whether HTTP/1 is spoken there.
+    pub(super) fn is_http1(&self) -> bool {
+        self.fleet.as_ref().is_none_or(|fleet| fleet.upstream.protocol != Protocol::Http2)
+    }
+
+    /// In the form in which Pingora wants it.
+    pub(super) fn peer(&self, ctx: &Context) -> Result<HttpPeer> {
+        let Some(fleet) = &self.fleet else {
+            return Ok(limited(connection(self.address, None), &Timeouts::default(), ctx));
+        };
+        let mut peer = limited(target(fleet, (self.address, self.group))?, &fleet.upstream.timeouts, ctx);
+        if !self.is_http1() {
+            // A connection that a firewall has forgotten is noticed, and not used for one request after the other.
+            peer.options.h2_ping_interval = Some(PING);
+            if !ctx.attempts.is_sent {
+                // Pingora waits for the head while the body is sent, and does not begin anew with each part of that.
+                let all = left(&fleet.upstream.timeouts, ctx);
+                peer.options.read_timeout = peer.options.read_timeout.map(|read| read.max(all));
+            }
+        }
+        Ok(peer)
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// The way to the destination of `ctx`'s permit; `headers` are those of the client's request.
+pub(super) async fn way(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) -> Result<Way> {
+    let not_permitted = || Error::explain(ErrorType::InternalError, "not permitted");
+    match ctx.permit.as_ref().ok_or_else(not_permitted)?.destination() {
         Destination::Admin => {
             let mount = shared.mount.as_ref();
             let mount = mount.ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing is mounted"))?;
-            Ok(Box::new(limited(connection(mount.address, None), &Timeouts::default(), ctx)))
+            Ok(Way { fleet: None, address: mount.address, group: 0 })
         }
-        Destination::Upstream(_) => to_upstream(shared, headers, ctx).await.map(Box::new),
+        Destination::Upstream(_) => to_upstream(shared, headers, ctx).await,
         Destination::Nowhere => Err(Error::explain(ErrorType::InternalError, "a permit for no destination")),
     }
 }
 
-async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) -> Result<HttpPeer> {
+async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) -> Result<Way> {
     let missing = || Error::explain(ErrorType::InternalError, "a permit without its upstream");
     let unresolved = || Error::new_up(UNRESOLVED);
     let fleet = if let Some(fleet) = ctx.attempts.fleet() {
@@ -71,18 +109,8 @@ async fn to_upstream(shared: &Shared, headers: &HeaderMap, ctx: &mut Context) ->
     } else {
         ctx.attempts.next(&[])
     };
-    let peer = target(&fleet, place.ok_or_else(unresolved)?)?;
-    let mut peer = limited(peer, &fleet.upstream.timeouts, ctx);
-    if fleet.upstream.protocol == Protocol::Http2 {
-        // A connection that a firewall has forgotten is noticed, and not used for one request after the other.
-        peer.options.h2_ping_interval = Some(PING);
-        if !ctx.attempts.is_sent {
-            // Pingora waits for the head while the body is sent, and does not begin anew with each part of that.
-            let all = left(&fleet.upstream.timeouts, ctx);
-            peer.options.read_timeout = peer.options.read_timeout.map(|read| read.max(all));
-        }
-    }
-    Ok(peer)
+    let (address, group) = place.ok_or_else(unresolved)?;
+    Ok(Way { fleet: Some(fleet), address, group })
 }
 
 /// The target of `fleet` at `address`, spoken to as all of them are; who is of the same group shares its connections.
@@ -142,68 +170,134 @@ pub(super) fn peer_of_check(fleet: &Fleet, index: usize, limit: Duration) -> Opt
     Some(peer)
 }
 
+/// The head of a request that is being made for an upstream.
+pub(super) trait Fields {
+    /// Takes off what clients may not say.
+    fn strip(&mut self);
+    /// Takes a field off.
+    fn remove(&mut self, name: &HeaderName);
+    /// Says something in place of whatever is said under this name.
+    ///
+    /// # Errors
+    /// The value has control characters.
+    fn set(&mut self, name: FieldName<'_>, value: &[u8]) -> Result<()>;
+}
+
+/// The name of a field that is set.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FieldName<'n> {
+    /// One of ours, which clients cannot send: it is stripped.
+    Ours(&'static str),
+    /// Any other.
+    Other(&'n HeaderName),
+}
+
+impl Fields for RequestHeader {
+    fn strip(&mut self) {
+        headers::strip(self);
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
+
+    fn set(&mut self, name: FieldName<'_>, value: &[u8]) -> Result<()> {
+        let value = HeaderValue::from_bytes(value).or_err(ErrorType::InvalidHTTPHeader, "a field of the gateway")?;
+        match name {
+            FieldName::Ours(name) => self.insert_header(name, value),
+            FieldName::Other(name) => self.insert_header(name, value),
+        }
+    }
+}
+
 /// Makes `request` what the upstream shall see.
 ///
 /// Runs after Pingora has dropped what `Connection` nominates, so that a client cannot take the identity off
 /// again (CVE-2024-45410).
 pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
-    let not_permitted = || Error::explain(ErrorType::InternalError, "not permitted");
-    let permit = ctx.permit.as_ref().ok_or_else(not_permitted)?;
-    let target = ctx.target.as_ref().ok_or_else(not_permitted)?;
-    headers::strip(request);
-    if let Destination::Upstream(route) = permit.destination() {
-        withhold(request, route)?;
+    let sent = Sent::of(&request.headers);
+    fields(shared, &sent, request, ctx)?;
+    request.set_raw_path(target_for_upstream(ctx)?.as_bytes())
+}
+
+/// What the client has sent and what is made of it depends on.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) host: Option<HeaderValue>,
+    /// What is left of its cookies, where one of them is no back end's business.
+    cookies: Option<Vec<u8>>,
+}
+
+impl Sent {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let has_session = credentials::has_session_cookie(headers);
+        Self {
+            host: headers.get(header::HOST).cloned(),
+            cookies: has_session.then(|| credentials::without_session_cookie(headers)),
+        }
+    }
+}
+
+/// The target that the upstream is asked for.
+pub(super) fn target_for_upstream(ctx: &Context) -> Result<Cow<'_, str>> {
+    let (permit, target) = permitted(ctx)?;
+    let stripped = match permit.destination() {
+        Destination::Upstream(route) => route.strip_prefix.as_deref().map(|prefix| target.stripped(prefix)),
+        _ => None,
+    };
+    Ok(stripped.unwrap_or(Cow::Borrowed(target.raw())))
+}
+
+fn permitted(ctx: &Context) -> Result<(&Permit, &Target)> {
+    let permitted = ctx.permit.as_ref().zip(ctx.target.as_ref());
+    permitted.ok_or_else(|| Error::explain(ErrorType::InternalError, "not permitted"))
+}
+
+/// Makes `fields`, which begin as what the client has `sent`, what the upstream shall see.
+pub(super) fn fields(shared: &Shared, sent: &Sent, fields: &mut impl Fields, ctx: &Context) -> Result<()> {
+    let (permit, _) = permitted(ctx)?;
+    let destination = permit.destination();
+    if matches!(destination, Destination::Nowhere) {
+        return Err(Error::explain(ErrorType::InternalError, "a permit for no destination"));
+    }
+    fields.strip();
+    if let Destination::Upstream(route) = destination {
+        withhold(sent, fields, route)?;
         // Before anything that we say ourselves.
-        change(request, &route.headers.request)?;
+        for name in &route.headers.request.remove {
+            fields.remove(name);
+        }
+        for (name, value) in &route.headers.request.set {
+            fields.set(FieldName::Other(name), value.as_bytes())?;
+        }
     }
-    request.insert_header("X-Request-Id", ctx.request_id.as_str())?;
+    fields.set(FieldName::Ours("X-Request-Id"), ctx.request_id.as_str().as_bytes())?;
     if let Some(client) = ctx.client {
-        request.insert_header("X-Forwarded-For", client.to_string())?;
+        fields.set(FieldName::Ours("X-Forwarded-For"), client.to_string().as_bytes())?;
     }
-    request.insert_header("X-Forwarded-Proto", ctx.scheme.as_str())?;
-    let host = request.headers.get(header::HOST).cloned();
-    let has_host = host.is_some();
-    if let Some(host) = ctx.forwarded_host.clone().or(host) {
-        request.insert_header("X-Forwarded-Host", host)?;
+    fields.set(FieldName::Ours("X-Forwarded-Proto"), ctx.scheme.as_str().as_bytes())?;
+    if let Some(host) = ctx.forwarded_host.as_ref().or(sent.host.as_ref()) {
+        fields.set(FieldName::Ours("X-Forwarded-Host"), host.as_bytes())?;
     }
-    match permit.destination() {
-        Destination::Admin => {
-            if let Some(mount) = &shared.mount {
-                request.insert_header(headers::MOUNT, mount.secret.expose().as_str())?;
-            }
-            request.set_raw_path(target.raw().as_bytes())
-        }
-        Destination::Upstream(route) => {
-            for_upstream(request, ctx, has_host)?;
-            let stripped = route.strip_prefix.as_deref().map(|prefix| target.stripped(prefix));
-            request.set_raw_path(stripped.as_deref().unwrap_or(target.raw()).as_bytes())
-        }
-        Destination::Nowhere => Err(not_permitted()),
+    match destination {
+        Destination::Admin => match &shared.mount {
+            Some(mount) => fields.set(FieldName::Ours(headers::MOUNT), mount.secret.expose().as_bytes()),
+            None => Ok(()),
+        },
+        _ => for_upstream(fields, ctx, sent.host.is_some()),
     }
 }
 
 /// Takes off what the client has sent and is no business of the upstream's.
-fn withhold(request: &mut RequestHeader, route: &GatewayRoute) -> Result<()> {
+fn withhold(sent: &Sent, fields: &mut impl Fields, route: &GatewayRoute) -> Result<()> {
     if !route.forward_authorization {
-        request.remove_header(&header::AUTHORIZATION);
+        fields.remove(&header::AUTHORIZATION);
     }
-    if credentials::has_session_cookie(&request.headers) {
+    match &sent.cookies {
         // Cookies know no ports: a browser sends the console's session here too, and it is no back end's business.
-        let kept = credentials::without_session_cookie(&request.headers);
-        request.remove_header(&header::COOKIE);
-        if !kept.is_empty() {
-            request.insert_header(header::COOKIE, kept)?;
-        }
-    }
-    Ok(())
-}
-
-fn change(request: &mut RequestHeader, changes: &FieldChanges) -> Result<()> {
-    for name in &changes.remove {
-        request.remove_header(name);
-    }
-    for (name, value) in &changes.set {
-        request.insert_header(name, value)?;
+        Some(kept) if kept.is_empty() => fields.remove(&header::COOKIE),
+        Some(kept) => fields.set(FieldName::Other(&header::COOKIE), kept)?,
+        None => {}
     }
     Ok(())
 }
@@ -219,20 +313,20 @@ pub(super) fn change_answer(answer: &mut ResponseHeader, changes: &FieldChanges)
     Ok(())
 }
 
-fn for_upstream(request: &mut RequestHeader, ctx: &Context, has_host: bool) -> Result<()> {
+fn for_upstream(fields: &mut impl Fields, ctx: &Context, has_host: bool) -> Result<()> {
     if let Some(upstream) = &ctx.upstream {
         // HTTP/1.0 may come without, and goes on as HTTP/1.1.
         let missing = (!has_host).then(|| upstream.targets.first()).flatten();
         let host = upstream.host_header.as_deref().or(missing.map(|target| target.address.as_str()));
         if let Some(host) = host {
-            request.insert_header(header::HOST, host)?;
+            fields.set(FieldName::Other(&header::HOST), host.as_bytes())?;
         }
     }
     if let Some(caller) = &ctx.caller {
-        identify(request, caller)?;
+        identify(fields, caller)?;
     }
     if let Some(certificate) = &ctx.certificate {
-        present(request, certificate)?;
+        present(fields, certificate)?;
     }
     Ok(())
 }
@@ -252,16 +346,18 @@ pub(super) fn asks_to_switch(request: &RequestHeader) -> bool {
     request.headers.contains_key(header::UPGRADE) && request.headers.get_all(header::CONNECTION).iter().any(named)
 }
 
-fn identify(request: &mut RequestHeader, caller: &Caller) -> Result<()> {
+fn identify(fields: &mut impl Fields, caller: &Caller) -> Result<()> {
     match caller.user_id() {
-        Some(id) => request.insert_header("X-Auth-User-Id", id.0)?,
-        None => request.insert_header("X-Auth-User-Id", encoded(&caller.id().to_string()))?,
+        Some(id) => {
+            fields.set(FieldName::Ours("X-Auth-User-Id"), itoa::Buffer::new().format(id.0).as_bytes())?;
+        }
+        None => fields.set(FieldName::Ours("X-Auth-User-Id"), encoded(&caller.id().to_string()).as_bytes())?,
     }
     if let Some(issuer) = &caller.claims.issuer {
-        request.insert_header("X-Auth-Issuer", encoded(issuer))?;
+        fields.set(FieldName::Ours("X-Auth-Issuer"), encoded(issuer).as_bytes())?;
     }
     let username = Cow::from(utf8_percent_encode(caller.display_name(), NAME));
-    request.insert_header("X-Auth-Username", &*username)?;
+    fields.set(FieldName::Ours("X-Auth-Username"), username.as_bytes())?;
     let roles = &caller.roles;
     let (field, truncated) = match roles.field.get() {
         Some(field) => field,
@@ -271,16 +367,16 @@ fn identify(request: &mut RequestHeader, caller: &Caller) -> Result<()> {
             roles.field.get_or_init(|| (text, truncated))
         }
     };
-    request.insert_header("X-Auth-Roles", field.clone())?;
+    fields.set(FieldName::Ours("X-Auth-Roles"), field.as_bytes())?;
     if *truncated {
-        request.insert_header("X-Auth-Roles-Truncated", "true")?;
+        fields.set(FieldName::Ours("X-Auth-Roles-Truncated"), b"true")?;
     }
     Ok(())
 }
 
-fn present(request: &mut RequestHeader, certificate: &ClientCertificate) -> Result<()> {
-    request.insert_header("X-Auth-Client-Certificate-Subject", encoded(&certificate.subject))?;
-    request.insert_header("X-Auth-Client-Certificate-Fingerprint", certificate.fingerprint.as_str())
+fn present(fields: &mut impl Fields, certificate: &ClientCertificate) -> Result<()> {
+    fields.set(FieldName::Ours("X-Auth-Client-Certificate-Subject"), encoded(&certificate.subject).as_bytes())?;
+    fields.set(FieldName::Ours("X-Auth-Client-Certificate-Fingerprint"), certificate.fingerprint.as_bytes())
 }
 
 fn encoded(text: &str) -> String {

@@ -15,6 +15,7 @@ use crate::policy::{Decided, SnapshotHandle};
 use crate::telemetry::{AccessLog, Metrics, Recent};
 
 use super::Gateway;
+use super::direct::Direct;
 use super::edge::{Edge, Purpose};
 use super::head::Bounds;
 use super::live::{self, Streams};
@@ -248,7 +249,10 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
     let redirected = redirect.as_ref().map(|redirect| redirect.listener.local_addr()).transpose()?;
     let mut listeners = vec![(listener, Purpose::Serve(tls.clone()))];
     listeners.extend(redirect.map(|redirect| (redirect.listener, Purpose::Redirect(redirect.port))));
-    let edge = || Edge::new(proxy(&current, limits.upstream_pool, workers), Arc::clone(&current));
+    let edge = || {
+        let (proxy, direct) = proxy(&current, limits.upstream_pool, workers);
+        Edge::new(proxy, direct, Arc::clone(&current))
+    };
     let workers = Workers::start(workers, listeners, edge)?;
     // What these two look at is the same on whatever terms.
     workers.also(upstreams::keep(current.load_full()))?;
@@ -259,8 +263,8 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
     Ok(Running { address, redirect: redirected, load, streams, tls, current, workers })
 }
 
-/// The proxy of one of `workers` threads.
-fn proxy(current: &Arc<Current>, pool: usize, workers: usize) -> HttpProxy<Gateway> {
+/// The proxy of one of `workers` threads, and what it does without Pingora.
+fn proxy(current: &Arc<Current>, pool: usize, workers: usize) -> (HttpProxy<Gateway>, Arc<Direct>) {
     let conf = ServerConf {
         threads: 1,
         grace_period_seconds: Some(0),
@@ -269,10 +273,12 @@ fn proxy(current: &Arc<Current>, pool: usize, workers: usize) -> HttpProxy<Gatew
         max_retries: MAX_ATTEMPTS,
         ..ServerConf::default()
     };
-    let mut proxy = pingora::proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(current)));
+    let direct = Arc::new(Direct::new(&conf));
+    let gateway = Gateway::new(Arc::clone(current), Arc::clone(&direct));
+    let mut proxy = pingora::proxy::http_proxy(&Arc::new(conf), gateway);
     let mut options = HttpServerOptions::default();
     // Answered by the gateway itself, with 405.
     options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
-    proxy
+    (proxy, direct)
 }

@@ -125,6 +125,10 @@ impl Worker {
         mut ending: watch::Receiver<()>,
     ) {
         let worker = Arc::new(self);
+        let tidying = tokio::spawn({
+            let worker = Arc::clone(&worker);
+            async move { worker.edge.tidy().await }
+        });
         let mut accepting = JoinSet::new();
         for (index, socket) in sockets.into_iter().enumerate() {
             accepting.spawn(Arc::clone(&worker).accept(index, socket));
@@ -135,6 +139,7 @@ impl Worker {
         let _ = closed.send(());
         // Connections go on meanwhile; the error is the signal.
         let _ = ending.changed().await;
+        tidying.abort();
     }
 
     /// Accepts connections until told to stop.

@@ -21,7 +21,7 @@ use pingora::server::ShutdownWatch;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use crate::model::Reason;
@@ -30,6 +30,7 @@ use crate::telemetry::logs::SECURITY;
 
 use super::Gateway;
 use super::context::Context;
+use super::direct::Direct;
 use super::load::Slot;
 use super::peer::Peer;
 use super::proxy_protocol;
@@ -39,6 +40,8 @@ use super::tls::{Tls, is_h2};
 
 /// How long the end of a connection may take.
 const LINGER_TIME: Duration = Duration::from_millis(500);
+/// How long a connection to an upstream is kept that the upstream has closed.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// What waits in the kernel to be sent, in bytes, before more is taken on.
 const UNSENT: u32 = 128 * 1024;
 /// What a connection is told that is one too many, where that costs nothing.
@@ -64,12 +67,21 @@ struct Arrival {
 /// Serves the connections of one thread.
 pub(super) struct Edge {
     proxy: Arc<HttpProxy<Gateway>>,
+    direct: Arc<Direct>,
     current: Arc<Current>,
 }
 
 impl Edge {
-    pub(super) fn new(proxy: HttpProxy<Gateway>, current: Arc<Current>) -> Self {
-        Self { proxy: Arc::new(proxy), current }
+    pub(super) fn new(proxy: HttpProxy<Gateway>, direct: Arc<Direct>, current: Arc<Current>) -> Self {
+        Self { proxy: Arc::new(proxy), direct, current }
+    }
+
+    /// Lets go of what nobody uses, now and then, for ever.
+    pub(super) async fn tidy(&self) {
+        loop {
+            sleep(TIDY_EVERY).await;
+            self.direct.sweep();
+        }
     }
 
     /// What is in force, for as long as a connection lasts.

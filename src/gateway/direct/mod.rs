@@ -1,0 +1,208 @@
+//! The short way: a request that is nothing but a head, to an upstream that speaks HTTP/1.
+//!
+//! ## Why
+//! Pingora moves every exchange by two tasks' worth of machinery: channels between its halves, a watcher for each pooled
+//! connection, copies of heads that were copies already. That is what uploads, upgrades and HTTP/2 need. Most requests are
+//! a head and are answered at once, and for those it costs more than everything that is decided about them. They go this
+//! way: Pingora's own reader of answers and its own session with the client, and nothing between them.
+//!
+//! Whatever is decided, said or counted on the way is in [`filters`], the same for both. What fails before anything of an
+//! answer has been seen, and may be tried again, is Pingora's from then on.
+
+mod pool;
+mod request;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{Version, header};
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::proxy::Session;
+use pingora::server::configuration::ServerConf;
+use pingora::{Error, ErrorType, OrErr as _, Result};
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
+
+use crate::model::Protocol;
+
+use super::context::Context;
+use super::forward::{self, Way};
+use super::{filters, live};
+
+use self::pool::Pool;
+
+/// Parts of an answer that are sent together.
+const TOGETHER: usize = 4;
+
+/// What the exchanges of one thread share.
+pub(super) struct Direct {
+    connector: TransportConnector,
+    pool: Pool,
+}
+
+impl std::fmt::Debug for Direct {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Direct").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+impl Direct {
+    /// One that connects as `conf` says.
+    pub(super) fn new(conf: &ServerConf) -> Self {
+        Self {
+            connector: TransportConnector::new(Some(ConnectorOptions::from_server_conf(conf))),
+            pool: Pool::new(conf.upstream_keepalive_pool_size),
+        }
+    }
+
+    /// Lets go of connections that nobody has used for long.
+    pub(super) fn sweep(&self) {
+        self.pool.sweep();
+    }
+
+    /// Answers a request whose way is short; true if it is for Pingora to do so.
+    ///
+    /// # Errors
+    /// It cannot be answered, nor tried again.
+    pub(super) async fn exchange(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        if session.is_custom() || !session.is_body_empty() || !request::is_plain(session.req_header()) {
+            return Ok(true);
+        }
+        if ctx.upstream.as_ref().is_some_and(|upstream| upstream.protocol == Protocol::Http2) {
+            return Ok(true);
+        }
+        let shared = Arc::clone(ctx.shared());
+        let way = forward::way(&shared, &session.req_header().headers, ctx).await?;
+        let timeouts = way.timeouts();
+        live::expect_by(filters::due(timeouts.read(), ctx));
+        let (stream, reused) = match self.connect(&way, ctx).await {
+            Ok(connected) => connected,
+            Err(mut error) => {
+                error.as_up();
+                return again(filters::unconnected(error, ctx));
+            }
+        };
+        let head = request::head(&shared, session.req_header(), ctx)?;
+        filters::request_body(session, &mut None, true, ctx)?;
+        match converse(stream, &head, &way, session, ctx).await {
+            Ok(stream) => {
+                if let Some(stream) = stream {
+                    self.pool.put(way.group, stream, timeouts.idle());
+                }
+                if session.as_mut().finish_body().await.is_err() {
+                    session.set_keepalive(None);
+                }
+                Ok(false)
+            }
+            Err(error) => again(filters::broken(error.more_context(format!("Peer: {way}")), session, ctx, reused)),
+        }
+    }
+
+    /// A connection, and whether it was used before.
+    async fn connect(&self, way: &Way, ctx: &Context) -> Result<(Stream, bool)> {
+        if let Some(stream) = self.pool.take(way.group) {
+            return Ok((stream, true));
+        }
+        Ok((self.connector.new_stream(&way.peer(ctx)?).await?, false))
+    }
+}
+
+/// Whether another attempt follows, which is Pingora's.
+fn again(error: Box<Error>) -> Result<bool> {
+    if error.retry() { Ok(true) } else { Err(error) }
+}
+
+/// Asks by `head` and passes on what is answered; the connection, if it can be used again.
+async fn converse(
+    mut stream: Stream,
+    head: &[u8],
+    way: &Way,
+    session: &mut Session,
+    ctx: &mut Context,
+) -> Result<Option<Stream>> {
+    let timeouts = way.timeouts();
+    let sent = timeout(timeouts.write(), async {
+        stream.write_all(head).await?;
+        stream.flush().await
+    });
+    let sent = sent.await.map_err(|_| Error::explain(ErrorType::WriteTimedout, "request head").into_up())?;
+    sent.or_err(ErrorType::WriteError, "request head").map_err(Error::into_up)?;
+    let mut answer = HttpSession::new(stream);
+    answer.read_timeout = Some(timeouts.read());
+    loop {
+        let mut part = next(&mut answer, session).await?;
+        let mut parts = Vec::with_capacity(TOGETHER);
+        let is_end = loop {
+            filter(session, &mut part, ctx)?;
+            let is_end = part.is_end();
+            parts.push(part);
+            if is_end || parts.len() == TOGETHER {
+                break is_end;
+            }
+            match at_once(answer.read_response_task()).await {
+                Some(Ok(more)) => part = more,
+                Some(Err(error)) => part = HttpTask::Failed(error.into_up()),
+                None => break false,
+            }
+        };
+        if session.write_response_tasks(parts).await? {
+            // Who takes no more may have left something behind.
+            return Ok(if is_end { reusable(answer).await } else { None });
+        }
+    }
+}
+
+/// What `future` has without waiting.
+async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// The next part of an answer, unless the client goes away.
+async fn next(answer: &mut HttpSession, session: &mut Session) -> Result<HttpTask> {
+    tokio::select! {
+        biased;
+        part = answer.read_response_task() => part.map_err(Error::into_up),
+        gone = session.read_body_or_idle(true) => match gone {
+            Err(error) => Err(error.into_down()),
+            Ok(_) => Err(Error::explain(ErrorType::ConnectionClosed, "the client has gone").into_down()),
+        },
+    }
+}
+
+/// Makes of a part of an answer what the client shall see.
+fn filter(session: &mut Session, part: &mut HttpTask, ctx: &mut Context) -> Result<()> {
+    match part {
+        HttpTask::Header(head, is_end) => {
+            let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
+            let has_body = !matches!(head.status.as_u16(), 100..=199 | 204 | 304) && !*is_end;
+            if has_body && !has_length && !head.headers.contains_key(header::TRANSFER_ENCODING) {
+                // It ends with the upstream's connection, which need not be the end of the client's.
+                head.set_version(Version::HTTP_11);
+                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            }
+            filters::answer(session, head, ctx)
+        }
+        HttpTask::Body(body, is_end) => {
+            filters::answer_body(session, body.as_ref().map_or(0, Bytes::len), *is_end, ctx);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The connection of an answer that was read to its end, if it can be used again.
+async fn reusable(mut answer: HttpSession) -> Option<Stream> {
+    answer.respect_keepalive();
+    answer.reuse().await
+}

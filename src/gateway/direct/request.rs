@@ -1,0 +1,135 @@
+//! The head of a request, written as the upstream reads it.
+//!
+//! ## Why
+//! A map of fields is made to be asked; here nobody asks. What the client has sent is written once, without what is taken
+//! off, and what the gateway says is written behind it.
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use pingora::http::RequestHeader;
+use pingora::{Error, ErrorType, Result};
+use smallvec::SmallVec;
+
+use super::super::context::Context;
+use super::super::forward::{self, FieldName, Fields, Sent};
+use super::super::headers;
+use super::super::shared::Shared;
+
+/// Fields of the connection on which they came (RFC 9110 7.6.1), and those that proxies answer for themselves.
+const OF_CONNECTION: [&str; 10] = [
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether all of `request` is its head, and its connection is asked for nothing but to stay or to go: everything else
+/// is Pingora's.
+pub(super) fn is_plain(request: &RequestHeader) -> bool {
+    let headers = &request.headers;
+    let stays = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
+    };
+    // Of an answer to HEAD nobody can tell where it ends who does not know the question.
+    matches!(request.version, Version::HTTP_11 | Version::HTTP_2)
+        && request.method != Method::HEAD
+        && !headers.contains_key(header::UPGRADE)
+        && !headers.contains_key(header::EXPECT)
+        && headers.get_all(header::CONNECTION).iter().all(stays)
+}
+
+/// The head of `request` for the destination of `ctx`'s permit.
+///
+/// # Errors
+/// It is not permitted, or would not be well formed.
+pub(super) fn head(shared: &Shared, request: &RequestHeader, ctx: &Context) -> Result<BytesMut> {
+    let mut own = Own::default();
+    let mut sent = Sent::of(&request.headers);
+    if request.version == Version::HTTP_2 {
+        // One name for both, which nobody who reads HTTP/1 looks for elsewhere (RFC 9113 8.3.1).
+        let authority = request.uri.authority().and_then(|authority| authority.as_str().parse().ok());
+        let authority: HeaderValue =
+            authority.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "no authority").into_down())?;
+        own.set(FieldName::Other(&header::HOST), authority.as_bytes())?;
+        sent.host = Some(authority);
+    }
+    forward::fields(shared, &sent, &mut own, ctx)?;
+    let target = forward::target_for_upstream(ctx)?;
+    let mut head = BytesMut::with_capacity(2_048);
+    for part in [request.method.as_str(), " ", &target, " HTTP/1.1\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    own.keep(request, &mut head);
+    for (name, value) in &own.others {
+        line(|part| head.extend_from_slice(part), name.as_str().as_bytes(), value);
+    }
+    head.extend_from_slice(&own.said);
+    head.extend_from_slice(b"\r\n");
+    Ok(head)
+}
+
+/// What the gateway says, and what it takes off.
+#[derive(Default)]
+struct Own {
+    /// Lines that nothing else can say.
+    said: SmallVec<[u8; 1_024]>,
+    others: SmallVec<[(HeaderName, Vec<u8>); 2]>,
+    off: SmallVec<[HeaderName; 6]>,
+}
+
+impl Own {
+    /// Writes what stays of what the client has sent.
+    fn keep(&self, request: &RequestHeader, head: &mut BytesMut) {
+        let headers: &HeaderMap = &request.headers;
+        // In the same order; over HTTP/2 there are none.
+        let mut cased = request.case_header_iter();
+        for (name, value) in headers {
+            let cased = cased.next().map(|(cased, _)| cased.as_slice());
+            let lower = name.as_str();
+            if OF_CONNECTION.contains(&lower) || headers::is_reserved(lower) || self.off.contains(name) {
+                continue;
+            }
+            let lower = lower.as_bytes();
+            let name = cased.filter(|cased| cased.eq_ignore_ascii_case(lower)).unwrap_or(lower);
+            line(|part| head.extend_from_slice(part), name, value.as_bytes());
+        }
+    }
+}
+
+impl Fields for Own {
+    fn strip(&mut self) {
+        // Nothing of that is written.
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.others.retain(|(known, _)| known != name);
+        self.off.push(name.clone());
+    }
+
+    fn set(&mut self, name: FieldName<'_>, value: &[u8]) -> Result<()> {
+        if headers::has_controls(value) {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a field of the gateway"));
+        }
+        match name {
+            FieldName::Ours(name) => line(|part| self.said.extend_from_slice(part), name.as_bytes(), value),
+            FieldName::Other(name) => {
+                self.remove(name);
+                self.others.push((name.clone(), value.to_vec()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn line(mut put: impl FnMut(&[u8]), name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        put(part);
+    }
+}
