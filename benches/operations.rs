@@ -8,7 +8,11 @@
 mod minted;
 mod rules;
 
-use std::{hint::black_box, net::Ipv4Addr};
+use std::{
+    hint::black_box,
+    net::Ipv4Addr,
+    sync::{Barrier, Mutex},
+};
 
 use cedargate::{
     gateway::{
@@ -198,11 +202,19 @@ fn counted(mut arguments: impl Iterator<Item = String>) {
     let mut operation = prepare(counts.iter().sum::<usize>() + 1);
     // What only the first repetition does is none of theirs.
     operation();
-    for count in counts {
-        std::thread::scope(|scope| {
-            scope.spawn(|| (0..count).for_each(|_| operation()));
-        });
-    }
+    let (operation, all) = (Mutex::new(operation), Barrier::new(counts.len()));
+    std::thread::scope(|scope| {
+        for count in counts {
+            let (operation, all) = (&operation, &all);
+            scope.spawn(move || {
+                let mut operation = operation.lock().unwrap();
+                (0..count).for_each(|_| operation());
+                drop(operation);
+                // The number of a thread that has ended goes to the next.
+                all.wait();
+            });
+        }
+    });
 }
 
 fn main() {
