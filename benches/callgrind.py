@@ -3,16 +3,16 @@
 import collections
 import re
 
-# In this order, the first that is found in a function's name or source decides.
+# The first that fits.
 CRATES = [
     ("pingora_proxy", r"pingora_proxy"),
     ("pingora_core", r"pingora_core"),
     ("other crates of Pingora", r"pingora\w*"),
-    ("tokio, mio", r"tokio\w*|mio"),
+    ("tokio, mio, futures", r"tokio\w*|mio|futures\w*"),
     ("httparse", r"httparse"),
     ("http, h2, httpdate", r"http|h2|httpdate"),
     ("bytes", r"bytes"),
-    ("hash maps", r"hashbrown|ahash|foldhash|quick_cache|fxhash|lru|flurry|seize|twox_hash"),
+    ("hash maps", r"hashbrown|dashmap|ahash|foldhash|quick_cache|lru"),
     ("locks and shared pointers", r"parking_lot\w*|lock_api|arc_swap|crossbeam\w*|once_cell|thread_local"),
     ("serde, JSON", r"serde\w*|itoa|ryu|zmij"),
     ("crypto", r"aws_lc\w*|ring|rustls\w*|jsonwebtoken|sha2|hmac|digest"),
@@ -23,6 +23,7 @@ CRATES = [
 ]
 ALLOCATOR = r"_?mi_|(__libc_)?(malloc|calloc|realloc|free|memalign|posix_memalign)$|_int_(malloc|free|realloc)|malloc_consolidate"
 MEMORY = r"_*(mem(cpy|move|set|cmp|chr|rchr)|bcmp|str(len|cmp|chr))"
+CLOCK, HASH = r"Timespec|clock_gettime|Instant|SystemTime", r"core::hash::|::hash::random::"
 OTHER_STD, SYSTEM, OTHER = "std, of nobody in particular", "libc: system calls and the rest", "other crates"
 STANDARD = {"alloc", "core", "std", "compiler_builtins"}
 
@@ -105,18 +106,22 @@ def layer(program, file, function):
         return "memcpy and the like" if re.match(MEMORY, function) else SYSTEM
     if found := re.search(r"/registry/src/[^/]+/([\w-]+?)-\d+\.\d", file):
         return of_crate(found[1].replace("-", "_"))
-    if not re.search(r"^/rustc/|/library/(core|alloc|std)/", file) and (found := re.search(r"(?:^|/)src/(\w+)[./]", file)):
+    if not re.search(r"^/rustc?/|/library/(core|alloc|std)/", file) and (found := re.search(r"(?:^|/)src/(\w+)[./]", file)):
         return f"cedargate::{found[1]}"
     if re.match(MEMORY, function):
         return "memcpy and the like"
-    if re.match(r"aws_lc|ring_core|(x25519|ecp|sha\d|bn_|rsaz|gcm|aes|chacha)\w*", function):
+    if re.match(r"aws_lc|ring_core", function):
         return "crypto"
+    if re.search(CLOCK, function):
+        return "clocks"
     # The first crate that the name tells: that of `drop_in_place<tokio::…>` is tokio.
-    for crate, inner in re.findall(r"([a-z_][a-z0-9_]*)::(\w*)", function):
+    for crate, inner in re.findall(r"(?<![:\w])([a-z_]\w*)::(\w*)", function):
         if crate == "cedargate":
             return f"cedargate::{inner}"
-        if crate not in STANDARD and not re.search(rf"::{crate}::", function):
+        if crate not in STANDARD:
             return of_crate(crate)
+    if re.search(HASH, function):
+        return "hash maps"
     return OTHER_STD
 
 
