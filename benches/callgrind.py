@@ -29,10 +29,11 @@ STANDARD = {"alloc", "core", "std", "compiler_builtins"}
 
 
 class Thread:
-    """Instructions of one thread: all of them, those of each layer itself, and those of each function with what it calls."""
+    """Instructions of one thread: all of them, those of each layer and function itself, and of each with what it calls."""
 
     def __init__(self, path):
-        self.total, self.layers, self.inclusive = 0, collections.Counter(), collections.Counter()
+        self.total, self.layers = 0, collections.Counter()
+        self.functions, self.inclusive = collections.Counter(), collections.Counter()
         self.names, self.known = {}, {}
         with open(path, encoding="utf-8", errors="replace") as lines:
             self.read(lines)
@@ -61,6 +62,7 @@ class Thread:
                 else:
                     self.total += cost
                     self.layers[self.layer(program, file, function)] += cost
+                    self.functions[function] += cost
                 calls = False
             elif not equals:
                 continue
@@ -88,6 +90,7 @@ class Thread:
         """What a longer run has more than a shorter one."""
         self.total -= other.total
         self.layers.subtract(other.layers)
+        self.functions.subtract(other.functions)
         self.inclusive.subtract(other.inclusive)
         return self
 

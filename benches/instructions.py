@@ -26,8 +26,9 @@ FEW_NEW, MANY_NEW = 20, 220
 WARM, REQUESTS = 500, 3_500
 VALGRIND = ["valgrind", "--quiet", "--tool=callgrind", "--separate-threads=yes"]
 STARTS = 120
-# Below this share a function has no row.
+# Below this share a layer or function has no row.
 LEAST = 0.002
+DEAREST = 30
 
 
 def part(program, name, folder):
@@ -150,6 +151,10 @@ def each(instructions):
     return f"{instructions / (REQUESTS - WARM):,.0f}"
 
 
+def code(function):
+    return f"`{function.replace('|', '&#124;')}`"
+
+
 def report(counted):
     rows = ["| Request | bare | Cedargate | Cedargate / bare | other threads, bare | Cedargate |", "|---|---|---|---|---|---|"]
     for case, ((bare, bare_others), (ours, others)) in counted.items():
@@ -165,9 +170,11 @@ def report(counted):
         rows.append(f"| {layer} | {each(bare.layers[layer])} | {each(ours.layers[layer])} | {each(ours.layers[layer] - bare.layers[layer])}"
                     f" | {ours.layers[layer] / ours.total:.1%} | {each(logged.layers[layer])} |")
     rows += ["", "Functions of ours, with all that they call.", "", "| Function | Instructions |", "|---|---|"]
-    for function, cost in ours.inclusive.most_common():
-        if callgrind.module(function) and cost >= LEAST * ours.total:
-            rows.append(f"| `{function.replace('|', '&#124;')}` | {each(cost)} |")
+    rows += [f"| {code(function)} | {each(cost)} |" for function, cost in ours.inclusive.most_common()
+             if callgrind.module(function) and cost >= LEAST * ours.total]
+    rows += ["", "The dearest functions themselves.", "", "| Function | bare | Cedargate |", "|---|---|---|"]
+    rows += [f"| {code(function)} | {each(bare.functions[function])} | {each(cost)} |"
+             for function, cost in ours.functions.most_common(DEAREST)]
     return rows
 
 
