@@ -127,7 +127,8 @@ class World:
 
 
 def measure(gate, script, requests, seconds, upstream):
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", script, f"http://127.0.0.1:{gate.port}/"]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", script,
+               f"http://127.0.0.1:{gate.port}/"]
     env = {"PATH": os.environ["PATH"], "BENCH_REQUESTS": str(requests)}
     cpu, ours, everybody, since = gate.process.cpu_ns(), upstream.cpu() + children_cpu(), busy(), time.monotonic()
     told = subprocess.run(world.pinned(world.LOAD_CORE, command), env=env, capture_output=True, text=True, check=True,
@@ -164,7 +165,7 @@ def rounds(small, large, script, upstream, options):
 
 def spread(values, digits):
     first, middle, third = statistics.quantiles(values, n=4, method="inclusive")
-    return f"{middle:.{digits}f} ({first:.{digits}f} to {third:.{digits}f})"
+    return f"{middle:,.{digits}f} ({first:,.{digits}f} to {third:,.{digits}f})"
 
 
 def report(worlds, pairs):

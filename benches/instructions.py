@@ -167,8 +167,9 @@ def report(counted):
     for layer in sorted(set(bare.layers) | set(ours.layers), key=lambda layer: -ours.layers[layer]):
         if max(bare.layers[layer], ours.layers[layer]) < LEAST * ours.total:
             continue
-        rows.append(f"| {layer} | {each(bare.layers[layer])} | {each(ours.layers[layer])} | {each(ours.layers[layer] - bare.layers[layer])}"
-                    f" | {ours.layers[layer] / ours.total:.1%} | {each(logged.layers[layer])} |")
+        without, own = bare.layers[layer], ours.layers[layer]
+        rows.append(f"| {layer} | {each(without)} | {each(own)} | {each(own - without)} | {own / ours.total:.1%}"
+                    f" | {each(logged.layers[layer])} |")
     rows += ["", "Functions of ours, with all that they call.", "", "| Function | Instructions |", "|---|---|"]
     rows += [f"| {code(function)} | {each(cost)} |" for function, cost in ours.inclusive.most_common()
              if callgrind.module(function) and cost >= LEAST * ours.total]
