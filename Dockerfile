@@ -22,6 +22,8 @@ RUN mkdir src benches \
     && echo 'fn main() {}' >src/main.rs \
     && cp src/main.rs benches/decide.rs \
     && cp src/main.rs benches/figures.rs \
+    && cp src/main.rs benches/operations.rs \
+    && cp src/main.rs benches/tokens.rs \
     && cp src/main.rs benches/bare_pingora.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \

@@ -11,7 +11,6 @@ import argparse
 import http.client
 import json
 import os
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -19,78 +18,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import seed
+from seed import Size, Sqlite
 from world import Cedargate, claims_of, free_port, mint
 
-USERS, ROLES, GRANTS = 1_000_000, 10_000, 100_000
-PERMISSIONS, MODULES, ROUTES, GATEWAY_ROUTES = 5_000, 100, 10_000, 1_000
-AT = "2026-01-01T00:00:00.000000Z"
+SIZE = Size(users=1_000_000, roles=10_000, grants=100_000, permissions=5_000, modules=100, pages=10_000, routes=1_000)
 LIST_MS, ACCOUNT_MS, WRITE_MS, MEMORY_MIB = 50, 10, 30, 1024
-
-# {n} is the row's number; {series} gives one, from 1 to a bound, for SQLite or PostgreSQL.
-ROWS = [
-    ("permissions", PERMISSIONS, """INSERT INTO permissions (id, name, description, category, is_active, created_at)
-        SELECT 1000 + n, 'thing' || (n / 5) || ':verb' || (n % 5), 'What number ' || n || ' allows',
-               'category' || (n % 50), TRUE, {at} FROM {series}"""),
-    ("roles", ROLES, """INSERT INTO roles (id, name, description, is_system_role, is_active, created_at)
-        SELECT 1000 + n, 'role' || n, 'Who does what number ' || n || ' asks for', FALSE, TRUE, {at} FROM {series}"""),
-    ("role_parents", ROLES // 10, """INSERT INTO role_parents (role_id, parent_id)
-        SELECT 1000 + n * 10, 1000 + n FROM {series}"""),
-    ("role_permissions", GRANTS, """INSERT INTO role_permissions (role_id, permission_id, granted_at)
-        SELECT 1001 + n % 10000, 1001 + (n * 7 + (n / 10000) * 331) % 5000, {at} FROM {series} WHERE TRUE
-        ON CONFLICT DO NOTHING"""),
-    ("role_permissions of the super role", 1, """INSERT INTO role_permissions (role_id, permission_id, granted_at)
-        SELECT r.id, p.id, {at} FROM roles r JOIN permissions p ON p.id > 1000 WHERE r.name = 'superadmin'"""),
-    ("users", USERS, """INSERT INTO users (id, username, username_key, email, email_lower, password_hash, is_active, created_at)
-        SELECT 1000 + n, 'user' || n, 'user' || n, 'user' || n || '@example.com', 'user' || n || '@example.com', '!', n % 10 <> 0,
-               {at} FROM {series}"""),
-    ("user_roles", USERS, """INSERT INTO user_roles (user_id, role_id, granted_at)
-        SELECT 1000 + n, 1001 + n % 10000, {at} FROM {series}"""),
-    ("user_roles of all", USERS, """INSERT INTO user_roles (user_id, role_id, granted_at)
-        SELECT 1000 + n, (SELECT id FROM roles WHERE name = 'user'), {at} FROM {series}"""),
-    ("modules", MODULES, """INSERT INTO modules (id, name, label, route, priority, is_active, created_at)
-        SELECT 1000 + n, 'module' || n, 'Module ' || n, '/module' || n, n % 10, TRUE, {at} FROM {series}"""),
-    ("module_roles", MODULES * 100, """INSERT INTO module_roles (module_id, role_id)
-        SELECT 1001 + n % 100, 1000 + n FROM {series}"""),
-    ("upstreams", 1, """INSERT INTO upstreams (name, protocol, targets, balance, timeouts, created_at)
-        SELECT 'backend', protocol, targets, balance, timeouts, {at} FROM upstreams WHERE name = 'template'"""),
-    ("routes", ROUTES, """INSERT INTO routes (id, route, label, module_id, priority, is_sidebar, is_active, created_at)
-        SELECT 1000 + n, '/module' || (n % 100) || '/page' || n, 'Page ' || n, 1001 + n % 100, n % 10, TRUE, TRUE, {at}
-        FROM {series}"""),
-    ("route_roles", ROUTES * 10, """INSERT INTO route_roles (route_id, role_id)
-        SELECT 1001 + n % 10000, 1001 + (n * 13 + n / 10000) % 10000 FROM {series} WHERE TRUE ON CONFLICT DO NOTHING"""),
-    ("gateway routes", GATEWAY_ROUTES, """INSERT INTO routes
-            (id, route, label, module_id, is_sidebar, is_active, upstream, operations, created_at)
-        SELECT 20000 + n, '/part' || (n % 50) || '/place' || n || '/{{id}}', 'Place ' || n, 1001 + n % 100, FALSE, TRUE,
-               'template', {json}'[{{"methods":["GET"],"access":"permission","permission":"thing' || n || ':verb1"}}]'{json_end},
-               {at} FROM {series}"""),
-]
-
-
-class Sqlite:
-    name = "SQLite"
-
-    def __init__(self, folder):
-        self.path = folder / "scale.db"
-        self.url = f"sqlite://{self.path}"
-
-    def fill(self):
-        with sqlite3.connect(self.path) as database:
-            database.execute("PRAGMA foreign_keys = ON")
-            for _, count, sql in ROWS:
-                series = f"(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {count}) SELECT n FROM s)"
-                database.execute(sql.format(at=f"'{AT}'", series=series, json="", json_end=""))
-            database.commit()
-            database.execute("ANALYZE")
-        database.close()
-
-    def stop(self):
-        pass
-
 
 class Postgres:
     name = "PostgreSQL"
 
-    def __init__(self, folder):
+    def __init__(self, folder, size):
+        self.size = size
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
         if not programs:
             raise SystemExit("PostgreSQL is not installed: run tests/run.sh")
@@ -117,11 +56,8 @@ class Postgres:
             time.sleep(0.1)
 
     def fill(self):
-        statements = ["BEGIN"]
-        for _, count, sql in ROWS:
-            series = f"generate_series(1, {count}) AS s(n)"
-            statements.append(sql.format(at=f"'{AT}'", series=series, json="(", json_end=")::jsonb"))
-        statements += ["COMMIT", "VACUUM ANALYZE"]
+        series = lambda count: f"generate_series(1, {count}) AS s(n)"
+        statements = ["BEGIN", *seed.statements(self.size, series, ("(", ")::jsonb")), "COMMIT", "VACUUM ANALYZE"]
         psql = [self.programs / "psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "-d", self.url]
         subprocess.run(psql, input=";\n".join(statements) + ";\n", text=True, check=True)
 
@@ -184,7 +120,7 @@ def reads(boss, user, rounds, table):
     measure("users of the role that all have", boss, [f"/users/?role=user&skip={n * 400}" for n in range(25)], LIST_MS)
     measure("users, count", boss, ["/users/count"], LIST_MS)
     measure("users, count of inactive", boss, ["/users/count?is_active=false"], LIST_MS)
-    measure("users, search of a name", boss, [f"/users/?search=user{n * 31_337 % USERS}" for n in range(1, 30)], LIST_MS)
+    measure("users, search of a name", boss, [f"/users/?search=user{n * 31_337 % SIZE.users}" for n in range(1, 30)], LIST_MS)
     measure("users, search that ten thousands match", boss, [f"/users/?search=r{n}" for n in range(10, 40)], LIST_MS)
     measure("users, search that all match", boss, ["/users/?search=example"], LIST_MS)
     measure("users, search that none matches", boss, ["/users/?search=zzzyyyxxx"], LIST_MS)
@@ -290,13 +226,14 @@ def main():
     parser.add_argument("--only", choices=["sqlite", "postgresql"])
     options = parser.parse_args()
     options.cedargate = options.cedargate.resolve()
-    print(f"{USERS:,} users, {ROLES:,} roles, {GRANTS:,} grants, {ROUTES + GATEWAY_ROUTES:,} routes; {options.rounds} requests each")
+    print(f"{SIZE.users:,} users, {SIZE.roles:,} roles, {SIZE.grants:,} grants, {SIZE.pages + SIZE.routes:,} routes;"
+          f" {options.rounds} requests each")
     missed = 0
     for kind in (Sqlite, Postgres):
         if options.only and options.only != kind.name.lower():
             continue
         with tempfile.TemporaryDirectory(prefix="cedargate-scale-") as folder:
-            database = kind(Path(folder))
+            database = kind(Path(folder), SIZE)
             try:
                 missed += measure(options, database, Path(folder))
             finally:
