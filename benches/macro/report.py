@@ -59,7 +59,8 @@ def header(options, load_before, missing):
 
 def bars(found):
     rows = ["| Bar | Measured | |", "|---|---|---|"]
-    return rows + [f"| {what} | {figure} | {'met' if met else '**missed**'} |" for what, figure, met in found]
+    rows += [f"| {what} | {figure} | {'met' if met else '**missed**'} |" for what, figure, met in found]
+    return rows if found else []
 
 
 def figures(direct, cases, runs):
