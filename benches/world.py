@@ -115,7 +115,7 @@ def ask(port, path, token=None, method="GET"):
         connection.close()
 
 
-def upstream(folder, port, connections=1024, locations=""):
+def upstream(folder, port, connections=1024, locations="", core=LOAD_CORE):
     """nginx with one fixed answer of 1 KiB, wherever `locations` say nothing else."""
     config = folder / "nginx.conf"
     config.write_text(f"""
@@ -129,7 +129,7 @@ http {{
 }}
 """)
     program = next((path for path in ("/usr/sbin/nginx", "/usr/local/sbin/nginx") if os.path.exists(path)), "nginx")
-    process = Process("nginx", [program, "-p", folder, "-c", config], folder, core=LOAD_CORE)
+    process = Process("nginx", [program, "-p", folder, "-c", config], folder, core=core)
     process.wait_for(port, "/")
     return process
 
@@ -176,6 +176,13 @@ class Cedargate:
         if answer.status != 200:
             raise SystemExit(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
         return json.loads(text)
+
+    def every(self, path, token):
+        """Ids by name of all that a list of the admin API has."""
+        found = []
+        while page := self.call("GET", f"{path}?skip={len(found)}&limit=100", token=token):
+            found += page
+        return {made.get("name", made.get("username")): made["id"] for made in found}
 
     def sign_in(self, username):
         return self.call("POST", "/auth/login", {"username": username, "password": PASSWORD})["access_token"]
