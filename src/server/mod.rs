@@ -26,7 +26,6 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tracing_appender::non_blocking::WorkerGuard;
 
 use self::core::Core;
 use self::counted::Counted;
@@ -50,7 +49,7 @@ use crate::jwt::{Arrivals, Errands};
 use crate::mail::Postman;
 use crate::model::Secret;
 use crate::password::random_password;
-use crate::telemetry::{AccessLog, Logs, Metrics, Recent, Rotation};
+use crate::telemetry::{AccessLog, Flush, Logs, Metrics, Recent, Rotation};
 
 /// For so long a start waits for the keys of other issuers.
 const FIRST_KEYS: Duration = Duration::from_secs(5);
@@ -79,7 +78,7 @@ pub struct Running {
     close: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    _access_log: Option<WorkerGuard>,
+    _access_log: Option<Flush>,
 }
 
 /// Starts everything on the current runtime.
@@ -244,7 +243,7 @@ fn until_stopped(
     })
 }
 
-fn access_log(settings: &Settings, metrics: &Metrics) -> (AccessLog, Option<WorkerGuard>) {
+fn access_log(settings: &Settings, metrics: &Metrics) -> (AccessLog, Option<Flush>) {
     if !settings.access_log.enabled {
         return (AccessLog::off(), None);
     }

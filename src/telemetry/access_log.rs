@@ -4,19 +4,18 @@ use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use super::sink::Failures;
+use super::batch::{Flush, Lines};
 
-/// How many lines may wait; beyond, lines are lost rather than requests delayed.
-const QUEUE: usize = 16 * 1024;
 const MAX_PATH: usize = 2 * 1024;
 const MAX_USER_AGENT: usize = 512;
 
 thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The last second that was told, and how.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
 }
 
 /// What is told of one request; the keys and their order are an interface, what is absent is null.
@@ -76,55 +75,57 @@ pub struct Record<'a, P> {
 /// Where the lines go; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    writer: Option<NonBlocking>,
-    failures: Failures,
+    lines: Option<Lines>,
 }
 
 impl AccessLog {
     /// Writes lines to `sink` on a thread of its own, which ends once the guard is dropped.
-    pub fn to(sink: impl Write + Send + 'static) -> (Self, WorkerGuard) {
-        let failures = Failures::default();
-        let (writer, guard) = NonBlockingBuilder::default()
-            .buffered_lines_limit(QUEUE)
-            .lossy(true)
-            .thread_name("access-log")
-            .finish(failures.of(sink));
-        (Self { writer: Some(writer), failures }, guard)
+    pub fn to(sink: impl Write + Send + 'static) -> (Self, Flush) {
+        let (lines, flush) = Lines::to("access-log", sink);
+        (Self { lines: Some(lines) }, flush)
     }
 
-    /// Lines that did not fit into the queue, or could not be written.
+    /// Lines for which there was no room, or that could not be written.
     pub fn lost(&self) -> usize {
-        self.writer.as_ref().map_or(0, |writer| writer.error_counter().dropped_lines()) + self.failures.count()
+        self.lines.as_ref().map_or(0, Lines::lost)
     }
 
     /// Writes nothing.
     pub fn off() -> Self {
-        Self { writer: None, failures: Failures::default() }
+        Self { lines: None }
     }
 
     /// Whether lines go anywhere.
     pub fn is_on(&self) -> bool {
-        self.writer.is_some()
+        self.lines.is_some()
     }
 
     /// Hands over one line, long text cut; never blocks.
     pub fn write(&self, mut record: Record<'_, impl Serialize>) {
-        let Some(mut writer) = self.writer.clone() else { return };
+        let Some(lines) = &self.lines else { return };
         record.path = record.path.map(|text| bounded(text, MAX_PATH));
         record.user_agent = record.user_agent.map(|text| bounded(text, MAX_USER_AGENT));
         LINE.with_borrow_mut(|line| {
             line.clear();
             if serde_json::to_writer(&mut *line, &record).is_ok() {
                 line.push(b'\n');
-                // Lossy: an overfull queue is counted by the writer and is no error of this request.
-                let _ = writer.write(line);
+                lines.put(line);
             }
         });
     }
 }
 
+/// As RFC 3339 says, in microseconds. Most of it is the same for all requests of a second.
 fn micros<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+    SECOND.with_borrow_mut(|(second, text)| {
+        if *second != time.timestamp() {
+            *second = time.timestamp();
+            *text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
+        }
+        // A leap second has more.
+        let micros = time.timestamp_subsec_micros().min(999_999);
+        serializer.collect_str(&format_args!("{text}.{micros:06}Z"))
+    })
 }
 
 fn bounded(text: &str, max: usize) -> &str {

@@ -1,6 +1,7 @@
 //! Metrics, the access log and the log: what the service says about itself.
 
 pub mod access_log;
+mod batch;
 mod certificate_state;
 mod connection_state;
 mod issuer_state;
@@ -14,6 +15,7 @@ mod target_state;
 mod upstream_state;
 
 pub use access_log::AccessLog;
+pub use batch::Flush;
 pub use certificate_state::{CertificateState, ServedCertificate};
 pub use connection_state::{ConnectionState, Ended, Turned};
 pub use issuer_state::{IssuerKeys, IssuerState};

@@ -4,11 +4,14 @@
 //! Pingora moves every exchange by two tasks' worth of machinery: channels between its halves, a watcher for each pooled
 //! connection, copies of heads that were copies already. That is what uploads, upgrades and HTTP/2 need. Most requests are
 //! a head and are answered at once, and for those it costs more than everything that is decided about them. They go this
-//! way: Pingora's own reader of answers and its own session with the client, and nothing between them.
+//! way: a reader of answers, Pingora's session with the client, and nothing between them.
 //!
 //! Whatever is decided, said or counted on the way is in [`filters`], the same for both. What fails before anything of an
 //! answer has been seen, and may be tried again, is Pingora's from then on.
 
+mod answer;
+mod chunks;
+mod link;
 mod pool;
 mod request;
 
@@ -18,23 +21,23 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Version, header};
+use http::{Method, Version, header};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
-use pingora::protocols::Stream;
 use pingora::protocols::http::HttpTask;
-use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
 use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, OrErr as _, Result};
-use tokio::io::AsyncWriteExt as _;
+use smallvec::SmallVec;
 use tokio::time::timeout;
 
-use crate::model::Protocol;
+use crate::model::{Protocol, Timeouts};
 
 use super::context::Context;
 use super::forward::{self, Way};
 use super::{filters, live};
 
+use self::answer::Answer;
+use self::link::Link;
 use self::pool::Pool;
 
 /// Parts of an answer that are sent together.
@@ -81,7 +84,7 @@ impl Direct {
         let way = forward::way(&shared, &session.req_header().headers, ctx).await?;
         let timeouts = way.timeouts();
         live::expect_by(filters::due(timeouts.read(), ctx));
-        let (stream, reused) = match self.connect(&way, ctx).await {
+        let (link, reused) = match self.connect(&way, ctx).await {
             Ok(connected) => connected,
             Err(mut error) => {
                 error.as_up();
@@ -90,10 +93,10 @@ impl Direct {
         };
         let head = request::head(&shared, session.req_header(), ctx)?;
         filters::request_body(session, &mut None, true, ctx)?;
-        match converse(stream, &head, &way, session, ctx).await {
-            Ok(stream) => {
-                if let Some(stream) = stream {
-                    self.pool.put(way.group, stream, timeouts.idle());
+        match converse(link, &head, timeouts, session, ctx).await {
+            Ok(answer) => {
+                if let Some((link, idle)) = answer.reusable() {
+                    self.pool.put(way.group, link, idle);
                 }
                 if session.as_mut().finish_body().await.is_err() {
                     session.set_keepalive(None);
@@ -105,11 +108,13 @@ impl Direct {
     }
 
     /// A connection, and whether it was used before.
-    async fn connect(&self, way: &Way, ctx: &Context) -> Result<(Stream, bool)> {
-        if let Some(stream) = self.pool.take(way.group) {
-            return Ok((stream, true));
+    async fn connect(&self, way: &Way, ctx: &Context) -> Result<(Link, bool)> {
+        if let Some(link) = self.pool.take(way.group) {
+            return Ok((link, true));
         }
-        Ok((self.connector.new_stream(&way.peer(ctx)?).await?, false))
+        // What it takes to connect, and to agree upon TLS, is kept apart from what it takes to wait for an answer.
+        let stream = Box::pin(self.connector.new_stream(&way.peer(ctx)?)).await?;
+        Ok((Link::new(stream), false))
     }
 }
 
@@ -118,44 +123,58 @@ fn again(error: Box<Error>) -> Result<bool> {
     if error.retry() { Ok(true) } else { Err(error) }
 }
 
-/// Asks by `head` and passes on what is answered; the connection, if it can be used again.
+/// Asks by `head` and passes on what is answered, which comes back when all of it has been sent.
 async fn converse(
-    mut stream: Stream,
+    mut link: Link,
     head: &[u8],
-    way: &Way,
+    timeouts: Timeouts,
     session: &mut Session,
     ctx: &mut Context,
-) -> Result<Option<Stream>> {
-    let timeouts = way.timeouts();
-    let sent = timeout(timeouts.write(), async {
-        stream.write_all(head).await?;
-        stream.flush().await
-    });
-    let sent = sent.await.map_err(|_| Error::explain(ErrorType::WriteTimedout, "request head").into_up())?;
+) -> Result<Answer> {
+    let sent = timeout(timeouts.write(), link.send(head)).await;
+    let sent = sent.map_err(|_| Error::explain(ErrorType::WriteTimedout, "request head").into_up())?;
     sent.or_err(ErrorType::WriteError, "request head").map_err(Error::into_up)?;
-    let mut answer = HttpSession::new(stream);
-    answer.read_timeout = Some(timeouts.read());
+    let is_bare = session.req_header().method == Method::HEAD;
+    let mut answer = Answer::new(link, is_bare, timeouts.read(), timeouts.idle());
     loop {
         let mut part = next(&mut answer, session).await?;
-        let mut parts = Vec::with_capacity(TOGETHER);
-        let is_end = loop {
+        let mut parts = SmallVec::new();
+        loop {
             filter(session, &mut part, ctx)?;
             let is_end = part.is_end();
             parts.push(part);
             if is_end || parts.len() == TOGETHER {
-                break is_end;
+                break;
             }
-            match at_once(answer.read_response_task()).await {
+            match at_once(answer.next()).await {
                 Some(Ok(more)) => part = more,
                 Some(Err(error)) => part = HttpTask::Failed(error.into_up()),
-                None => break false,
+                None => break,
             }
-        };
-        if session.write_response_tasks(parts).await? {
-            // Who takes no more may have left something behind.
-            return Ok(if is_end { reusable(answer).await } else { None });
+        }
+        if send(session, parts).await? {
+            return Ok(answer);
         }
     }
+}
+
+/// Sends parts of an answer; whether it ends with them.
+async fn send(session: &mut Session, parts: SmallVec<[HttpTask; TOGETHER]>) -> Result<bool> {
+    let is_failed = matches!(parts.last(), Some(HttpTask::Failed(_)));
+    if is_failed || session.as_http1().is_none() {
+        return session.write_response_tasks(parts.into_vec()).await;
+    }
+    // What Pingora would gather first is gathered by the connection anyway.
+    let is_end = parts.last().is_some_and(HttpTask::is_end);
+    for part in parts {
+        let sent = match part {
+            HttpTask::Header(head, is_end) => session.write_response_header(head, is_end).await,
+            HttpTask::Body(body, is_end) => session.write_response_body(body, is_end).await,
+            _ => Ok(()),
+        };
+        sent.map_err(Error::into_down)?;
+    }
+    Ok(is_end)
 }
 
 /// What `future` has without waiting.
@@ -169,10 +188,10 @@ async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The next part of an answer, unless the client goes away.
-async fn next(answer: &mut HttpSession, session: &mut Session) -> Result<HttpTask> {
+async fn next(answer: &mut Answer, session: &mut Session) -> Result<HttpTask> {
     tokio::select! {
         biased;
-        part = answer.read_response_task() => part.map_err(Error::into_up),
+        part = answer.next() => part.map_err(Error::into_up),
         gone = session.read_body_or_idle(true) => match gone {
             Err(error) => Err(error.into_down()),
             Ok(_) => Err(Error::explain(ErrorType::ConnectionClosed, "the client has gone").into_down()),
@@ -199,10 +218,4 @@ fn filter(session: &mut Session, part: &mut HttpTask, ctx: &mut Context) -> Resu
         }
         _ => Ok(()),
     }
-}
-
-/// The connection of an answer that was read to its end, if it can be used again.
-async fn reusable(mut answer: HttpSession) -> Option<Stream> {
-    answer.respect_keepalive();
-    answer.reuse().await
 }

@@ -6,13 +6,11 @@
 //! look at it tells whether it is still good; once a second somebody looks at those that nobody takes.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::Pin;
-use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use pingora::protocols::Stream;
-use tokio::io::{AsyncRead as _, ReadBuf};
+
+use super::link::Link;
 
 /// Connections that are kept, by who may share them.
 #[derive(Debug)]
@@ -23,14 +21,14 @@ pub(super) struct Pool {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// The longest kept first; none is empty.
+    /// The longest kept first.
     groups: HashMap<u64, VecDeque<Idle>, foldhash::fast::RandomState>,
     count: usize,
 }
 
 #[derive(Debug)]
 struct Idle {
-    stream: Stream,
+    link: Link,
     until: Instant,
 }
 
@@ -41,18 +39,18 @@ impl Pool {
     }
 
     /// The connection of `group` that was used last, if one is still good.
-    pub(super) fn take(&self, group: u64) -> Option<Stream> {
+    pub(super) fn take(&self, group: u64) -> Option<Link> {
         let mut kept = self.kept.lock();
         loop {
             let mut idle = kept.pop(group, VecDeque::pop_back)?;
-            if is_quiet(&mut idle.stream) {
-                return Some(idle.stream);
+            if idle.link.is_quiet() {
+                return Some(idle.link);
             }
         }
     }
 
     /// Keeps a connection of `group` for so long.
-    pub(super) fn put(&self, group: u64, stream: Stream, idle: Duration) {
+    pub(super) fn put(&self, group: u64, link: Link, idle: Duration) {
         if self.most == 0 {
             return;
         }
@@ -60,7 +58,7 @@ impl Pool {
         if kept.count >= self.most {
             kept.drop_oldest();
         }
-        kept.groups.entry(group).or_default().push_back(Idle { stream, until: Instant::now() + idle });
+        kept.groups.entry(group).or_default().push_back(Idle { link, until: Instant::now() + idle });
         kept.count += 1;
     }
 
@@ -69,7 +67,7 @@ impl Pool {
         let now = Instant::now();
         let mut kept = self.kept.lock();
         kept.groups.retain(|_, group| {
-            group.retain_mut(|idle| now < idle.until && is_quiet(&mut idle.stream));
+            group.retain_mut(|idle| now < idle.until && idle.link.is_quiet());
             !group.is_empty()
         });
         kept.count = kept.groups.values().map(VecDeque::len).sum();
@@ -91,9 +89,81 @@ impl Kept {
     }
 }
 
-/// Whether nothing has come: who says something without being asked, be it that this is the end, is asked nothing.
-fn is_quiet(stream: &mut Stream) -> bool {
-    let mut byte = [0; 1];
-    let mut read = ReadBuf::new(&mut byte);
-    Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut read).is_pending()
+#[cfg(test)]
+mod tests {
+    use pingora::protocols::l4::stream::Stream;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    /// A connection, and its other end.
+    async fn link() -> (Link, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Link::new(Box::new(Stream::from(near))), listener.accept().await.unwrap().0)
+    }
+
+    /// How many connections are kept, and of how many groups.
+    fn size(pool: &Pool) -> (usize, usize) {
+        let kept = pool.kept.lock();
+        (kept.count, kept.groups.len())
+    }
+
+    /// Until what the other end did has arrived.
+    async fn settle() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    #[tokio::test]
+    async fn only_what_is_good_and_of_the_same_group_is_taken() {
+        let pool = Pool::new(10);
+        let mut far = Vec::new();
+        for group in [1, 1, 1, 2] {
+            let (link, end) = link().await;
+            pool.put(group, link, LONG);
+            far.push(end);
+        }
+        far[2].write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+        drop(far.remove(1));
+        settle().await;
+        assert!(pool.take(3).is_none());
+        assert!(pool.take(1).is_some());
+        // One has said something, one is closed.
+        assert!(pool.take(1).is_none());
+        assert!(pool.take(2).is_some() && pool.take(2).is_none());
+        assert_eq!(size(&pool).0, 0);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_there_is_room_for_nor_for_longer_than_they_may() {
+        let pool = Pool::new(2);
+        let mut far = Vec::new();
+        for (group, idle) in [(1, LONG), (2, LONG * 2), (3, LONG * 3)] {
+            let (link, end) = link().await;
+            pool.put(group, link, idle);
+            far.push(end);
+        }
+        assert!(pool.take(1).is_none());
+        assert_eq!(size(&pool).0, 2);
+        let (link, end) = link().await;
+        far.push(end);
+        pool.take(2).unwrap();
+        pool.put(4, link, Duration::ZERO);
+        pool.sweep();
+        assert_eq!(size(&pool), (1, 1));
+        drop(far);
+        settle().await;
+        pool.sweep();
+        assert_eq!(size(&pool), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn none_is_kept_where_none_is_wanted() {
+        let (pool, (link, _end)) = (Pool::new(0), link().await);
+        pool.put(1, link, LONG);
+        assert!(pool.take(1).is_none());
+    }
 }

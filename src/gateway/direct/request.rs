@@ -5,7 +5,7 @@
 //! off, and what the gateway says is written behind it.
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
@@ -37,9 +37,7 @@ pub(super) fn is_plain(request: &RequestHeader) -> bool {
         let value = value.as_bytes();
         value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
     };
-    // Of an answer to HEAD nobody can tell where it ends who does not know the question.
     matches!(request.version, Version::HTTP_11 | Version::HTTP_2)
-        && request.method != Method::HEAD
         && !headers.contains_key(header::UPGRADE)
         && !headers.contains_key(header::EXPECT)
         && headers.get_all(header::CONNECTION).iter().all(stays)

@@ -326,8 +326,16 @@ impl AsyncRead for Connection {
 }
 
 impl Connection {
+    /// A small answer is put together in one place.
+    fn reserve(&mut self) {
+        if self.unsent.capacity() == 0 {
+            self.unsent.reserve(BUFFER / 4);
+        }
+    }
+
     fn poll_keep(&mut self, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         if self.unsent.len() + from.len() <= BUFFER {
+            self.reserve();
             self.unsent.extend_from_slice(from);
             return Poll::Ready(Ok(from.len()));
         }
@@ -343,6 +351,7 @@ impl Connection {
     fn poll_keep_vectored(&mut self, context: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let total: usize = from.iter().map(|slice| slice.len()).sum();
         if self.unsent.len() + total <= BUFFER {
+            self.reserve();
             for slice in from {
                 self.unsent.extend_from_slice(slice);
             }

@@ -31,7 +31,7 @@ struct World {
     seen: Arc<AtomicUsize>,
     token: String,
     log: Log,
-    _guard: tracing_appender::non_blocking::WorkerGuard,
+    _guard: crate::telemetry::Flush,
 }
 
 #[derive(Clone, Default)]

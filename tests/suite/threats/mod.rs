@@ -25,6 +25,7 @@ mod secure;
 mod slow;
 mod start;
 mod tokens;
+mod ways;
 mod wire;
 mod world;
 
