@@ -23,26 +23,25 @@ const MOST_HINTS: u32 = 16;
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Notes that a target could not be connected to, and says whether another attempt follows.
-pub(super) fn unconnected(mut error: Box<Error>, ctx: &mut Context) -> Box<Error> {
-    if forward::is_of_target(&error) {
-        ctx.attempts.failed(forward::kind(&error));
+pub(super) fn unconnected(error: &mut Error, ctx: &mut Context) {
+    if forward::is_of_target(error) {
+        ctx.attempts.failed(forward::kind(error));
     }
     // Nothing was sent.
     let again = ctx.may_try_again();
-    tried(&error, ctx, again);
+    tried(error, ctx, again);
     error.set_retry(again);
-    error
 }
 
 /// Notes that an exchange with an upstream has failed, and says whether another attempt follows.
-pub(super) fn broken(mut error: Box<Error>, session: &Session, ctx: &mut Context, reused: bool) -> Box<Error> {
+pub(super) fn broken(error: &mut Error, session: &Session, ctx: &mut Context, reused: bool) {
     // Pingora knows of connections that were closed while nobody used them, and of streams that were refused.
     let is_stale = reused && matches!(error.retry, RetryType::ReusedOnly);
     let is_refused = matches!(error.retry, RetryType::Decided(true));
-    if !is_stale && !is_refused && forward::is_of_target(&error) {
+    if !is_stale && !is_refused && forward::is_of_target(error) {
         match error.etype() {
-            ErrorType::ReadTimedout => ctx.attempts.silent(forward::kind(&error)),
-            _ => ctx.attempts.failed(forward::kind(&error)),
+            ErrorType::ReadTimedout => ctx.attempts.silent(forward::kind(error)),
+            _ => ctx.attempts.failed(forward::kind(error)),
         }
     }
     let is_upstreams = *error.esource() == ErrorSource::Upstream;
@@ -50,10 +49,9 @@ pub(super) fn broken(mut error: Box<Error>, session: &Session, ctx: &mut Context
     let is_harmless = is_refused || session.req_header().method.is_idempotent();
     let again = is_harmless && is_whole(session, ctx) && (is_stale || (is_upstreams && ctx.may_try_again()));
     if is_upstreams {
-        tried(&error, ctx, again);
+        tried(error, ctx, again);
     }
     error.set_retry(again);
-    error
 }
 
 /// Takes note of a part of the request's body, or of its end.

@@ -139,9 +139,10 @@ impl ProxyHttp for Gateway {
         _session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Box<Context>,
-        error: Box<Error>,
+        mut error: Box<Error>,
     ) -> Box<Error> {
-        filters::unconnected(error, ctx)
+        filters::unconnected(&mut error, ctx);
+        error
     }
 
     fn error_while_proxy(
@@ -152,7 +153,9 @@ impl ProxyHttp for Gateway {
         ctx: &mut Box<Context>,
         reused: bool,
     ) -> Box<Error> {
-        filters::broken(error.more_context(format!("Peer: {peer}")), session, ctx, reused)
+        let mut error = error.more_context(format!("Peer: {peer}"));
+        filters::broken(&mut error, session, ctx, reused);
+        error
     }
 
     async fn upstream_request_filter(

@@ -89,7 +89,7 @@ impl Answer {
             match ready!(self.link.poll_read(context, &mut self.read, self.patience)) {
                 Ok(0) => return Poll::Ready(self.ended()),
                 Ok(_) => {}
-                Err(error) => return Poll::Ready(Err(self.failed(error))),
+                Err(error) => return Poll::Ready(self.failed(error)),
             }
         }
     }
@@ -111,14 +111,16 @@ impl Answer {
                 }
                 body(self.read.split_to(here), is_end)
             }
-            Expected::Chunks(chunks) => match chunks.next(&mut self.read).map_err(|bad| invalid(&bad.to_string()))? {
-                Step::More => None,
-                Step::Content(content) => body(content, false),
-                Step::End => {
-                    self.expected = Expected::Nothing;
-                    Some(HttpTask::Done)
+            Expected::Chunks(chunks) => {
+                match chunks.next(&mut self.read).map_err(|_| Fault::Odd("malformed chunks"))? {
+                    Step::More => None,
+                    Step::Content(content) => body(content, false),
+                    Step::End => {
+                        self.expected = Expected::Nothing;
+                        Some(HttpTask::Done)
+                    }
                 }
-            },
+            }
             Expected::Rest => body(self.read.split(), false),
         })
     }
@@ -126,10 +128,10 @@ impl Answer {
     fn head(&mut self) -> Result<Option<HttpTask>> {
         let Some((mut head, length)) = parse::<FEW_FIELDS>(&self.read).or_else(|error| match error {
             Fault::TooMany => parse::<MOST_FIELDS>(&self.read),
-            bad => Err(bad),
+            bad @ (Fault::Parse(_) | Fault::Odd(_)) => Err(bad),
         })?
         else {
-            return if self.read.len() > LARGEST_HEAD { Err(invalid("too large a head")) } else { Ok(None) };
+            return if self.read.len() > LARGEST_HEAD { Err(Fault::Odd("too large a head").into()) } else { Ok(None) };
         };
         let bytes = self.read.split_to(length).freeze();
         head.fields(&bytes)?;
@@ -186,30 +188,32 @@ impl Answer {
         Err(error)
     }
 
-    fn failed(&self, error: std::io::Error) -> BError {
+    fn failed(&self, error: std::io::Error) -> Result<HttpTask> {
         if error.kind() == ErrorKind::TimedOut && error.raw_os_error().is_none() {
-            return Error::explain(ErrorType::ReadTimedout, "reading an answer");
+            return Error::e_explain(ErrorType::ReadTimedout, "reading an answer");
         }
         let is_stale = matches!(self.expected, Expected::Head) && error.raw_os_error().is_some();
         let mut error = Error::because(ErrorType::ReadError, "reading an answer", error);
         if is_stale {
             error.retry = RetryType::ReusedOnly;
         }
-        error
+        Err(error)
     }
 }
 
 /// Why a head could not be read.
 enum Fault {
     TooMany,
-    Bad(httparse::Error),
+    Parse(httparse::Error),
+    Odd(&'static str),
 }
 
 impl From<Fault> for BError {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::TooMany => invalid("too many fields"),
-            Fault::Bad(error) => Error::because(ErrorType::InvalidHTTPHeader, "reading an answer", error),
+            Fault::TooMany => Error::explain(ErrorType::InvalidHTTPHeader, "too many fields"),
+            Fault::Odd(what) => Error::explain(ErrorType::InvalidHTTPHeader, what),
+            Fault::Parse(error) => Error::because(ErrorType::InvalidHTTPHeader, "reading an answer", error),
         }
     }
 }
@@ -243,9 +247,9 @@ fn parse<const MOST: usize>(read: &[u8]) -> Result<Option<(Head, usize)>, Fault>
         Ok(Status::Complete(length)) => length,
         Ok(Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Fault::TooMany),
-        Err(error) => return Err(Fault::Bad(error)),
+        Err(error) => return Err(Fault::Parse(error)),
     };
-    let bad = |_| Fault::Bad(httparse::Error::Status);
+    let bad = |_| Fault::Odd("no status");
     let mut answer = ResponseHeader::build(parsed.code.unwrap_or(0), Some(parsed.headers.len() + 4)).map_err(bad)?;
     answer.set_version(if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 });
     answer.set_reason_phrase(parsed.reason).map_err(bad)?;
@@ -258,18 +262,14 @@ fn parse<const MOST: usize>(read: &[u8]) -> Result<Option<(Head, usize)>, Fault>
     Ok(Some((Head { answer, places }, length)))
 }
 
-fn invalid(what: &str) -> BError {
-    Error::explain(ErrorType::InvalidHTTPHeader, what.to_owned())
-}
-
 /// The length that a head announces; the same one said again is one (RFC 9110 8.6).
-fn length(fields: &HeaderMap) -> Result<Option<u64>> {
+fn length(fields: &HeaderMap) -> Result<Option<u64>, Fault> {
     let mut length = None;
     let all = fields.get_all(header::CONTENT_LENGTH).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     for one in all {
-        let one = headers::length(one.trim_ascii()).ok_or_else(|| invalid("no length"))?;
+        let one = headers::length(one.trim_ascii()).ok_or(Fault::Odd("no length"))?;
         if length.is_some_and(|known| known != one) {
-            return Err(invalid("two lengths"));
+            return Err(Fault::Odd("two lengths"));
         }
         length = Some(one);
     }

@@ -88,7 +88,8 @@ impl Direct {
             Ok(connected) => connected,
             Err(mut error) => {
                 error.as_up();
-                return again(filters::unconnected(error, ctx));
+                filters::unconnected(&mut error, ctx);
+                return again(error);
             }
         };
         let head = request::head(&shared, session.req_header(), ctx)?;
@@ -103,7 +104,11 @@ impl Direct {
                 }
                 Ok(false)
             }
-            Err(error) => again(filters::broken(error.more_context(format!("Peer: {way}")), session, ctx, reused)),
+            Err(error) => {
+                let mut error = error.more_context(format!("Peer: {way}"));
+                filters::broken(&mut error, session, ctx, reused);
+                again(error)
+            }
         }
     }
 
