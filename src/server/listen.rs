@@ -21,7 +21,7 @@ use tokio::time::sleep;
 use tower::ServiceExt as _;
 
 /// Who has a connection is told for so long that it ends, before it is closed.
-const LAST_CALL: Duration = Duration::from_millis(250);
+const LAST_CALL: Duration = Duration::from_millis(150);
 
 /// Binds a listener; `key` is the setting to blame.
 pub(super) fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

@@ -35,7 +35,7 @@ use super::{Edge, LINGER_TIME, close, stopping};
 
 const CHUNK: usize = 4 * 1024;
 /// How long an idle connection may still bring a request once the listener is closed: one that was under way.
-pub(super) const LAST_CALL: Duration = Duration::from_millis(250);
+pub(super) const LAST_CALL: Duration = Duration::from_millis(150);
 
 pub(super) enum Head {
     /// A head that is well formed, and what came with it.
