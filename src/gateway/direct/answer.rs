@@ -27,6 +27,8 @@ const LARGEST_HEAD: usize = 1024 * 1024;
 /// What is read at once: of a head, and of a body that is not nearly over.
 const HEAD_PIECE: usize = 4 * 1024;
 const BODY_PIECE: usize = 64 * 1024;
+/// So much of small chunks is told as one part.
+const GATHERED: usize = 8 * 1024;
 
 /// An answer that is being read.
 #[derive(Debug)]
@@ -111,18 +113,29 @@ impl Answer {
                 }
                 body(self.read.split_to(here), is_end)
             }
-            Expected::Chunks(chunks) => {
-                match chunks.next(&mut self.read).map_err(|_| Fault::Odd("malformed chunks"))? {
-                    Step::More => None,
-                    Step::Content(content) => body(content, false),
-                    Step::End => {
-                        self.expected = Expected::Nothing;
-                        Some(HttpTask::Done)
-                    }
-                }
-            }
+            Expected::Chunks(_) => self.chunks()?,
             Expected::Rest => body(self.read.split(), false),
         })
+    }
+
+    /// The content of the chunks that were read, many small ones together.
+    fn chunks(&mut self) -> Result<Option<HttpTask>, Fault> {
+        let Expected::Chunks(chunks) = &mut self.expected else { return Ok(None) };
+        let mut content: Option<BytesMut> = None;
+        while content.as_ref().is_none_or(|content| content.len() < GATHERED) {
+            match chunks.next(&mut self.read).map_err(|_| Fault::Odd("malformed chunks"))? {
+                Step::More => break,
+                Step::Content(more) => match &mut content {
+                    Some(content) => content.extend_from_slice(&more),
+                    None => content = Some(more),
+                },
+                Step::End => {
+                    self.expected = Expected::Nothing;
+                    return Ok(Some(HttpTask::Body(content.map(BytesMut::freeze), true)));
+                }
+            }
+        }
+        Ok(content.map(|content| HttpTask::Body(Some(content.freeze()), false)))
     }
 
     fn head(&mut self) -> Result<Option<HttpTask>> {

@@ -40,8 +40,9 @@ use self::answer::Answer;
 use self::link::Link;
 use self::pool::Pool;
 
-/// Parts of an answer that are sent together.
+/// Parts of an answer that are sent together, unless they are as large as this.
 const TOGETHER: usize = 4;
+const LARGE: usize = 16 * 1024;
 
 /// What the exchanges of one thread share.
 pub(super) struct Direct {
@@ -146,9 +147,11 @@ async fn converse(
         let mut parts = SmallVec::new();
         loop {
             filter(session, &mut part, ctx)?;
-            let is_end = part.is_end();
+            // What is large is sent by itself: nothing is read ahead for a client that does not take it.
+            let is_large = matches!(&part, HttpTask::Body(Some(body), _) if body.len() >= LARGE);
+            let is_last = is_large || part.is_end();
             parts.push(part);
-            if is_end || parts.len() == TOGETHER {
+            if is_last || parts.len() == TOGETHER {
                 break;
             }
             match at_once(answer.next()).await {

@@ -41,11 +41,13 @@ impl Pool {
     /// The connection of `group` that was used last, if one is still good.
     pub(super) fn take(&self, group: u64) -> Option<Link> {
         let mut kept = self.kept.lock();
+        let mut idle = kept.pop(group, VecDeque::pop_back)?;
+        let now = Instant::now();
         loop {
-            let mut idle = kept.pop(group, VecDeque::pop_back)?;
-            if idle.link.is_quiet() {
+            if now < idle.until && idle.link.is_quiet() {
                 return Some(idle.link);
             }
+            idle = kept.pop(group, VecDeque::pop_back)?;
         }
     }
 
@@ -152,6 +154,11 @@ mod tests {
         far.push(end);
         pool.take(2).unwrap();
         pool.put(4, link, Duration::ZERO);
+        pool.sweep();
+        let (link, end) = self::link().await;
+        far.push(end);
+        pool.put(5, link, Duration::ZERO);
+        assert!(pool.take(5).is_none());
         pool.sweep();
         assert_eq!(size(&pool), (1, 1));
         drop(far);
