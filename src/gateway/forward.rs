@@ -45,18 +45,13 @@ impl Way {
         self.fleet.as_ref().map(|fleet| fleet.upstream.timeouts).unwrap_or_default()
     }
 
-    /// Whether HTTP/1 is spoken there.
-    pub(super) fn is_http1(&self) -> bool {
-        self.fleet.as_ref().is_none_or(|fleet| fleet.upstream.protocol != Protocol::Http2)
-    }
-
     /// In the form in which Pingora wants it.
     pub(super) fn peer(&self, ctx: &Context) -> Result<HttpPeer> {
         let Some(fleet) = &self.fleet else {
             return Ok(limited(connection(self.address, None), &Timeouts::default(), ctx));
         };
         let mut peer = limited(target(fleet, (self.address, self.group))?, &fleet.upstream.timeouts, ctx);
-        if !self.is_http1() {
+        if fleet.upstream.protocol == Protocol::Http2 {
             // A connection that a firewall has forgotten is noticed, and not used for one request after the other.
             peer.options.h2_ping_interval = Some(PING);
             if !ctx.attempts.is_sent {
@@ -172,8 +167,6 @@ pub(super) fn peer_of_check(fleet: &Fleet, index: usize, limit: Duration) -> Opt
 
 /// The head of a request that is being made for an upstream.
 pub(super) trait Fields {
-    /// Takes off what clients may not say.
-    fn strip(&mut self);
     /// Takes a field off.
     fn remove(&mut self, name: &HeaderName);
     /// Says something in place of whatever is said under this name.
@@ -193,10 +186,6 @@ pub(super) enum FieldName<'n> {
 }
 
 impl Fields for RequestHeader {
-    fn strip(&mut self) {
-        headers::strip(self);
-    }
-
     fn remove(&mut self, name: &HeaderName) {
         self.remove_header(name);
     }
@@ -216,6 +205,7 @@ impl Fields for RequestHeader {
 /// again (CVE-2024-45410).
 pub(super) fn rewrite(shared: &Shared, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let sent = Sent::of(&request.headers);
+    headers::strip(request);
     fields(shared, &sent, request, ctx)?;
     request.set_raw_path(target_for_upstream(ctx)?.as_bytes())
 }
@@ -253,14 +243,13 @@ fn permitted(ctx: &Context) -> Result<(&Permit, &Target)> {
     permitted.ok_or_else(|| Error::explain(ErrorType::InternalError, "not permitted"))
 }
 
-/// Makes `fields`, which begin as what the client has `sent`, what the upstream shall see.
+/// Makes `fields`, which begin as what the client has `sent` without what it may not say, what the upstream shall see.
 pub(super) fn fields(shared: &Shared, sent: &Sent, fields: &mut impl Fields, ctx: &Context) -> Result<()> {
     let (permit, _) = permitted(ctx)?;
     let destination = permit.destination();
     if matches!(destination, Destination::Nowhere) {
         return Err(Error::explain(ErrorType::InternalError, "a permit for no destination"));
     }
-    fields.strip();
     if let Destination::Upstream(route) = destination {
         withhold(sent, fields, route)?;
         // Before anything that we say ourselves.

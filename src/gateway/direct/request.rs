@@ -102,10 +102,6 @@ impl Own {
 }
 
 impl Fields for Own {
-    fn strip(&mut self) {
-        // Nothing of that is written.
-    }
-
     fn remove(&mut self, name: &HeaderName) {
         self.others.retain(|(known, _)| known != name);
         self.off.push(name.clone());
