@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
-use pingora::http::RequestHeader;
 
 use crate::http::cors::is_preflight;
 use crate::http::{Allowance, Client, RequestId, Target, is_method};
@@ -13,6 +12,7 @@ use crate::jwt::{self, Errand};
 use crate::model::{Reason, RouteRate, Timestamp};
 use crate::policy::{Ask, Caller, Decision, Entry, Facts, GatewayRoute, Snapshot, Subject};
 
+use super::client::Asked;
 use super::context::{Context, RouteLabel};
 use super::shared::Shared;
 use super::{credentials, headers, host};
@@ -37,7 +37,7 @@ impl From<Reason> for Stop {
 }
 
 /// Decides `request` and leaves the permit, and all that the log tells, in `ctx`.
-pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Context) -> Result<(), Stop> {
+pub(super) fn authorise(shared: &Shared, request: Asked<'_>, ctx: &mut Context) -> Result<(), Stop> {
     let snapshot = shared.snapshots.load();
     ctx.snapshot = Some(snapshot.clone());
     ctx.method = Some(request.method.clone());
@@ -46,26 +46,26 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
     }
 
     if !is_method(request.method.as_str().as_bytes()) {
-        ctx.refused_path = Some(loggable(request.raw_path()));
+        ctx.refused_path = Some(loggable(request.target));
         return Err(Reason::BadRequest.into());
     }
-    if request.method == Method::CONNECT || request.method == Method::TRACE {
-        ctx.refused_path = Some(loggable(request.raw_path()));
+    if *request.method == Method::CONNECT || *request.method == Method::TRACE {
+        ctx.refused_path = Some(loggable(request.target));
         return Err(Stop::NotAllowed(HeaderValue::from_static("")));
     }
     // Over HTTP/2 nobody has counted yet.
     let bounds = &shared.limits.head;
-    let is_long = request.raw_path().len() > bounds.target;
+    let is_long = request.target.len() > bounds.target;
     if is_long || request.headers.len() > bounds.fields {
-        ctx.refused_path = Some(loggable(request.raw_path()));
+        ctx.refused_path = Some(loggable(request.target));
         return Err(if is_long { Reason::TargetTooLong } else { Reason::HeadersTooLarge }.into());
     }
-    let target = Target::parse(request.raw_path()).map_err(|_| {
-        ctx.refused_path = Some(loggable(request.raw_path()));
+    let target = Target::parse(request.target).map_err(|_| {
+        ctx.refused_path = Some(loggable(request.target));
         Reason::BadTarget
     })?;
     let host = host::of(request).map_err(|_| Reason::BadRequest);
-    let headers = headers::check(&request.headers).map_err(|_| Reason::BadRequest);
+    let headers = headers::check(request.headers).map_err(|_| Reason::BadRequest);
     ctx.target = Some(target);
     ctx.host = Some(host?);
     headers?;
@@ -81,7 +81,7 @@ pub(super) fn authorise(shared: &Shared, request: &RequestHeader, ctx: &mut Cont
 }
 
 /// Finds the route and asks the engine.
-fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: &Snapshot) -> Result<Decision, Stop> {
+fn judge(shared: &Shared, request: Asked<'_>, ctx: &mut Context, snapshot: &Snapshot) -> Result<Decision, Stop> {
     let (Some(target), Some(host)) = (&ctx.target, &ctx.host) else { return Err(Reason::BadRequest.into()) };
     let matched = snapshot.routes().find(host, target.decoded_path()).ok_or(Reason::UnknownRoute)?;
     let facts = Facts {
@@ -108,7 +108,7 @@ fn judge(shared: &Shared, request: &RequestHeader, ctx: &mut Context, snapshot: 
     };
     ctx.operation = Some(operation.clone());
     // Presented credentials are verified on public routes too: malformed is never anonymous.
-    if let Some(token) = credentials::bearer(&request.headers)? {
+    if let Some(token) = credentials::bearer(request.headers)? {
         let claims = shared.verifier.verify(token, facts.now).map_err(|error| refused_token(ctx.request_id, error))?;
         let claims = ctx.claims.insert(claims);
         ctx.caller = Some(snapshot.caller(claims, facts.now).map_err(|reason| match snapshot.is_newcomer(claims) {
@@ -157,9 +157,9 @@ fn refused_token(id: RequestId, error: jwt::Error) -> Stop {
 }
 
 /// A method the route has no operation for: a preflight is answered here, anything else is refused.
-fn without_operation(shared: &Shared, request: &RequestHeader, allow: &str) -> Stop {
-    let headers = &request.headers;
-    if is_preflight(&request.method, headers) {
+fn without_operation(shared: &Shared, request: Asked<'_>, allow: &str) -> Stop {
+    let headers = request.headers;
+    if is_preflight(request.method, headers) {
         return shared.cors.preflight(headers).map_or(Stop::Refuse(Reason::BadRequest), Stop::Preflight);
     }
     Stop::NotAllowed(HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("")))

@@ -1,20 +1,18 @@
 //! What happens to a request and its answer on their way to an upstream and back, whoever moves them.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
 use crate::model::Reason;
 
+use super::client::Client;
 use super::context::{Context, RouteLabel};
 use super::live::{self, Due, Listed, Manner};
-use super::peer::Exchange;
 use super::{forward, respond};
 
 /// An upstream that has sent so many informational answers (RFC 9110 15.2) has no other.
@@ -34,7 +32,7 @@ pub(super) fn unconnected(error: &mut Error, ctx: &mut Context) {
 }
 
 /// Notes that an exchange with an upstream has failed, and says whether another attempt follows.
-pub(super) fn broken(error: &mut Error, session: &Session, ctx: &mut Context, reused: bool) {
+pub(super) fn broken(error: &mut Error, client: &impl Client, ctx: &mut Context, reused: bool) {
     // Pingora knows of connections that were closed while nobody used them, and of streams that were refused.
     let is_stale = reused && matches!(error.retry, RetryType::ReusedOnly);
     let is_refused = matches!(error.retry, RetryType::Decided(true));
@@ -46,8 +44,8 @@ pub(super) fn broken(error: &mut Error, session: &Session, ctx: &mut Context, re
     }
     let is_upstreams = *error.esource() == ErrorSource::Upstream;
     // What was refused has not been looked at (RFC 9113 8.7); else it must do the same twice as once (RFC 9110 9.2.2).
-    let is_harmless = is_refused || session.req_header().method.is_idempotent();
-    let again = is_harmless && is_whole(session, ctx) && (is_stale || (is_upstreams && ctx.may_try_again()));
+    let is_harmless = is_refused || client.asked().method.is_idempotent();
+    let again = is_harmless && is_whole(client, ctx) && (is_stale || (is_upstreams && ctx.may_try_again()));
     if is_upstreams {
         tried(error, ctx, again);
     }
@@ -59,7 +57,7 @@ pub(super) fn broken(error: &mut Error, session: &Session, ctx: &mut Context, re
 /// # Errors
 /// It is too large, or comes too slowly.
 pub(super) fn request_body(
-    session: &mut Session,
+    client: &mut impl Client,
     body: &mut Option<Bytes>,
     end_of_stream: bool,
     ctx: &mut Context,
@@ -76,24 +74,24 @@ pub(super) fn request_body(
         return Err(error.into_down());
     }
     ctx.attempts.is_sent |= end_of_stream;
-    pace(session, ctx, end_of_stream)
+    pace(client, ctx, end_of_stream)
 }
 
 /// Makes of the head of an answer what the client shall see.
 ///
 /// # Errors
 /// It is not an answer that may be passed on.
-pub(super) fn answer(session: &mut Session, answer: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+pub(super) fn answer(client: &mut impl Client, answer: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
     ctx.attempts.is_answered = true;
     let is_switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     let is_web_socket = is_switched && is_web_socket(answer);
     if is_switched {
-        if !forward::asks_to_switch(session.req_header()) {
+        if !forward::asks_to_switch(client.asked().headers) {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switched without being asked").into_up());
         }
-        Exchange::find(session).inspect(|exchange| exchange.peer.upgrade(is_web_socket));
+        client.peer().inspect(|peer| peer.upgrade(is_web_socket));
         // From now on the upstream's own time limits tell how long nobody may say anything.
-        session.set_read_timeout(None);
+        client.set_patience(None);
     } else if answer.status.is_informational() {
         ctx.hints += 1;
         let has_time =
@@ -107,13 +105,13 @@ pub(super) fn answer(session: &mut Session, answer: &mut ResponseHeader, ctx: &m
     live::expect_by(None);
     ctx.answered(answer.status.as_u16());
     goes_on(ctx);
-    if ctx.listed.is_none() && live::may_last(answer, &session.req_header().method) {
-        ctx.listed = list(session, is_web_socket, ctx);
+    if ctx.listed.is_none() && live::may_last(answer, client.asked().method) {
+        ctx.listed = list(client, is_web_socket, ctx);
     }
-    if session.req_header().version == Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
+    if client.asked().version == Version::HTTP_10 && answer.headers.contains_key(header::TRANSFER_ENCODING) {
         // No chunks for those who may not know them (RFC 9112 6.1): the end of the connection ends the answer.
         answer.remove_header(&header::TRANSFER_ENCODING);
-        session.set_keepalive(None);
+        client.end_connection();
     }
     // The admin service says itself which rules it decided by.
     if ctx.route == RouteLabel::Admin {
@@ -126,14 +124,14 @@ pub(super) fn answer(session: &mut Session, answer: &mut ResponseHeader, ctx: &m
 }
 
 /// Takes note of so many bytes of an answer's body.
-pub(super) fn answer_body(session: &Session, bytes: usize, end_of_stream: bool, ctx: &mut Context) {
+pub(super) fn answer_body(client: &impl Client, bytes: usize, end_of_stream: bool, ctx: &mut Context) {
     // Pingora knows better, but only at an end of its own.
     ctx.bytes_out += bytes as u64;
     if !end_of_stream {
         goes_on(ctx);
         if ctx.listed.is_none() && ctx.elapsed() > SHORT {
             // However few bytes it has announced.
-            ctx.listed = list(session, false, ctx);
+            ctx.listed = list(client, false, ctx);
         }
     }
 }
@@ -152,7 +150,7 @@ pub(super) fn max_body(ctx: &Context) -> u64 {
 }
 
 /// Puts the clock of a request's body forward; an error if it has run out.
-fn pace(session: &mut Session, ctx: &Context, is_last: bool) -> Result<()> {
+fn pace(client: &mut impl Client, ctx: &Context, is_last: bool) -> Result<()> {
     let clock = ctx.body_clock.as_deref();
     if is_last {
         clock.inspect(|clock| clock.stop());
@@ -167,7 +165,7 @@ fn pace(session: &mut Session, ctx: &Context, is_last: bool) -> Result<()> {
     if left.is_zero() {
         return Err(Error::explain(ErrorType::ReadTimedout, "request body too slow").into_down());
     }
-    session.set_read_timeout(Some(left));
+    client.set_patience(Some(left));
     clock.inspect(|clock| clock.extend(left + patience_of_upstream(ctx)));
     Ok(())
 }
@@ -180,8 +178,8 @@ fn goes_on(ctx: &Context) {
 }
 
 /// Whether all of a request is still there, and nobody has seen anything of an answer.
-fn is_whole(session: &Session, ctx: &Context) -> bool {
-    !session.as_ref().retry_buffer_truncated() && !ctx.attempts.is_answered && session.response_written().is_none()
+fn is_whole(client: &impl Client, ctx: &Context) -> bool {
+    client.is_repeatable() && !ctx.attempts.is_answered && client.written().is_none()
 }
 
 /// Counts a failed attempt that is followed by another; the last one is counted when it is answered.
@@ -198,12 +196,12 @@ fn patience_of_upstream(ctx: &Context) -> Duration {
 }
 
 /// Lists an answer that may go on for long, so that it is decided anew meanwhile. The admin service sends none.
-pub(super) fn list(session: &Session, is_web_socket: bool, ctx: &Context) -> Option<Listed> {
-    let request = session.req_header();
-    let peer = || Some(Arc::clone(&Exchange::find(session)?.peer));
+pub(super) fn list(client: &impl Client, is_web_socket: bool, ctx: &Context) -> Option<Listed> {
+    let request = client.asked();
+    let peer = || client.peer().cloned();
     let manner = match request.version {
         _ if is_web_socket => Manner::WebSocket(peer()?),
-        Version::HTTP_2 if live::is_grpc(&request.headers) => Manner::Grpc,
+        Version::HTTP_2 if live::is_grpc(request.headers) => Manner::Grpc,
         Version::HTTP_10 => Manner::Reset(peer()?),
         _ => Manner::Cut,
     };

@@ -325,14 +325,14 @@ pub(super) fn may_be_overlooked(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS)
 }
 
-/// Whether `request` asks for another protocol: `Upgrade` alone, which `Connection` does not name, may be somebody
+/// Whether a request asks for another protocol: `Upgrade` alone, which `Connection` does not name, may be somebody
 /// else's to a server before us (RFC 9110 7.8).
-pub(super) fn asks_to_switch(request: &RequestHeader) -> bool {
+pub(super) fn asks_to_switch(headers: &HeaderMap) -> bool {
     let named = |value: &HeaderValue| {
         let mut names = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         names.any(|name| name.eq_ignore_ascii_case(b"upgrade"))
     };
-    request.headers.contains_key(header::UPGRADE) && request.headers.get_all(header::CONNECTION).iter().any(named)
+    headers.contains_key(header::UPGRADE) && headers.get_all(header::CONNECTION).iter().any(named)
 }
 
 fn identify(fields: &mut impl Fields, caller: &Caller) -> Result<()> {

@@ -5,6 +5,10 @@
 //! `Content-Length` beside `Transfer-Encoding`, and forwards repeated or comma-joined lengths. After that
 //! nobody can tell what the client sent, so the bytes themselves are checked first.
 
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
 use crate::http::target::{self, MAX_TARGET};
 use crate::http::{host, is_method};
 use crate::model::Reason;
@@ -13,6 +17,8 @@ use super::headers;
 
 /// What a request line has besides its target, in bytes.
 const AROUND_TARGET: usize = 64;
+/// So many fields are noted without memory of their own; most requests have fewer.
+const FEW: usize = 16;
 
 /// How large a head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,46 @@ pub enum Body {
     Chunked,
 }
 
+/// Where something stands in a head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// `part` of `all`; where it is too far behind for a head, nothing that is there.
+    fn of(all: &[u8], part: &[u8]) -> Self {
+        let start = part.as_ptr().addr() - all.as_ptr().addr();
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: place(start), end: place(start + part.len()) }
+    }
+
+    /// The same, for slicing.
+    pub fn range(self) -> Range<usize> {
+        let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        place(self.start)..place(self.end)
+    }
+}
+
+/// Where the parts of a request line stand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Line {
+    /// The method.
+    pub method: Span,
+    /// Path and query.
+    pub target: Span,
+}
+
+/// Where a field stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its name.
+    pub name: Span,
+    /// Its value, without the blanks around it.
+    pub value: Span,
+}
+
 /// Reads a head as its bytes come in; each byte is looked at once.
 #[derive(Debug, Default)]
 pub struct Scanner {
@@ -64,6 +110,10 @@ pub struct Scanner {
     codings: usize,
     http_10: bool,
     has_request_line: bool,
+    line: Line,
+    places: SmallVec<[Place; FEW]>,
+    asks_for_more: bool,
+    is_last: bool,
 }
 
 impl Scanner {
@@ -82,6 +132,27 @@ impl Scanner {
         if self.codings > 0 { Body::Chunked } else { Body::Sized(self.length) }
     }
 
+    /// Where the parts of the request line are, once the head is complete.
+    pub fn line(&self) -> Line {
+        self.line
+    }
+
+    /// Where the fields are, in their order, once the head is complete.
+    pub fn fields(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Whether something is asked for besides an answer by HTTP/1.1, on a connection that stays or ends: another protocol, a
+    /// word before the body is sent, fields that belong to the connection.
+    pub fn asks_for_more(&self) -> bool {
+        self.asks_for_more || self.http_10
+    }
+
+    /// Whether the connection shall end with the answer.
+    pub fn is_last(&self) -> bool {
+        self.is_last
+    }
+
     /// Looks at what has been added to `head` since the last call.
     pub fn advance(&mut self, head: &[u8]) -> Progress {
         while let Some(found) = memchr::memchr(b'\n', &head[self.scanned..]) {
@@ -97,9 +168,9 @@ impl Scanner {
             let outcome = match (self.has_request_line, line) {
                 // RFC 9112 2.2: blank lines before the request line are ignored.
                 (false, []) => continue,
-                (false, _) => self.request_line(line),
+                (false, _) => self.request_line(head, line),
                 (true, []) => return self.finish().map_or_else(Progress::Refused, |()| Progress::Complete),
-                (true, _) => self.field(line),
+                (true, _) => self.field(head, line),
             };
             if let Err(reason) = outcome {
                 return Progress::Refused(reason);
@@ -124,7 +195,7 @@ impl Scanner {
         Progress::Refused(if self.has_request_line { Reason::BadRequest } else { Reason::BadTarget })
     }
 
-    fn request_line(&mut self, line: &[u8]) -> Result<(), Reason> {
+    fn request_line(&mut self, head: &[u8], line: &[u8]) -> Result<(), Reason> {
         self.has_request_line = true;
         let mut words = line.split(|b| *b == b' ');
         let (Some(method), Some(target), Some(version), None) =
@@ -146,15 +217,17 @@ impl Scanner {
         if target.len() > self.bounds.target {
             return Err(Reason::TargetTooLong);
         }
+        self.line = Line { method: Span::of(head, method), target: Span::of(head, target) };
         if target::is_plain(target) { Ok(()) } else { Err(Reason::BadTarget) }
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Reason> {
+    fn field(&mut self, head: &[u8], line: &[u8]) -> Result<(), Reason> {
         self.fields += 1;
         if self.fields > self.bounds.fields {
             return Err(Reason::HeadersTooLarge);
         }
         let (name, value) = headers::field(line).map_err(|_| Reason::BadRequest)?;
+        self.places.push(Place { name: Span::of(head, name), value: Span::of(head, value) });
         if name.eq_ignore_ascii_case(b"host") {
             self.hosts += 1;
             return host::name(value).map(|_| ()).map_err(|_| Reason::BadRequest);
@@ -164,6 +237,13 @@ impl Scanner {
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.codings += 1;
             return if value.eq_ignore_ascii_case(b"chunked") { Ok(()) } else { Err(Reason::BadRequest) };
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            match connection(value) {
+                Some(stays) => self.is_last |= !stays,
+                None => self.asks_for_more = true,
+            }
+        } else if name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"expect") {
+            self.asks_for_more = true;
         }
         Ok(())
     }
@@ -175,6 +255,12 @@ impl Scanner {
         let known_framing = self.codings == 0 || !self.http_10;
         if one_host && one_framing && known_framing { Ok(()) } else { Err(Reason::BadRequest) }
     }
+}
+
+/// Whether the connection stays, where `value` of a field `Connection` says that and nothing more.
+pub(super) fn connection(value: &[u8]) -> Option<bool> {
+    let stays = value.eq_ignore_ascii_case(b"keep-alive");
+    (stays || value.eq_ignore_ascii_case(b"close")).then_some(stays)
 }
 
 #[cfg(test)]

@@ -105,6 +105,13 @@ pub fn length(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok().filter(|_| is_plain)?.parse().ok()
 }
 
+/// Whether the last coding is that of chunks.
+pub fn is_chunked(fields: &HeaderMap) -> bool {
+    let last = fields.get_all(header::TRANSFER_ENCODING).iter().next_back();
+    let last = last.and_then(|codings| codings.as_bytes().rsplit(|b| *b == b',').next());
+    last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
 /// Takes every reserved field off a request that is about to be forwarded.
 pub fn strip(request: &mut RequestHeader) {
     let found: SmallVec<[http::HeaderName; 4]> =

@@ -1,8 +1,8 @@
 //! The canonical host of a request.
 
-use pingora::http::RequestHeader;
-
 use crate::http::host::{BadHost, canonical};
+
+use super::client::Asked;
 
 /// The host routes are matched with: lower case, without port and without one final dot.
 ///
@@ -11,9 +11,9 @@ use crate::http::host::{BadHost, canonical};
 ///
 /// # Errors
 /// None over HTTP/1.1, several, or one with anything but a DNS name, an address and a port in it.
-pub(super) fn of(request: &RequestHeader) -> Result<String, BadHost> {
+pub(super) fn of(request: Asked<'_>) -> Result<String, BadHost> {
     if request.version == http::Version::HTTP_2 {
-        return canonical(request.uri.authority().ok_or(BadHost)?.as_str().as_bytes());
+        return canonical(request.authority.ok_or(BadHost)?.as_bytes());
     }
     let mut hosts = request.headers.get_all(http::header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -25,6 +25,8 @@ pub(super) fn of(request: &RequestHeader) -> Result<String, BadHost> {
 
 #[cfg(test)]
 mod tests {
+    use pingora::http::RequestHeader;
+
     use super::*;
 
     #[test]
@@ -35,7 +37,7 @@ mod tests {
             for host in hosts {
                 request.append_header("Host", *host).unwrap();
             }
-            of(&request)
+            of((&request).into())
         };
         assert_eq!(request(&["a"], http::Version::HTTP_11).as_deref(), Ok("a"));
         assert_eq!(request(&[], http::Version::HTTP_11), Err(BadHost));

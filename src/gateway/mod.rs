@@ -7,13 +7,16 @@
 //! [`Permit`](crate::policy::Permit), which only the policy engine can make, and without which there is no
 //! peer to forward to. Nothing on this path waits for a database: this module does not know one.
 
+mod admit;
 mod attempt;
 mod authorise;
+mod client;
 mod client_certificate;
 mod context;
 pub mod credentials;
 mod direct;
 mod edge;
+mod fail;
 mod filters;
 mod forward;
 pub mod head;

@@ -1,6 +1,6 @@
 //! The order in which Pingora's hooks carry a request through.
 
-use std::io;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,22 +11,27 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, Result};
 
 use crate::model::Reason;
-use crate::policy::{Destination, Permit};
 
-use super::authorise::{Stop, authorise};
-use super::context::{Context, OVERDUE};
+use super::admit::admit;
+use super::context::Context;
 use super::direct::Direct;
 use super::edge::grpc::ENDED;
+use super::fail::fail;
 use super::live;
 use super::peer::Exchange;
-use super::shared::{Current, Shared};
+use super::shared::Current;
 use super::{filters, forward, respond};
 
 /// How long the rest of a body is read that nobody wants, so that its client sees the answer.
 const DRAIN: Duration = Duration::from_secs(1);
+
+tokio::task_local! {
+    /// What is known of the request that this task goes on with: Pingora has no place for it.
+    static RESUMED: Cell<Option<Box<Context>>>;
+}
 
 /// The proxy itself.
 #[derive(Debug)]
@@ -40,36 +45,9 @@ impl Gateway {
         Self { current, direct }
     }
 
-    /// Decides a request; where something has to be found out first, once more when it is.
-    async fn judge(shared: &Shared, session: &Session, ctx: &mut Context) -> Result<(), Stop> {
-        let mut verdict = authorise(shared, session.req_header(), ctx);
-        // An unknown key, then an unknown account.
-        for _ in 0..2 {
-            let Err(Stop::Wait(errand)) = &verdict else { break };
-            if !shared.errands.run(errand.clone()).await {
-                break;
-            }
-            verdict = authorise(shared, session.req_header(), ctx);
-        }
-        verdict
-    }
-
-    /// Finds the upstream of a permit in the snapshot it was made from, and holds the body to its bound.
-    fn prepare(session: &Session, ctx: &mut Context) -> Result<(), Reason> {
-        if let Some(Destination::Upstream(route)) = ctx.permit.as_ref().map(Permit::destination) {
-            let upstream = ctx.snapshot.as_ref().and_then(|snapshot| snapshot.upstream(&route.upstream)).cloned();
-            ctx.upstream = Some(upstream.ok_or(Reason::UpstreamUnreachable)?);
-        }
-        let announced = session.req_header().headers.get(header::CONTENT_LENGTH);
-        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|length| length > filters::max_body(ctx)) { Err(Reason::TooLarge) } else { Ok(()) }
-    }
-
-    /// Why no new work is taken on, if so.
-    fn overload(shared: &Shared) -> Option<Reason> {
-        let most = shared.limits.max_requests;
-        let is_full = most > 0 && shared.load.requests() > most;
-        (is_full || shared.load.is_shedding()).then_some(Reason::Overloaded)
+    /// Has `proxied`, which is one request, go on with what is known of it already.
+    pub(super) async fn resume<T>(ctx: Box<Context>, proxied: impl Future<Output = T>) -> T {
+        RESUMED.scope(Cell::new(Some(ctx)), proxied).await
     }
 }
 
@@ -79,47 +57,32 @@ impl ProxyHttp for Gateway {
     type CTX = Box<Context>;
 
     fn new_ctx(&self) -> Box<Context> {
-        Box::new(Context::new(self.current.load_full()))
+        let resumed = RESUMED.try_with(Cell::take).ok().flatten();
+        resumed.unwrap_or_else(|| Box::new(Context::new(self.current.load_full())))
     }
 
     /// No module: answers are passed on as they are.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
-        let shared = &Arc::clone(ctx.shared());
-        let limits = &shared.limits;
+        let limits = &ctx.shared().limits;
         session.set_read_timeout(Some(limits.pace.first()));
         session.set_write_timeout(Some(limits.write_timeout));
         session.set_total_drain_timeout(Some(DRAIN));
-        let exchange = Exchange::find(session);
-        let exchange = exchange.ok_or_else(|| Error::explain(ErrorType::InternalError, "a connection of nobody"))?;
-        ctx.arrived(&exchange.peer, &session.req_header().headers);
-        ctx.body_clock.clone_from(&exchange.body);
+        if ctx.permit.is_some() {
+            // Decided before, and resumed.
+            return Ok(false);
+        }
+        ctx.body_clock = Exchange::find(session).and_then(|exchange| exchange.body.clone());
         ctx.attempts.is_sent = session.is_body_empty();
-        if let Some(reason) = Self::overload(shared) {
-            ctx.overloaded(shared.snapshots.load(), &session.req_header().method);
-            session.set_keepalive(None);
-            respond::refuse(shared, session, ctx, reason, None).await?;
+        if admit(session, ctx).await? {
             return Ok(true);
         }
-        let verdict = Self::judge(shared, session, ctx).await;
-        let verdict = verdict.and_then(|()| Self::prepare(session, ctx).map_err(Stop::Refuse));
-        match verdict {
-            Ok(()) => {
-                let request = session.req_header();
-                if request.version == Version::HTTP_2 && live::is_grpc(&request.headers) {
-                    ctx.listed = filters::list(session, false, ctx);
-                }
-                return Ok(false);
-            }
-            Err(Stop::Refuse(reason)) => respond::refuse(shared, session, ctx, reason, None).await?,
-            Err(Stop::Wait(_)) => respond::refuse(shared, session, ctx, Reason::InvalidToken, None).await?,
-            Err(Stop::NotAllowed(allow)) => {
-                respond::refuse(shared, session, ctx, Reason::MethodNotAllowed, Some(allow)).await?;
-            }
-            Err(Stop::Preflight(headers)) => respond::preflight(session, ctx, headers).await?,
+        let request = session.req_header();
+        if request.version == Version::HTTP_2 && live::is_grpc(&request.headers) {
+            ctx.listed = filters::list(session, false, ctx);
         }
-        Ok(true)
+        Ok(false)
     }
 
     async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Box<Context>) -> Result<bool> {
@@ -174,7 +137,7 @@ impl ProxyHttp for Gateway {
             // Who takes the body for the next request answers that too: on a connection that nobody else gets.
             request.insert_header(header::CONNECTION, "close")?;
         }
-        if !forward::asks_to_switch(session.req_header()) {
+        if !forward::asks_to_switch(&session.req_header().headers) {
             request.remove_header(&header::UPGRADE);
         }
         Ok(())
@@ -233,42 +196,7 @@ impl ProxyHttp for Gateway {
             }
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         }
-        let reason = match (error.etype(), error.esource()) {
-            (ErrorType::HTTPStatus(413), _) => Some(Reason::TooLarge),
-            _ if Exchange::find(session).is_some_and(|exchange| exchange.peer.is_overdue()) => {
-                ctx.attempts.silent(OVERDUE);
-                if let Some(upstream) = &ctx.upstream {
-                    ctx.shared().metrics.upstream_error(upstream.name.as_str(), OVERDUE);
-                }
-                Some(Reason::UpstreamTimeout)
-            }
-            (_, ErrorSource::Upstream) => {
-                if let Some(upstream) = &ctx.upstream {
-                    let (name, kind) = (upstream.name.as_str(), forward::kind(error));
-                    ctx.shared().metrics.upstream_error(name, kind);
-                    tracing::warn!(request.id = %ctx.request_id, upstream = name, kind, %error, "upstream failed");
-                }
-                Some(forward::reason(error))
-            }
-            (ErrorType::InvalidHTTPHeader | ErrorType::Custom(_), ErrorSource::Downstream) => Some(Reason::BadRequest),
-            (_, ErrorSource::Downstream) if is_bad_framing(error) => Some(Reason::BadRequest),
-            (ErrorType::ReadTimedout, ErrorSource::Downstream) => Some(Reason::RequestTimeout),
-            // The client is gone or has broken its own connection: nobody to answer.
-            (_, ErrorSource::Downstream) => {
-                tracing::debug!(request.id = %ctx.request_id, %error, "client failed");
-                None
-            }
-            (_, ErrorSource::Internal | ErrorSource::Unset) => {
-                tracing::error!(request.id = %ctx.request_id, %error, "request failed");
-                Some(Reason::Internal)
-            }
-        };
-        if let Some(reason) = reason {
-            session.set_keepalive(None);
-            if let Err(error) = respond::refuse(&Arc::clone(ctx.shared()), session, ctx, reason, None).await {
-                tracing::debug!(request.id = %ctx.request_id, %error, "refusal not sent");
-            }
-        }
+        let reason = fail(session, error, ctx).await;
         FailToProxy { error_code: reason.map_or(0, Reason::status), can_reuse_downstream: false }
     }
 
@@ -281,10 +209,4 @@ impl ProxyHttp for Gateway {
 /// Whether the client can read trailers.
 fn accepts_trailers(request: &RequestHeader) -> bool {
     request.headers.get_all(header::TE).iter().any(|value| value.as_bytes().trim_ascii() == b"trailers")
-}
-
-/// Whether what was read is not framed as a body must be.
-fn is_bad_framing(error: &Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<io::Error>();
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData)
 }

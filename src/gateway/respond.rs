@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 
 use crate::http::problem::challenge;
 use crate::http::{Problem, retry_after};
 use crate::model::Reason;
 
+use super::client::Client;
 use super::context::Context;
 use super::live;
 use super::shared::Shared;
@@ -25,14 +25,14 @@ const POLICY_REVISION: &str = "X-Policy-Revision";
 /// Refuses a request with a problem document, unless an answer has begun already.
 pub(super) async fn refuse(
     shared: &Shared,
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     reason: Reason,
     allow: Option<HeaderValue>,
 ) -> Result<()> {
     ctx.refused(reason);
     let has_begun = |status: StatusCode| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS;
-    if session.response_written().is_some_and(|written| has_begun(written.status)) {
+    if client.written().is_some_and(has_begun) {
         return Ok(());
     }
     let body = Problem::new(reason, ctx.request_id.as_str(), ctx.policy_revision()).to_bytes();
@@ -47,21 +47,21 @@ pub(super) async fn refuse(
     if let Some(allow) = allow {
         head.insert_header(header::ALLOW, allow)?;
     }
-    let request = session.req_header();
-    if request.version == Version::HTTP_2 && live::is_grpc(&request.headers) {
+    let request = client.asked();
+    if request.version == Version::HTTP_2 && live::is_grpc(request.headers) {
         for (name, value) in &live::farewell(reason) {
             head.insert_header(name, value)?;
         }
     }
-    for (name, value) in shared.cors.origin(&session.req_header().headers).unwrap_or_default() {
+    for (name, value) in shared.cors.origin(request.headers).unwrap_or_default() {
         head.insert_header(name, value)?;
     }
-    send(session, ctx, head, body).await
+    send(client, ctx, head, body).await
 }
 
 /// Answers a preflight.
 pub(super) async fn preflight(
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
     headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<()> {
@@ -70,7 +70,7 @@ pub(super) async fn preflight(
     for (name, value) in headers {
         head.insert_header(name, value)?;
     }
-    send(session, ctx, head, b"OK".to_vec()).await
+    send(client, ctx, head, b"OK".to_vec()).await
 }
 
 fn own_head(status: u16, ctx: &Context) -> Result<ResponseHeader> {
@@ -100,13 +100,11 @@ pub(super) fn mark(head: &mut ResponseHeader, ctx: &Context) -> Result<()> {
     Ok(())
 }
 
-async fn send(session: &mut Session, ctx: &mut Context, mut head: ResponseHeader, body: Vec<u8>) -> Result<()> {
+async fn send(client: &mut impl Client, ctx: &mut Context, mut head: ResponseHeader, body: Vec<u8>) -> Result<()> {
     ctx.status = Some(head.status.as_u16());
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
-    let bodyless = session.req_header().method == Method::HEAD;
-    session.write_response_header(Box::new(head), bodyless).await?;
-    let body = (!bodyless).then(|| body.into());
-    session.write_response_body(body, true).await
+    let has_body = client.asked().method != Method::HEAD;
+    client.answer(head, has_body.then(|| body.into())).await
 }
 
 /// The whole answer to an HTTP/1 request whose head was refused before anything parsed it.

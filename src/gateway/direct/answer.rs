@@ -167,7 +167,7 @@ impl Answer {
             status if status.is_informational() => return Ok(()),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => Expected::Nothing,
             _ if self.is_bare => Expected::Nothing,
-            _ if is_chunked(&head.headers) => Expected::Chunks(Chunks::default()),
+            _ if headers::is_chunked(&head.headers) => Expected::Chunks(Chunks::default()),
             _ => match length {
                 Some(0) => Expected::Nothing,
                 Some(length) => Expected::Sized(length),
@@ -287,13 +287,6 @@ fn length(fields: &HeaderMap) -> Result<Option<u64>, Fault> {
         length = Some(one);
     }
     Ok(length)
-}
-
-/// Whether the last coding is that of chunks.
-fn is_chunked(fields: &HeaderMap) -> bool {
-    let last = fields.get_all(header::TRANSFER_ENCODING).iter().next_back();
-    let last = last.and_then(|codings| codings.as_bytes().rsplit(|b| *b == b',').next());
-    last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// Whether the connection stays, if a head says so or otherwise.

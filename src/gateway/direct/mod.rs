@@ -4,7 +4,7 @@
 //! Pingora moves every exchange by two tasks' worth of machinery: channels between its halves, a watcher for each pooled
 //! connection, copies of heads that were copies already. That is what uploads, upgrades and HTTP/2 need. Most requests are
 //! a head and are answered at once, and for those it costs more than everything that is decided about them. They go this
-//! way: a reader of answers, Pingora's session with the client, and nothing between them.
+//! way: a reader of answers, whatever writes to the client, and nothing between them.
 //!
 //! Whatever is decided, said or counted on the way is in [`filters`], the same for both. What fails before anything of an
 //! answer has been seen, and may be tried again, is Pingora's from then on.
@@ -24,14 +24,13 @@ use bytes::Bytes;
 use http::{Method, Version, header};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::http::HttpTask;
-use pingora::proxy::Session;
 use pingora::server::configuration::ServerConf;
 use pingora::{Error, ErrorType, OrErr as _, Result};
-use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use crate::model::{Protocol, Timeouts};
 
+use super::client::{Client, Parts, TOGETHER};
 use super::context::Context;
 use super::forward::{self, Way};
 use super::{filters, live};
@@ -40,8 +39,7 @@ use self::answer::Answer;
 use self::link::Link;
 use self::pool::Pool;
 
-/// Parts of an answer that are sent together, unless they are as large as this.
-const TOGETHER: usize = 4;
+/// A part of an answer that is so large is sent by itself.
 const LARGE: usize = 16 * 1024;
 
 /// What the exchanges of one thread share.
@@ -74,15 +72,16 @@ impl Direct {
     ///
     /// # Errors
     /// It cannot be answered, nor tried again.
-    pub(super) async fn exchange(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        if session.is_custom() || !session.is_body_empty() || !request::is_plain(session.req_header()) {
+    pub(super) async fn exchange(&self, client: &mut impl Client, ctx: &mut Context) -> Result<bool> {
+        // What has been tried this way, and failed, has gone on as another.
+        if ctx.attempts.have_begun() || !client.is_plain() {
             return Ok(true);
         }
         if ctx.upstream.as_ref().is_some_and(|upstream| upstream.protocol == Protocol::Http2) {
             return Ok(true);
         }
         let shared = Arc::clone(ctx.shared());
-        let way = forward::way(&shared, &session.req_header().headers, ctx).await?;
+        let way = forward::way(&shared, client.asked().headers, ctx).await?;
         let timeouts = way.timeouts();
         live::expect_by(filters::due(timeouts.read(), ctx));
         let (link, reused) = match self.connect(&way, ctx).await {
@@ -93,21 +92,18 @@ impl Direct {
                 return again(error);
             }
         };
-        let head = request::head(&shared, session.req_header(), ctx)?;
-        filters::request_body(session, &mut None, true, ctx)?;
-        match converse(link, &head, timeouts, session, ctx).await {
+        let head = request::head(&shared, client, ctx)?;
+        filters::request_body(client, &mut None, true, ctx)?;
+        match converse(link, &head, timeouts, client, ctx).await {
             Ok(answer) => {
                 if let Some((link, idle)) = answer.reusable() {
                     self.pool.put(way.group, link, idle);
-                }
-                if session.as_mut().finish_body().await.is_err() {
-                    session.set_keepalive(None);
                 }
                 Ok(false)
             }
             Err(error) => {
                 let mut error = error.more_context(format!("Peer: {way}"));
-                filters::broken(&mut error, session, ctx, reused);
+                filters::broken(&mut error, client, ctx, reused);
                 again(error)
             }
         }
@@ -134,19 +130,19 @@ async fn converse(
     mut link: Link,
     head: &[u8],
     timeouts: Timeouts,
-    session: &mut Session,
+    client: &mut impl Client,
     ctx: &mut Context,
 ) -> Result<Answer> {
     let sent = timeout(timeouts.write(), link.send(head)).await;
     let sent = sent.map_err(|_| Error::explain(ErrorType::WriteTimedout, "request head").into_up())?;
     sent.or_err(ErrorType::WriteError, "request head").map_err(Error::into_up)?;
-    let is_bare = session.req_header().method == Method::HEAD;
+    let is_bare = client.asked().method == Method::HEAD;
     let mut answer = Answer::new(link, is_bare, timeouts.read(), timeouts.idle());
     loop {
-        let mut part = next(&mut answer, session).await?;
-        let mut parts = SmallVec::new();
+        let mut part = next(&mut answer, client).await?;
+        let mut parts = Parts::new();
         loop {
-            filter(session, &mut part, ctx)?;
+            filter(client, &mut part, ctx)?;
             // What is large is sent by itself: nothing is read ahead for a client that does not take it.
             let is_large = matches!(&part, HttpTask::Body(Some(body), _) if body.len() >= LARGE);
             let is_last = is_large || part.is_end();
@@ -160,29 +156,10 @@ async fn converse(
                 None => break,
             }
         }
-        if send(session, parts).await? {
+        if client.send(parts).await? {
             return Ok(answer);
         }
     }
-}
-
-/// Sends parts of an answer; whether it ends with them.
-async fn send(session: &mut Session, parts: SmallVec<[HttpTask; TOGETHER]>) -> Result<bool> {
-    let is_failed = matches!(parts.last(), Some(HttpTask::Failed(_)));
-    if is_failed || session.as_http1().is_none() {
-        return session.write_response_tasks(parts.into_vec()).await;
-    }
-    // What Pingora would gather first is gathered by the connection anyway.
-    let is_end = parts.last().is_some_and(HttpTask::is_end);
-    for part in parts {
-        let sent = match part {
-            HttpTask::Header(head, is_end) => session.write_response_header(head, is_end).await,
-            HttpTask::Body(body, is_end) => session.write_response_body(body, is_end).await,
-            _ => Ok(()),
-        };
-        sent.map_err(Error::into_down)?;
-    }
-    Ok(is_end)
 }
 
 /// What `future` has without waiting.
@@ -196,19 +173,16 @@ async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 }
 
 /// The next part of an answer, unless the client goes away.
-async fn next(answer: &mut Answer, session: &mut Session) -> Result<HttpTask> {
+async fn next(answer: &mut Answer, client: &mut impl Client) -> Result<HttpTask> {
     tokio::select! {
         biased;
         part = answer.next() => part.map_err(Error::into_up),
-        gone = session.read_body_or_idle(true) => match gone {
-            Err(error) => Err(error.into_down()),
-            Ok(_) => Err(Error::explain(ErrorType::ConnectionClosed, "the client has gone").into_down()),
-        },
+        gone = client.gone() => Err(gone),
     }
 }
 
 /// Makes of a part of an answer what the client shall see.
-fn filter(session: &mut Session, part: &mut HttpTask, ctx: &mut Context) -> Result<()> {
+fn filter(client: &mut impl Client, part: &mut HttpTask, ctx: &mut Context) -> Result<()> {
     match part {
         HttpTask::Header(head, is_end) => {
             let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
@@ -218,10 +192,10 @@ fn filter(session: &mut Session, part: &mut HttpTask, ctx: &mut Context) -> Resu
                 head.set_version(Version::HTTP_11);
                 head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
             }
-            filters::answer(session, head, ctx)
+            filters::answer(client, head, ctx)
         }
         HttpTask::Body(body, is_end) => {
-            filters::answer_body(session, body.as_ref().map_or(0, Bytes::len), *is_end, ctx);
+            filters::answer_body(client, body.as_ref().map_or(0, Bytes::len), *is_end, ctx);
             Ok(())
         }
         _ => Ok(()),

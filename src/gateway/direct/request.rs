@@ -5,11 +5,11 @@
 //! off, and what the gateway says is written behind it.
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
-use pingora::http::RequestHeader;
+use http::{HeaderName, HeaderValue, Version, header};
 use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 
+use super::super::client::Client;
 use super::super::context::Context;
 use super::super::forward::{self, FieldName, Fields, Sent};
 use super::super::headers;
@@ -29,30 +29,17 @@ const OF_CONNECTION: [&str; 10] = [
     "upgrade",
 ];
 
-/// Whether all of `request` is its head, and its connection is asked for nothing but to stay or to go: everything else
-/// is Pingora's.
-pub(super) fn is_plain(request: &RequestHeader) -> bool {
-    let headers = &request.headers;
-    let stays = |value: &HeaderValue| {
-        let value = value.as_bytes();
-        value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close")
-    };
-    matches!(request.version, Version::HTTP_11 | Version::HTTP_2)
-        && !headers.contains_key(header::UPGRADE)
-        && !headers.contains_key(header::EXPECT)
-        && headers.get_all(header::CONNECTION).iter().all(stays)
-}
-
-/// The head of `request` for the destination of `ctx`'s permit.
+/// The head of `client`'s request for the destination of `ctx`'s permit.
 ///
 /// # Errors
 /// It is not permitted, or would not be well formed.
-pub(super) fn head(shared: &Shared, request: &RequestHeader, ctx: &Context) -> Result<BytesMut> {
+pub(super) fn head(shared: &Shared, client: &impl Client, ctx: &Context) -> Result<BytesMut> {
+    let request = client.asked();
     let mut own = Own::default();
-    let mut sent = Sent::of(&request.headers);
+    let mut sent = Sent::of(request.headers);
     if request.version == Version::HTTP_2 {
         // One name for both, which nobody who reads HTTP/1 looks for elsewhere (RFC 9113 8.3.1).
-        let authority = request.uri.authority().and_then(|authority| authority.as_str().parse().ok());
+        let authority = request.authority.and_then(|authority| authority.parse().ok());
         let authority: HeaderValue =
             authority.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "no authority").into_down())?;
         own.set(FieldName::Other(&header::HOST), authority.as_bytes())?;
@@ -64,7 +51,7 @@ pub(super) fn head(shared: &Shared, request: &RequestHeader, ctx: &Context) -> R
     for part in [request.method.as_str(), " ", &target, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    own.keep(request, &mut head);
+    own.keep(client, &mut head);
     for (name, value) in &own.others {
         line(|part| head.extend_from_slice(part), name.as_str().as_bytes(), value);
     }
@@ -84,19 +71,13 @@ struct Own {
 
 impl Own {
     /// Writes what stays of what the client has sent.
-    fn keep(&self, request: &RequestHeader, head: &mut BytesMut) {
-        let headers: &HeaderMap = &request.headers;
-        // In the same order; over HTTP/2 there are none.
-        let mut cased = request.case_header_iter();
-        for (name, value) in headers {
-            let cased = cased.next().map(|(cased, _)| cased.as_slice());
+    fn keep(&self, client: &impl Client, head: &mut BytesMut) {
+        for (name, spelled, value) in client.fields() {
             let lower = name.as_str();
             if OF_CONNECTION.contains(&lower) || headers::is_reserved(lower) || self.off.contains(name) {
                 continue;
             }
-            let lower = lower.as_bytes();
-            let name = cased.filter(|cased| cased.eq_ignore_ascii_case(lower)).unwrap_or(lower);
-            line(|part| head.extend_from_slice(part), name, value.as_bytes());
+            line(|part| head.extend_from_slice(part), spelled, value.as_bytes());
         }
     }
 }

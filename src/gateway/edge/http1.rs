@@ -1,8 +1,8 @@
 //! HTTP/1: one request after another.
 //!
 //! ## Why
-//! Pingora reads a head leniently and without a total deadline. So heads are read here, strictly and against the clock,
-//! and handed over as bytes that were read ahead.
+//! Pingora reads a head leniently and without a total deadline. So heads are read here, strictly and against the clock.
+//! What is nothing but a head is served at once (`plain`); all else is handed over to Pingora, as bytes that were read ahead.
 
 use std::future::poll_fn;
 use std::io;
@@ -24,13 +24,16 @@ use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 
 use crate::model::Reason;
 
+use super::super::Gateway;
 use super::super::authorise::loggable;
+use super::super::client::Request;
 use super::super::context::Context;
 use super::super::head::{Body, Progress, Scanner};
 use super::super::live;
 use super::super::respond;
 use super::super::shared::Followed;
 use super::super::stream::Connection;
+use super::plain::{self, Next};
 use super::{Edge, LINGER_TIME, close, stopping};
 
 const CHUNK: usize = 4 * 1024;
@@ -112,13 +115,22 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
             Body::Chunked => return refuse(edge, &mut connection, Reason::BadRequest, &head).await,
         }
         let peer = Arc::clone(connection.peer());
-        let mut session = ServerSession::new_http1(connection);
-        session.set_pipelined_prefix(head);
-        let driven = live::drive(Some(&peer), edge.proxy.process_new_http(session, &stop)).await;
-        let Some(reused) = driven.flatten() else { return };
-        let (stream, _) = reused.consume();
-        let Ok(again) = stream.into_any().downcast() else { return };
-        connection = again;
+        let (head, resumed) = match Request::plain(head, &scanner) {
+            Err(head) => (head, None),
+            Ok(request) => {
+                // Boxed, since a connection that waits need not keep the room.
+                let served = Box::pin(plain::serve(&edge.direct, current.load(), &mut connection, request, &stop));
+                match live::drive(Some(&peer), served).await.unwrap_or(Next::Nothing) {
+                    Next::Request => (BytesMut::new(), None),
+                    Next::Pingora(head, ctx) => (head, Some(ctx)),
+                    Next::Nothing => return,
+                }
+            }
+        };
+        if !head.is_empty() {
+            let Some(again) = by_pingora(edge, connection, head, resumed, &stop).await else { return };
+            connection = again;
+        }
         connection.expect_head();
         let shared = current.load();
         if shared.load.is_shedding() {
@@ -126,6 +138,26 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
         }
         waiting.as_mut().until(Instant::now() + shared.limits.keepalive_timeout);
     }
+}
+
+/// Has Pingora serve a request; the connection, if another may follow.
+async fn by_pingora(
+    edge: &Edge,
+    connection: Box<Connection>,
+    head: BytesMut,
+    resumed: Option<Box<Context>>,
+    stop: &ShutdownWatch,
+) -> Option<Box<Connection>> {
+    let peer = Arc::clone(connection.peer());
+    let mut session = ServerSession::new_http1(connection);
+    session.set_pipelined_prefix(head);
+    let process = edge.proxy.process_new_http(session, stop);
+    let reused = match resumed {
+        Some(ctx) => live::drive(Some(&peer), Gateway::resume(ctx, process)).await,
+        None => live::drive(Some(&peer), process).await,
+    };
+    let (stream, _) = reused.flatten()?.consume();
+    stream.into_any().downcast().ok()
 }
 
 pub(super) async fn read_head(

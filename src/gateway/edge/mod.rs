@@ -7,6 +7,7 @@
 pub(super) mod grpc;
 mod http1;
 mod http2;
+mod plain;
 mod redirect;
 
 use std::io;

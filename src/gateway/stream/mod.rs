@@ -159,6 +159,12 @@ impl Connection {
         begun
     }
 
+    /// Where what is to be sent can be put, to go out when the connection is flushed: heads, and what stands around chunks.
+    pub(super) fn outbound(&mut self) -> &mut BytesMut {
+        self.reserve();
+        &mut self.unsent
+    }
+
     /// Expects another request.
     pub(super) fn expect_head(&mut self) {
         // What Pingora has left of a body ends the connection before this.
