@@ -39,7 +39,7 @@ fn own(key: Option<&PrivateKey>) -> Own {
     let mut own = Own::secret(&Secret::new(SECRET.to_owned()));
     if let Some(key) = key {
         let algorithm = key.algorithm().name().parse().unwrap();
-        own.put_key(key.kid(), algorithm, key.public().unwrap()).unwrap();
+        own.put_key(key.kid(), algorithm, &key.public().unwrap()).unwrap();
         own.put_signer(key.kid(), algorithm, key.signing().unwrap(), Timestamp::FIRST).unwrap();
     }
     own

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 
 use super::fetch::Error;
-use crate::jwt::{Algorithm, DecodingKey, TrustedKey};
+use crate::jwt::{Algorithm, DecodingKey, TrustedKey, UnusableKey};
 use crate::model::IssuerAlgorithm;
 
 /// More keys are no issuer's, and would have to be looked through for every token.
@@ -72,7 +72,12 @@ fn usable(key: &Map<String, Value>, allowed: &[IssuerAlgorithm]) -> Result<Trust
     let is_allowed = |algorithm: &Algorithm| allowed.iter().any(|allowed| of(*allowed) == *algorithm);
     let algorithms: Vec<Algorithm> =
         possible.iter().copied().filter(|algorithm| is_meant(algorithm) && is_allowed(algorithm)).collect();
-    TrustedKey::new(kid, algorithms, decoding).map_err(|_| "without an algorithm that is allowed")
+    TrustedKey::new(kid, &algorithms, &decoding).map_err(|unusable| match unusable {
+        UnusableKey::Malformed => "not a key of its kind",
+        UnusableKey::Secret | UnusableKey::NoAlgorithm | UnusableKey::Mismatch => {
+            "without an algorithm that is allowed"
+        }
+    })
 }
 
 fn of(algorithm: IssuerAlgorithm) -> Algorithm {

@@ -91,7 +91,7 @@ impl Keyring {
         for key in &public {
             let kept = |reason| KeyringError::Kept { kid: key.kid().to_owned(), reason };
             let verifies = key.key().map_err(kept)?;
-            own.put_key(key.kid(), of_jwt(key.algorithm()), verifies).map_err(|_| kept(KeyError::Public))?;
+            own.put_key(key.kid(), of_jwt(key.algorithm()), &verifies).map_err(|_| kept(KeyError::Public))?;
         }
         let mut fault = None;
         if let Some(algorithm) = settings.signs {

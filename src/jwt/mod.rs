@@ -23,6 +23,7 @@ mod strict;
 mod tests;
 mod trust;
 mod verifier;
+mod verifying;
 
 pub use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 
-use super::{Error, Kind, UnusableKey, header::Header, verifier::genuine};
+use super::{Error, Kind, UnusableKey, header::Header, verifying::VerifyingKey};
 use crate::model::{Secret, Timestamp};
 
 /// What verifies one of our tokens, and with it what is demanded of the token.
@@ -16,7 +16,7 @@ pub(super) enum OwnKey<'k> {
     /// The shared secret.
     Secret(&'k hmac::Key),
     /// A key with a name: `iss` and `aud` must stand in the token.
-    Named(Algorithm, &'k DecodingKey),
+    Named(Algorithm, &'k VerifyingKey),
 }
 
 impl OwnKey<'_> {
@@ -42,7 +42,7 @@ impl OwnKey<'_> {
                 let tag = URL_SAFE_NO_PAD.decode(signature).map_err(|_| wrong())?;
                 hmac::verify(key, message.as_bytes(), &tag).map_err(|_| wrong())
             }
-            Self::Named(algorithm, key) => genuine(message, signature, key, algorithm),
+            Self::Named(algorithm, key) => key.check(algorithm, message, signature),
         }
     }
 }
@@ -63,7 +63,7 @@ pub struct Own {
     issuer: Arc<str>,
     audience: Vec<String>,
     secret: hmac::Key,
-    keys: HashMap<Box<str>, (Algorithm, DecodingKey)>,
+    keys: HashMap<Box<str>, (Algorithm, VerifyingKey)>,
     /// By the moment from which they sign.
     signers: Vec<Signer>,
     /// Headers as we write them, with what they say: most tokens have one of these.
@@ -123,15 +123,9 @@ impl Own {
     /// Adds a key that verifies tokens of `algorithm` and no other.
     ///
     /// # Errors
-    /// A shared secret, or an algorithm of another kind than the key.
-    pub fn put_key(&mut self, kid: &str, algorithm: Algorithm, key: DecodingKey) -> Result<(), UnusableKey> {
-        if key.family() == AlgorithmFamily::Hmac {
-            return Err(UnusableKey::Secret);
-        }
-        if key.family() != algorithm.family() {
-            return Err(UnusableKey::Mismatch);
-        }
-        self.keys.insert(kid.into(), (algorithm, key));
+    /// A shared secret, an algorithm of another kind than the key, or what is no key of its kind.
+    pub fn put_key(&mut self, kid: &str, algorithm: Algorithm, key: &DecodingKey) -> Result<(), UnusableKey> {
+        self.keys.insert(kid.into(), (algorithm, VerifyingKey::new(key, &[algorithm])?));
         self.know_headers(algorithm, Some(kid));
         Ok(())
     }

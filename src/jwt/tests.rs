@@ -148,7 +148,7 @@ fn with_keys(keys: &[PrivateKey]) -> Verifier {
     let verifier = verifier();
     let mut own = Own::secret(&Secret::new(SECRET.to_owned()));
     for key in keys {
-        own.put_key(key.kid(), of_jwt(key.algorithm()), key.public().unwrap()).unwrap();
+        own.put_key(key.kid(), of_jwt(key.algorithm()), &key.public().unwrap()).unwrap();
     }
     verifier.put_own(own);
     verifier
@@ -243,7 +243,7 @@ fn foreign(key: &PrivateKey, kid: Option<&str>) -> Issuer {
         audiences: vec!["us".to_owned()],
         leeway: Duration::from_secs(10),
         types: vec!["jwt".to_owned(), "at+jwt".to_owned()],
-        keys: vec![TrustedKey::new(kid, vec![algorithm], key.public().unwrap()).unwrap()],
+        keys: vec![TrustedKey::new(kid, &[algorithm], &key.public().unwrap()).unwrap()],
     }
 }
 
@@ -315,13 +315,16 @@ fn a_token_without_kid_wants_the_one_key_that_fits() {
 #[test]
 fn secrets_are_no_public_keys() {
     let secret = || DecodingKey::from_secret(b"public");
-    assert_eq!(TrustedKey::new(None, vec![Algorithm::HS256], secret()).unwrap_err(), UnusableKey::Secret);
+    assert_eq!(TrustedKey::new(None, &[Algorithm::HS256], &secret()).unwrap_err(), UnusableKey::Secret);
     let public = || rsa().public().unwrap();
-    assert_eq!(TrustedKey::new(None, vec![Algorithm::HS256], public()).unwrap_err(), UnusableKey::Mismatch);
-    assert_eq!(TrustedKey::new(None, vec![], public()).unwrap_err(), UnusableKey::NoAlgorithm);
+    assert_eq!(TrustedKey::new(None, &[Algorithm::HS256], &public()).unwrap_err(), UnusableKey::Mismatch);
+    assert_eq!(TrustedKey::new(None, &[], &public()).unwrap_err(), UnusableKey::NoAlgorithm);
     let mut own = Own::secret(&Secret::new(SECRET.to_owned()));
-    assert_eq!(own.put_key("k", Algorithm::HS256, secret()), Err(UnusableKey::Secret));
-    assert_eq!(own.put_key("k", Algorithm::ES256, public()), Err(UnusableKey::Mismatch));
+    assert_eq!(own.put_key("k", Algorithm::HS256, &secret()), Err(UnusableKey::Secret));
+    assert_eq!(own.put_key("k", Algorithm::ES256, &public()), Err(UnusableKey::Mismatch));
+    let elsewhere = URL_SAFE_NO_PAD.encode([1; 32]);
+    let no_point = DecodingKey::from_ec_components(&elsewhere, &elsewhere).unwrap();
+    assert_eq!(TrustedKey::new(None, &[Algorithm::ES256], &no_point).unwrap_err(), UnusableKey::Malformed);
 }
 
 #[test]

@@ -2,16 +2,16 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use smallvec::SmallVec;
 
-use super::{Error, header::Header};
+use super::{Error, header::Header, verifying::VerifyingKey};
 
 /// A public key, and what it may be used for.
 #[derive(Clone)]
 pub struct TrustedKey {
     kid: Option<Box<str>>,
-    algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    key: VerifyingKey,
 }
 
 /// A key that cannot be trusted as it is given.
@@ -26,14 +26,14 @@ pub enum UnusableKey {
     /// An algorithm that the key is not made for.
     #[error("a key for another kind of algorithm")]
     Mismatch,
+    /// Nothing can be verified with it.
+    #[error("not a key of its kind")]
+    Malformed,
 }
 
 impl std::fmt::Debug for TrustedKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TrustedKey")
-            .field("kid", &self.kid)
-            .field("algorithms", &self.algorithms)
-            .finish_non_exhaustive()
+        f.debug_struct("TrustedKey").field("kid", &self.kid).finish_non_exhaustive()
     }
 }
 
@@ -41,18 +41,9 @@ impl TrustedKey {
     /// The key that is named `kid`, for tokens of these algorithms and no others.
     ///
     /// # Errors
-    /// A shared secret, no algorithm, or one of another kind than the key.
-    pub fn new(kid: Option<&str>, algorithms: Vec<Algorithm>, key: DecodingKey) -> Result<Self, UnusableKey> {
-        if key.family() == AlgorithmFamily::Hmac {
-            return Err(UnusableKey::Secret);
-        }
-        if algorithms.is_empty() {
-            return Err(UnusableKey::NoAlgorithm);
-        }
-        if !algorithms.iter().all(|algorithm| key.family().algorithms().contains(algorithm)) {
-            return Err(UnusableKey::Mismatch);
-        }
-        Ok(Self { kid: kid.map(Into::into), algorithms, key })
+    /// A shared secret, no algorithm, one of another kind than the key, or what is no key of its kind.
+    pub fn new(kid: Option<&str>, algorithms: &[Algorithm], key: &DecodingKey) -> Result<Self, UnusableKey> {
+        Ok(Self { kid: kid.map(Into::into), key: VerifyingKey::new(key, algorithms)? })
     }
 
     /// Its name, as the issuer calls it.
@@ -81,12 +72,12 @@ impl Issuer {
     ///
     /// # Errors
     /// `UnknownKey` if the issuer may have it nevertheless, `Invalid` for what no key could help.
-    pub(super) fn key(&self, header: &Header) -> Result<&DecodingKey, Error> {
-        let types: Vec<&str> = self.types.iter().map(String::as_str).collect();
+    pub(super) fn key(&self, header: &Header) -> Result<&VerifyingKey, Error> {
+        let types: SmallVec<[&str; 4]> = self.types.iter().map(String::as_str).collect();
         if !header.is_of_type(&types, types.contains(&"jwt")) {
             return Err(Error::Invalid("typ is another"));
         }
-        let fits = |key: &&TrustedKey| key.algorithms.contains(&header.algorithm);
+        let fits = |key: &&TrustedKey| key.key.is_for(header.algorithm);
         let unknown = || Error::UnknownKey { issuer: Arc::clone(&self.name) };
         if let Some(kid) = header.kid.as_deref() {
             let mut named = self.keys.iter().filter(|key| key.kid.as_deref() == Some(kid)).peekable();

@@ -79,7 +79,7 @@ fn no_mutation_of_a_token_is_one() {
     for signs in [None, Some(0), Some(1), Some(2)] {
         let mut own = Own::secret(&secret);
         for key in &keys {
-            own.put_key(key.kid(), key.algorithm().name().parse().unwrap(), key.public().unwrap()).unwrap();
+            own.put_key(key.kid(), key.algorithm().name().parse().unwrap(), &key.public().unwrap()).unwrap();
         }
         if let Some(key) = signs.map(|index: usize| &keys[index]) {
             let algorithm = key.algorithm().name().parse().unwrap();
