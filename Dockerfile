@@ -25,6 +25,7 @@ RUN mkdir src benches \
     && cp src/main.rs benches/operations.rs \
     && cp src/main.rs benches/tokens.rs \
     && cp src/main.rs benches/bare_pingora.rs \
+    && cp src/main.rs benches/verify.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -r src

@@ -97,17 +97,6 @@ class Bench:
         return outcomes
 
 
-def pairs_of(text):
-    """`HS256=0.5,RS256=19` in microseconds."""
-    found = dict(bars.VERIFY)
-    for part in filter(None, text.split(",")):
-        name, _, us = part.partition("=")
-        if name not in found:
-            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(found)}")
-        found[name] = float(us)
-    return found
-
-
 def algorithms_of(text):
     found = tuple(text.split(","))
     if unknown := set(found) - set(ALGORITHMS):
@@ -124,7 +113,7 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=1, help="of each run, default 1")
     parser.add_argument("--only", default="", help="texts of which one is in a case's name: `public,10000 ES256`")
     parser.add_argument("--algorithms", type=algorithms_of, help=f"default {','.join(ALGORITHMS)}, quick HS256,ES256")
-    parser.add_argument("--verify", type=pairs_of, default="", help="microseconds of one verify: `HS256=0.5,RS256=19`")
+    parser.add_argument("--verify", type=Path, required=True, help="times the crypto library alone")
     parser.add_argument("--check", action="store_true", help="only whether everybody enforces the policy")
     options = parser.parse_args()
     quick = options.quick
@@ -142,9 +131,12 @@ def measured(bench, options, load_before):
     kept = chosen(cases(options.algorithms, bench.credentials), bench.named, options)
     if not kept:
         raise SystemExit(f"no case has any of these in its name: {', '.join(options.only)}")
+    before = passes.verify(options.verify)
     direct, runs = passes.pairs(bench.generator, kept, bench.named, options)
-    found = bars.of_pairs(runs, options.algorithms, options.verify)
-    parts = [report.figures(direct, kept, runs), report.ratios(kept, runs), report.news(kept, runs, options.verify)]
+    after = passes.verify(options.verify)
+    verify = {name: (before[name] + after[name]) / 2 for name in before}
+    found = bars.of_pairs(runs, options.algorithms, verify)
+    parts = [report.figures(direct, kept, runs), report.ratios(kept, runs), report.news(kept, runs, verify)]
     # What is chosen is chosen to be short.
     if not options.only:
         rates, tails = passes.tails(bench.generator, bench.named, bench.credentials.one(options.algorithms[0]), options)

@@ -46,8 +46,8 @@ if ((${#missing[@]} + ${#rivals[@]})); then
 fi
 
 venv=$(bash tests/venv.sh tokens)
-# One build of both, so that both have the same dependencies with the same features.
-built=$(cargo build --release --locked --bin cedargate --bench bare_pingora --message-format=json-render-diagnostics)
+# One build of all, so that they have the same dependencies with the same features.
+built=$(cargo build --release --locked --bin cedargate --bench bare_pingora --bench verify --message-format=json-render-diagnostics)
 executable() {
     python3 -c '
 import json, sys
@@ -55,4 +55,5 @@ found = [m["executable"] for m in map(json.loads, sys.stdin)
          if m["reason"] == "compiler-artifact" and m["executable"] and m["target"]["name"] == sys.argv[1]]
 print(found[-1])' "$1" <<<"$built"
 }
-exec "$venv/bin/python" -B benches/compare.py --cedargate "$(executable cedargate)" --bare "$(executable bare_pingora)" "$@"
+exec "$venv/bin/python" -B benches/compare.py --cedargate "$(executable cedargate)" --bare "$(executable bare_pingora)" \
+    --verify "$(executable verify)" "$@"
