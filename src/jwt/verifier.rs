@@ -95,14 +95,15 @@ impl Verifier {
     /// `UnknownKey` for a key that a trusted issuer may have; `Expired` once `exp` + leeway has passed (RFC 7519 4.1.4).
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Claims>, Error> {
         let keys = self.0.keys.load();
-        if let Some(known) = self.0.verified.get(token, keys.version) {
+        let sought = self.0.verified.sought(token);
+        if let Some(known) = self.0.verified.get(sought, keys.version) {
             known.check_times(now)?;
             return Ok(known.claims);
         }
         let verified = self.check(&keys, token, Kind::Access)?;
         verified.check_times(now)?;
         let claims = Arc::clone(&verified.claims);
-        self.0.verified.put(token, verified);
+        self.0.verified.put(sought, verified);
         Ok(claims)
     }
 
