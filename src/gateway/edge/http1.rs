@@ -115,19 +115,19 @@ pub(super) async fn serve(edge: &Edge, mut connection: Box<Connection>, stop: Sh
             Body::Chunked => return refuse(edge, &mut connection, Reason::BadRequest, &head).await,
         }
         let peer = Arc::clone(connection.peer());
-        let (head, resumed) = match Request::plain(head, &scanner) {
-            Err(head) => (head, None),
+        let left = match Request::plain(head, &scanner) {
+            Err(head) => Some((head, None)),
             Ok(request) => {
                 // Boxed, since a connection that waits need not keep the room.
                 let served = Box::pin(plain::serve(&edge.direct, current.load(), &mut connection, request, &stop));
                 match live::drive(Some(&peer), served).await.unwrap_or(Next::Nothing) {
-                    Next::Request => (BytesMut::new(), None),
-                    Next::Pingora(head, ctx) => (head, Some(ctx)),
+                    Next::Request => None,
+                    Next::Pingora(head, ctx) => Some((head, Some(ctx))),
                     Next::Nothing => return,
                 }
             }
         };
-        if !head.is_empty() {
+        if let Some((head, resumed)) = left {
             let Some(again) = by_pingora(edge, connection, head, resumed, &stop).await else { return };
             connection = again;
         }
