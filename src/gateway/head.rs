@@ -109,8 +109,7 @@ pub struct Scanner {
     length: u64,
     codings: usize,
     http_10: bool,
-    has_request_line: bool,
-    line: Line,
+    line: Option<Line>,
     places: SmallVec<[Place; FEW]>,
     asks_for_more: bool,
     is_last: bool,
@@ -134,7 +133,7 @@ impl Scanner {
 
     /// Where the parts of the request line are, once the head is complete.
     pub fn line(&self) -> Line {
-        self.line
+        self.line.unwrap_or_default()
     }
 
     /// Where the fields are, in their order, once the head is complete.
@@ -165,7 +164,7 @@ impl Scanner {
             if self.line_start > self.bounds.bytes {
                 return Progress::Refused(Reason::HeadersTooLarge);
             }
-            let outcome = match (self.has_request_line, line) {
+            let outcome = match (self.line.is_some(), line) {
                 // RFC 9112 2.2: blank lines before the request line are ignored.
                 (false, []) => continue,
                 (false, _) => self.request_line(head, line),
@@ -185,18 +184,17 @@ impl Scanner {
         if bytes > self.bounds.bytes {
             return Err(Reason::HeadersTooLarge);
         }
-        match !self.has_request_line && bytes - self.line_start > self.bounds.target + AROUND_TARGET {
+        match self.line.is_none() && bytes - self.line_start > self.bounds.target + AROUND_TARGET {
             true => Err(Reason::TargetTooLong),
             false => Ok(()),
         }
     }
 
     fn refused(&self) -> Progress {
-        Progress::Refused(if self.has_request_line { Reason::BadRequest } else { Reason::BadTarget })
+        Progress::Refused(if self.line.is_some() { Reason::BadRequest } else { Reason::BadTarget })
     }
 
     fn request_line(&mut self, head: &[u8], line: &[u8]) -> Result<(), Reason> {
-        self.has_request_line = true;
         let mut words = line.split(|b| *b == b' ');
         let (Some(method), Some(target), Some(version), None) =
             (words.next(), words.next(), words.next(), words.next())
@@ -217,7 +215,7 @@ impl Scanner {
         if target.len() > self.bounds.target {
             return Err(Reason::TargetTooLong);
         }
-        self.line = Line { method: Span::of(head, method), target: Span::of(head, target) };
+        self.line = Some(Line { method: Span::of(head, method), target: Span::of(head, target) });
         if target::is_plain(target) { Ok(()) } else { Err(Reason::BadTarget) }
     }
 

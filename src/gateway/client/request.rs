@@ -154,8 +154,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_value_gets_another_name(names in prop::collection::vec("[aAbB]{1,2}", 0..40)) {
-            let lines: String = names.iter().enumerate().map(|(at, name)| format!("{name}: {name}-{at}\r\n")).collect();
-            let request = plain(&format!("GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n")).unwrap();
+            let lines = names.iter().enumerate().map(|(at, name)| format!("{name}: {name}-{at}\r\n"));
+            let lines: Vec<String> = lines.collect();
+            let request = plain(&format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", lines.concat())).unwrap();
             let mut seen: Vec<usize> = Vec::new();
             for (name, spelled, value) in request.fields().skip(1) {
                 let (said, at) = value.to_str().unwrap().split_once('-').unwrap();

@@ -42,7 +42,7 @@ pub(super) const LAST_CALL: Duration = Duration::from_millis(150);
 
 pub(super) enum Head {
     /// A head that is well formed, and what came with it.
-    Complete(BytesMut, Scanner),
+    Complete(BytesMut, Box<Scanner>),
     Refused(Reason, BytesMut),
     /// The client went away without a word, or the service is stopping.
     None,
@@ -168,7 +168,7 @@ pub(super) async fn read_head(
     let mut head = BytesMut::new();
     let Some(Ok(1..)) = waiting.first(connection, &mut head).await else { return Head::None };
     let limits = &current.load().limits;
-    let mut scanner = Scanner::new(limits.head);
+    let mut scanner = Box::new(Scanner::new(limits.head));
     let mut deadline = None;
     loop {
         match scanner.advance(&head) {
