@@ -45,9 +45,9 @@ impl Gateway {
         Self { current, direct }
     }
 
-    /// Has `proxied`, which is one request, go on with what is known of it already.
-    pub(super) async fn resume<T>(ctx: Box<Context>, proxied: impl Future<Output = T>) -> T {
-        RESUMED.scope(Cell::new(Some(ctx)), proxied).await
+    /// Has `proxied`, which is one request, go on with what is known of it already, if anything.
+    pub(super) async fn resume<T>(known: Option<Box<Context>>, proxied: impl Future<Output = T>) -> T {
+        RESUMED.scope(Cell::new(known), proxied).await
     }
 }
 

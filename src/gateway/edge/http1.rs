@@ -151,11 +151,8 @@ async fn by_pingora(
     let peer = Arc::clone(connection.peer());
     let mut session = ServerSession::new_http1(connection);
     session.set_pipelined_prefix(head);
-    let process = edge.proxy.process_new_http(session, stop);
-    let reused = match resumed {
-        Some(ctx) => live::drive(Some(&peer), Gateway::resume(ctx, process)).await,
-        None => live::drive(Some(&peer), process).await,
-    };
+    let process = Gateway::resume(resumed, edge.proxy.process_new_http(session, stop));
+    let reused = live::drive(Some(&peer), process).await;
     let (stream, _) = reused.flatten()?.consume();
     stream.into_any().downcast().ok()
 }
