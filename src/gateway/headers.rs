@@ -112,6 +112,13 @@ pub fn is_chunked(fields: &HeaderMap) -> bool {
     last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
+/// Hands the parts of one line of header fields to `put`, one after the other.
+pub(super) fn line(mut put: impl FnMut(&[u8]), name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        put(part);
+    }
+}
+
 /// Takes every reserved field off a request that is about to be forwarded.
 pub fn strip(request: &mut RequestHeader) {
     let found: SmallVec<[http::HeaderName; 4]> =

@@ -87,11 +87,11 @@ impl<'c> Plain<'c> {
             if is_final && (name == header::CONNECTION || name == header::DATE) {
                 continue;
             }
-            line(out, spelled.unwrap_or(name.as_str().as_bytes()), value.as_bytes());
+            headers::line(|part| out.put_slice(part), spelled.unwrap_or(name.as_str().as_bytes()), value.as_bytes());
         }
         if is_final {
-            line(out, b"Date", get_cached_date().as_bytes());
-            line(out, b"Connection", if self.keeps { b"keep-alive" } else { b"close" });
+            headers::line(|part| out.put_slice(part), b"Date", get_cached_date().as_bytes());
+            headers::line(|part| out.put_slice(part), b"Connection", if self.keeps { b"keep-alive" } else { b"close" });
         }
         out.put_slice(b"\r\n");
     }
@@ -216,11 +216,5 @@ impl Client for Plain<'_> {
             Err(error) => Error::because(ErrorType::ReadError, "the client's connection", error),
         }
         .into_down()
-    }
-}
-
-fn line(out: &mut BytesMut, name: &[u8], value: &[u8]) {
-    for part in [name, b": ", value, b"\r\n"] {
-        out.put_slice(part);
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn head(shared: &Shared, client: &impl Client, ctx: &Context) -> Resu
     }
     own.keep(client, &mut head);
     for (name, value) in &own.others {
-        line(|part| head.extend_from_slice(part), name.as_str().as_bytes(), value);
+        headers::line(|part| head.extend_from_slice(part), name.as_str().as_bytes(), value);
     }
     head.extend_from_slice(&own.said);
     head.extend_from_slice(b"\r\n");
@@ -77,7 +77,7 @@ impl Own {
             if OF_CONNECTION.contains(&lower) || headers::is_reserved(lower) || self.off.contains(name) {
                 continue;
             }
-            line(|part| head.extend_from_slice(part), spelled, value.as_bytes());
+            headers::line(|part| head.extend_from_slice(part), spelled, value.as_bytes());
         }
     }
 }
@@ -93,18 +93,12 @@ impl Fields for Own {
             return Err(Error::explain(ErrorType::InvalidHTTPHeader, "a field of the gateway"));
         }
         match name {
-            FieldName::Ours(name) => line(|part| self.said.extend_from_slice(part), name.as_bytes(), value),
+            FieldName::Ours(name) => headers::line(|part| self.said.extend_from_slice(part), name.as_bytes(), value),
             FieldName::Other(name) => {
                 self.remove(name);
                 self.others.push((name.clone(), value.to_vec()));
             }
         }
         Ok(())
-    }
-}
-
-fn line(mut put: impl FnMut(&[u8]), name: &[u8], value: &[u8]) {
-    for part in [name, b": ", value, b"\r\n"] {
-        put(part);
     }
 }
