@@ -11,9 +11,10 @@ use crate::http::{Allowance, Client, RequestId, Target, is_method};
 use crate::jwt::{self, Errand};
 use crate::model::{Reason, RouteRate, Timestamp};
 use crate::policy::{Ask, Caller, Decision, Entry, Facts, GatewayRoute, Snapshot, Subject};
+use crate::telemetry::RouteLabel;
 
 use super::client::Asked;
-use super::context::{Context, RouteLabel};
+use super::context::Context;
 use super::shared::Shared;
 use super::{credentials, headers, host};
 
@@ -101,7 +102,7 @@ fn judge(shared: &Shared, request: Asked<'_>, ctx: &mut Context, snapshot: &Snap
         }
         Entry::Route(route) => route,
     };
-    ctx.route = RouteLabel::Route(route.id);
+    ctx.route = RouteLabel::Route(route.id.0);
     ctx.matched = Some(Arc::clone(route));
     let Some(operation) = route.operation(request.method.as_str()) else {
         return Err(without_operation(shared, request, route.allow_header()));

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::http::{Connection, Remote, RequestId, Scheme, Standing, Target};
-use crate::model::{Claims, ClientCertificate, Reason, RouteId, Timestamp, Upstream};
+use crate::model::{Claims, ClientCertificate, Reason, Timestamp, Upstream};
 use crate::policy::{Caller, CompiledOperation, Decided, Determining, GatewayRoute, Permit, Snapshot};
-use crate::telemetry::Ended;
 use crate::telemetry::access_log::Record;
 use crate::telemetry::logs::SECURITY;
+use crate::telemetry::{Ended, RouteLabel};
 
 use super::attempt::Attempts;
 use super::live::Listed;
@@ -23,18 +23,6 @@ use super::shared::Shared;
 pub(super) const OVERDUE: &str = "read_timeout";
 /// As much of a path as is remembered, in bytes.
 const MAX_PATH: usize = 2 * 1024;
-
-/// Which route a request belongs to, in the words of the metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum RouteLabel {
-    /// None matched.
-    #[default]
-    None,
-    /// A mounted path of the admin service.
-    Admin,
-    /// A gateway route.
-    Route(RouteId),
-}
 
 /// One request.
 ///
@@ -264,8 +252,7 @@ impl Context {
         let took = self.started.elapsed();
         let method = self.method.as_ref().map(Method::as_str);
         if let Some(status) = self.status {
-            let Shared { meters, metrics, .. } = &*self.shared;
-            meters.of(metrics, self.route, method.unwrap_or_default(), status).count(took);
+            self.shared.metrics.requests().count(self.route, method.unwrap_or_default(), status, took);
         }
         if self.shared.access_log.is_on() {
             self.log(took, method);
@@ -317,7 +304,7 @@ impl Context {
             reason: self.reason.map(Reason::code),
             user_id: self.caller.as_ref().and_then(Caller::user_id).map(|id| id.0),
             username: self.caller.as_ref().map(Caller::username),
-            route_id: if let RouteLabel::Route(route) = self.route { Some(route.0) } else { None },
+            route_id: if let RouteLabel::Route(route) = self.route { Some(route) } else { None },
             operation: self.operation.as_ref().map(|operation| operation.label.as_str()),
             policies: self.policies.as_ref(),
             revision: self.snapshot.as_ref().map(|snapshot| snapshot.revision()),

@@ -9,9 +9,10 @@ use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
 use crate::model::Reason;
+use crate::telemetry::RouteLabel;
 
 use super::client::Client;
-use super::context::{Context, RouteLabel};
+use super::context::Context;
 use super::live::{self, Due, Listed, Manner};
 use super::{forward, respond};
 

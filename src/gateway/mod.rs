@@ -25,7 +25,6 @@ mod host;
 mod live;
 mod load;
 mod memory;
-mod meters;
 mod pace;
 mod peer;
 mod proxy;

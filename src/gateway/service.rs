@@ -21,7 +21,6 @@ use super::head::Bounds;
 use super::live::{self, Streams};
 use super::load::Load;
 use super::memory;
-use super::meters::Meters;
 use super::pace::Pace;
 use super::shared::{Current, Mount, Shared, Terms};
 use super::stream::frames::Allowances;
@@ -240,7 +239,6 @@ pub fn start(settings: Settings, parts: Parts) -> Result<Running, StartError> {
         limits,
         mount,
         upstreams: Arc::new(Upstreams::new(dns_servers, certificates, Arc::clone(&metrics))),
-        meters: Arc::<Meters>::default(),
         load: Arc::clone(&load),
         streams: Arc::clone(&streams),
         turned: Arc::<TurnedLog>::default(),

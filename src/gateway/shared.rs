@@ -12,7 +12,6 @@ use crate::telemetry::{AccessLog, Metrics, Recent};
 
 use super::live::Streams;
 use super::load::Load;
-use super::meters::Meters;
 use super::service::Limits;
 use super::turned::TurnedLog;
 use super::upstreams::Upstreams;
@@ -69,7 +68,6 @@ pub(super) struct Shared {
     pub(super) load: Arc<Load>,
     pub(super) streams: Arc<Streams>,
     pub(super) turned: Arc<TurnedLog>,
-    pub(super) meters: Arc<Meters>,
     /// Looked up once: a counter for each reason, in the order of `Reason::ALL`.
     pub(super) decisions: Arc<[IntCounter]>,
 }

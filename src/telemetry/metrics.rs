@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
-use super::{CertificateState, ConnectionState, IssuerState, OperationState, TargetState, UpstreamState};
+use super::request_meters::Collected;
+use super::{
+    CertificateState, ConnectionState, IssuerState, OperationState, RequestMeters, TargetState, UpstreamState,
+};
 
 /// Asks some logs how many lines each has lost.
 struct LostLines(Box<dyn Fn() -> Vec<(&'static str, usize)> + Send + Sync>);
@@ -24,15 +27,11 @@ const MICROSECONDS: &[f64] = &[1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5
 const MILLISECONDS: &[f64] =
     &[5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
-/// Methods that are labels of their own; any other is counted as `OTHER`, so that clients cannot add series.
-const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
-
 /// Every metric the service has; names and labels are an interface.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    request_seconds: HistogramVec,
+    requests: RequestMeters,
     decisions: IntCounterVec,
     decision_seconds: Histogram,
     upstream_errors: IntCounterVec,
@@ -56,21 +55,6 @@ pub struct Metrics {
     activated: Mutex<Option<Instant>>,
 }
 
-/// Counts answered requests of one route, method and status.
-#[derive(Clone, Debug)]
-pub struct RequestMeter {
-    requests: IntCounter,
-    seconds: Histogram,
-}
-
-impl RequestMeter {
-    /// Counts one.
-    pub fn count(&self, took: Duration) {
-        self.requests.inc();
-        self.seconds.observe(took.as_secs_f64());
-    }
-}
-
 impl Metrics {
     /// Makes the metrics of this process, with a registry of their own.
     ///
@@ -79,14 +63,7 @@ impl Metrics {
     pub fn new(version: &str) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let metrics = Self {
-            requests: IntCounterVec::new(
-                Opts::new("cedargate_requests_total", "Requests answered by the gateway."),
-                &["route", "method", "status"],
-            )?,
-            request_seconds: HistogramVec::new(
-                histogram("cedargate_request_seconds", "From the request's head to the answer's end.", MILLISECONDS),
-                &["route"],
-            )?,
+            requests: RequestMeters::default(),
             decisions: IntCounterVec::new(
                 Opts::new("cedargate_decisions_total", "Decisions by outcome and reason."),
                 &["decision", "reason"],
@@ -155,8 +132,7 @@ impl Metrics {
         build.with_label_values(&[version]).set(1);
         let registry = &self.registry;
         registry.register(Box::new(build))?;
-        registry.register(Box::new(self.requests.clone()))?;
-        registry.register(Box::new(self.request_seconds.clone()))?;
+        registry.register(Box::new(Collected::of(&self.requests)?))?;
         registry.register(Box::new(self.decisions.clone()))?;
         registry.register(Box::new(self.decision_seconds.clone()))?;
         registry.register(Box::new(self.upstream_errors.clone()))?;
@@ -176,19 +152,9 @@ impl Metrics {
         Ok(())
     }
 
-    /// What counts answered requests of one kind, to be kept by who answers; `route` is a route id, `none` or `admin`,
-    /// `method` what [`Metrics::method`] makes of one.
-    pub fn requests(&self, route: &str, method: &str, status: u16) -> RequestMeter {
-        let mut digits = [b'0'; 3];
-        RequestMeter {
-            requests: self.requests.with_label_values(&[route, method, status_label(status, &mut digits)]),
-            seconds: self.request_seconds.with_label_values(&[route]),
-        }
-    }
-
-    /// The label of a method.
-    pub fn method(method: &str) -> &'static str {
-        METHODS.iter().find(|known| **known == method).copied().unwrap_or("OTHER")
+    /// What counts answered requests.
+    pub fn requests(&self) -> &RequestMeters {
+        &self.requests
     }
 
     /// The counter of one kind of decision, to be kept by who decides.
@@ -309,22 +275,15 @@ fn histogram(name: &str, help: &str, buckets: &[f64]) -> HistogramOpts {
     HistogramOpts::new(name, help).buckets(buckets.to_vec())
 }
 
-fn status_label(status: u16, digits: &mut [u8; 3]) -> &str {
-    for (place, digit) in [100, 10, 1].into_iter().zip(digits.iter_mut()) {
-        *digit = b'0' + u8::try_from(status / place % 10).unwrap_or(0);
-    }
-    std::str::from_utf8(digits).unwrap_or("000")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::RouteLabel;
 
     #[test]
     fn every_promised_metric_is_there() {
         let metrics = Metrics::new("1.2.3").unwrap();
-        metrics.requests("17", Metrics::method("GET"), 200).count(Duration::from_millis(3));
-        metrics.requests("none", Metrics::method("BREW"), 404).count(Duration::from_millis(3));
+        metrics.requests().count(RouteLabel::Route(17), "GET", 200, Duration::from_millis(3));
         metrics.decisions("deny", "no_grant").inc();
         metrics.decided(Duration::from_micros(7));
         metrics.upstream_error("articles", "connect_refused");
@@ -342,7 +301,6 @@ mod tests {
         let text = metrics.render();
         for line in [
             "cedargate_requests_total{method=\"GET\",route=\"17\",status=\"200\"} 1",
-            "cedargate_requests_total{method=\"OTHER\",route=\"none\",status=\"404\"} 1",
             "cedargate_request_seconds_count{route=\"17\"} 1",
             "cedargate_decisions_total{decision=\"deny\",reason=\"no_grant\"} 1",
             "cedargate_decision_seconds_count 1",
