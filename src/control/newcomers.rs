@@ -7,6 +7,7 @@
 //! or that the issuer has another name for already, is nobody else's: names made here are like those of the issuers, and
 //! issuers give names and addresses again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -181,9 +182,8 @@ async fn find(tx: &mut Tx, issuer: &Issuer, claims: &Claims) -> Result<Option<Us
 /// Makes an account, with what everybody has who signs up.
 async fn create(write: &mut Write, issuer: &Issuer, claims: &Claims) -> Result<UserId, Refusal> {
     let username = free_name(write, issuer, claims).await?;
-    let stated = claims.all.get("email").and_then(serde_json::Value::as_str);
-    let is_verified = claims.all.get("email_verified") == Some(&true.into());
-    let stated = stated.filter(|_| is_verified).and_then(|text| Email::try_from(text).ok());
+    let stated = claims.all.text("email").filter(|_| claims.all.is_true("email_verified"));
+    let stated = stated.and_then(|text| Email::try_from(&*text).ok());
     let mail = match stated {
         Some(mail) if issuers::is_mail_free(write.tx(), &mail.as_str().to_lowercase()).await? => Some(mail),
         _ => None,
@@ -214,9 +214,9 @@ async fn create(write: &mut Write, issuer: &Issuer, claims: &Claims) -> Result<U
 
 /// A name like the one that the token says, which nobody has.
 async fn free_name(write: &mut Write, issuer: &Issuer, claims: &Claims) -> Result<Username, Refusal> {
-    let stated = |name: &str| claims.all.get(name).and_then(serde_json::Value::as_str);
-    let wanted = issuer.user_of(&claims.all).into_iter().chain(stated("preferred_username"));
-    let plain = |text: &str| -> String {
+    let stated = claims.all.text("preferred_username").map(Cow::into_owned);
+    let wanted = issuer.user_of(&claims.all).into_iter().chain(stated);
+    let plain = |text: String| -> String {
         let local = text.split('@').next().unwrap_or_default();
         local.chars().filter(|c| c.is_alphanumeric()).take(LONGEST_NAME).collect()
     };

@@ -136,7 +136,8 @@ impl Context {
             ("type", json!("access")),
         ];
         let own = own.map(|(name, value)| (name.to_owned(), value));
-        let all = own.into_iter().chain(self.claims.clone()).collect();
+        let all: Map<String, Value> = own.into_iter().chain(self.claims.clone()).collect();
+        let all = all.into();
         Claims { user_id: Some(user.id), epoch: user.token_epoch, all, ..Claims::none(&user.username) }
     }
 }

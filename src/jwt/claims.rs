@@ -1,7 +1,7 @@
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 use super::{Error, Issuer};
-use crate::model::{Claims, Timestamp, UserId};
+use crate::model::{ClaimSet, Claims, Noted, Stated, Timestamp, UserId};
 
 /// What a token is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,31 +30,31 @@ impl Kind {
     }
 }
 
-/// The claims of a token, of which no key stands twice.
-pub(super) struct Payload(pub(super) Map<String, Value>);
+/// The claims of a token.
+pub(super) struct Payload(pub(super) ClaimSet);
 
 /// The claims that mean something to us, of the types that they must be of.
 #[derive(Default)]
 struct Known<'c> {
-    subject: Option<&'c str>,
-    kind: Option<&'c str>,
-    token_id: Option<&'c str>,
-    session_id: Option<&'c str>,
+    subject: Option<Cow<'c, str>>,
+    kind: Option<Cow<'c, str>>,
+    token_id: Option<Cow<'c, str>>,
+    session_id: Option<Cow<'c, str>>,
     user_id: Option<i64>,
     epoch: Option<i64>,
     expires_at: Option<i64>,
     not_before: Option<i64>,
-    issuer: Option<&'c str>,
-    audience: Option<&'c Value>,
+    issuer: Option<Cow<'c, str>>,
+    audience: Option<Stated<'c>>,
 }
 
 impl<'c> Known<'c> {
     /// One pass: looking each of them up would take longer than reading them all. What is our own business (`uid`, `ver`,
     /// …) may mean anything to another issuer.
-    fn of(claims: &'c Map<String, Value>, is_ours: bool) -> Result<Self, Error> {
+    fn of(claims: &'c ClaimSet, is_ours: bool) -> Result<Self, Error> {
         let mut known = Self::default();
-        for (name, value) in claims {
-            match name.as_str() {
+        for (name, value) in claims.iter() {
+            match name {
                 "sub" => known.subject = Some(text(value)?),
                 "iss" => known.issuer = Some(text(value)?),
                 "exp" => known.expires_at = Some(number(value)?),
@@ -74,7 +74,7 @@ impl<'c> Known<'c> {
     }
 
     fn subject(&self) -> Result<String, Error> {
-        let subject = self.subject.filter(|subject| !subject.is_empty());
+        let subject = self.subject.as_deref().filter(|subject| !subject.is_empty());
         subject.map(str::to_owned).ok_or(Error::Invalid("no sub"))
     }
 
@@ -90,14 +90,14 @@ impl<'c> Known<'c> {
     /// # Errors
     /// `Invalid` if it is not, or is not text or a list of texts; `None` is who says nothing of it.
     fn audience(&self, audiences: &[String]) -> Result<Option<()>, Error> {
-        let is_ours = |value: &Value| value.as_str().map(|text| audiences.iter().any(|known| known == text));
-        let ours = match self.audience {
-            None => return Ok(None),
-            Some(Value::Array(values)) => {
-                let each: Option<Vec<bool>> = values.iter().map(is_ours).collect();
+        let is_ours = |text: &str| audiences.iter().any(|known| known == text);
+        let Some(stated) = self.audience else { return Ok(None) };
+        let ours = match stated.text() {
+            Some(text) => Some(is_ours(&text)),
+            None => stated.value().as_array().and_then(|values| {
+                let each: Option<Vec<bool>> = values.iter().map(|value| value.as_str().map(is_ours)).collect();
                 each.map(|each| each.contains(&true))
-            }
-            Some(value) => is_ours(value),
+            }),
         };
         match ours {
             Some(true) => Ok(Some(())),
@@ -108,23 +108,23 @@ impl<'c> Known<'c> {
 }
 
 /// What issuers that sign all kinds of tokens with one key call those that are no access tokens.
-fn is_no_access(value: &Value) -> bool {
+fn is_no_access(value: Stated<'_>) -> bool {
     let others = ["refresh", "offline", "logout", "id", "id_token"];
-    value.as_str().is_some_and(|text| others.iter().any(|other| text.eq_ignore_ascii_case(other)))
+    value.text().is_some_and(|text| others.iter().any(|other| text.eq_ignore_ascii_case(other)))
 }
 
-fn text(value: &Value) -> Result<&str, Error> {
-    value.as_str().ok_or(Error::Invalid("a claim is not text"))
+fn text(value: Stated<'_>) -> Result<Cow<'_, str>, Error> {
+    value.text().ok_or(Error::Invalid("a claim is not text"))
 }
 
-/// `as_i64` is `None` for floats, so 1e400, 1.5 and null are all refused.
-fn number(value: &Value) -> Result<i64, Error> {
-    value.as_i64().filter(|number| *number >= 0).ok_or(Error::Invalid("a claim is not a number"))
+/// Only what is written as a whole number: 1e400, 1.5 and null are all refused.
+fn number(value: Stated<'_>) -> Result<i64, Error> {
+    value.integer().filter(|number| *number >= 0).ok_or(Error::Invalid("a claim is not a number"))
 }
 
 impl Payload {
     /// `iss`, which is believed once the signature is checked.
-    pub(super) fn issuer(&self) -> Result<Option<&str>, Error> {
+    pub(super) fn issuer(&self) -> Result<Option<Cow<'_, str>>, Error> {
         self.0.get("iss").map(text).transpose()
     }
 
@@ -141,7 +141,7 @@ impl Payload {
         addressed: bool,
     ) -> Result<(Claims, Option<i64>), Error> {
         let known = Known::of(&self.0, true)?;
-        let of_kind = match (known.kind, kind) {
+        let of_kind = match (known.kind.as_deref(), kind) {
             (None, Kind::Access) => !addressed,
             (Some(name), kind) => name == kind.name(),
             (None, Kind::Refresh) => false,
@@ -158,11 +158,12 @@ impl Payload {
             subject: known.subject()?,
             issuer: None,
             user_id: known.user_id.map(UserId),
-            token_id: known.token_id.map(str::to_owned),
-            session_id: known.session_id.map(str::to_owned),
+            token_id: known.token_id.as_deref().map(str::to_owned),
+            session_id: known.session_id.as_deref().map(str::to_owned),
             epoch: known.epoch.unwrap_or(0),
             expires_at: known.expires_at()?,
-            all: Map::new(),
+            all: ClaimSet::default(),
+            noted: Noted::default(),
         };
         Ok((Claims { all: self.0, ..claims }, not_before))
     }
@@ -183,7 +184,8 @@ impl Payload {
             session_id: None,
             epoch: 0,
             expires_at: known.expires_at()?,
-            all: Map::new(),
+            all: ClaimSet::default(),
+            noted: Noted::default(),
         };
         Ok((Claims { all: self.0, ..claims }, not_before))
     }

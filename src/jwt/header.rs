@@ -5,7 +5,7 @@ use std::fmt;
 use jsonwebtoken::Algorithm;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::{Error, strict};
+use super::{Error, part};
 
 /// The longest `kid` that is compared, in bytes.
 const MAX_KID: usize = 256;
@@ -25,7 +25,7 @@ impl Header {
     /// `Invalid` for what is no header, for an extension that must be understood and is not (RFC 7515 4.1.11), and for
     /// a key within it or an address of one (CVE-2018-0114).
     pub(super) fn read(part: &str) -> Result<Self, Error> {
-        let raw: Raw = strict::part(part)?;
+        let raw: Raw = part::read(part)?;
         if raw.has_extension {
             return Err(Error::Invalid("an extension that is not understood"));
         }

@@ -15,10 +15,10 @@ mod key_set;
 mod keyring;
 mod minter;
 mod own;
+mod part;
 mod private_key;
 mod remembered;
 mod sealer;
-mod strict;
 #[cfg(test)]
 mod tests;
 mod trust;

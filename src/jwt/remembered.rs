@@ -5,14 +5,12 @@ use std::{
     sync::Arc,
 };
 
+use crate::model::Claims;
 use foldhash::{fast, quality};
 use quick_cache::{
     Equivalent, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
-use serde_json::Value;
-
-use crate::model::Claims;
 
 /// Bytes that are reserved for one ordinary token with its claims.
 const ORDINARY: u64 = 2 * 1024;
@@ -73,31 +71,16 @@ struct Bytes;
 impl Weighter<Token, Verified> for Bytes {
     fn weight(&self, token: &Token, verified: &Verified) -> u64 {
         let claims = &verified.claims;
-        let all: usize = claims.all.iter().map(|(name, value)| entry(name) + size(value)).sum();
         let texts = claims.subject.len() + length(claims.token_id.as_ref()) + length(claims.session_id.as_ref());
-        (token.text.len() + all + texts + FIXED) as u64
+        (token.text.len() + claims.all.size() + texts + FIXED) as u64
     }
 }
 
-/// The entry of the cache and the claims themselves, with what the allocator adds.
+/// The entry of the cache, the claims themselves and what is noted beside them, with what the allocator adds.
 const FIXED: usize = 512;
 
 fn length(text: Option<&String>) -> usize {
     text.map_or(0, String::len)
-}
-
-/// An entry of a map: key, value, hash, place.
-fn entry(name: &str) -> usize {
-    name.len() + 96
-}
-
-fn size(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
-        Value::String(text) => text.len() + 16,
-        Value::Array(values) => values.iter().map(|value| 48 + size(value)).sum(),
-        Value::Object(map) => map.iter().map(|(name, value)| entry(name) + size(value)).sum(),
-    }
 }
 
 /// Bounded in bytes and keyed by the whole token: what one token says is never told of another (CVE-2026-33496).
@@ -138,9 +121,8 @@ impl Remembered {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Map;
-
     use super::*;
+    use crate::model::{ClaimSet, Noted};
 
     #[test]
     fn tokens_of_the_same_hash_are_told_apart() {
@@ -148,8 +130,8 @@ mod tests {
         let verified = |subject: &str| {
             let subject = subject.to_owned();
             let (user_id, token_id, session_id) = (None, None, None);
-            let (epoch, expires_at, all) = (0, 0, Map::new());
-            let claims = Claims { subject, issuer: None, user_id, token_id, session_id, epoch, expires_at, all };
+            let (epoch, expires_at, all, noted) = (0, 0, ClaimSet::default(), Noted::default());
+            let claims = Claims { subject, issuer: None, user_id, token_id, session_id, epoch, expires_at, all, noted };
             Verified { claims: Arc::new(claims), not_before: None, leeway: 0, version: 1 }
         };
         let sought = |text| Sought { hash: 7, text };

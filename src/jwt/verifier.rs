@@ -8,8 +8,8 @@ use super::{
     Error, Issuers, KeySet, Kind, Own,
     claims::Payload,
     header::Header,
+    part,
     remembered::{Remembered, Verified},
-    strict,
 };
 use crate::model::{Claims, Timestamp};
 
@@ -134,8 +134,8 @@ impl Verifier {
                 &parsed
             }
         };
-        let payload = Payload(strict::part::<strict::Object>(payload)?.0);
-        let ((claims, not_before), leeway) = match keys.issuer(payload.issuer()?)? {
+        let payload = Payload(part::read(payload)?);
+        let ((claims, not_before), leeway) = match keys.issuer(payload.issuer()?.as_deref())? {
             None => {
                 let own = keys.own.key(header, kind)?;
                 own.check(message, signature)?;

@@ -1,6 +1,10 @@
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
-use super::UserId;
+use parking_lot::RwLock;
+
+use super::{ClaimSet, UserId};
 
 /// What a verified access token says.
 ///
@@ -23,7 +27,9 @@ pub struct Claims {
     /// `exp`, in seconds since 1970.
     pub expires_at: i64,
     /// All claims as they stand in the token.
-    pub all: serde_json::Map<String, serde_json::Value>,
+    pub all: ClaimSet,
+    /// Room for whoever decides.
+    pub noted: Noted,
 }
 
 impl Claims {
@@ -37,7 +43,43 @@ impl Claims {
             session_id: None,
             epoch: 0,
             expires_at: 0,
-            all: serde_json::Map::new(),
+            all: ClaimSet::default(),
+            noted: Noted::default(),
         }
+    }
+}
+
+/// What was found out about the bearer of a token, kept as long as its claims are: who finds it out again and again need
+/// not do so. It is no part of the claims, so that copies of these begin without.
+#[derive(Default)]
+pub struct Noted(RwLock<Option<Arc<dyn Any + Send + Sync>>>);
+
+impl Noted {
+    /// What was put last, if that is a `T`.
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.0.read().clone()?.downcast().ok()
+    }
+
+    /// Keeps `found` in place of what was put before.
+    pub fn put<T: Send + Sync + 'static>(&self, found: Arc<T>) {
+        *self.0.write() = Some(found);
+    }
+}
+
+impl Clone for Noted {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Noted {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Noted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Noted")
     }
 }

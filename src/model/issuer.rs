@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
-use super::{IssuerId, RoleName, address::is_public_address, nearest};
+use super::{ClaimSet, IssuerId, RoleName, address::is_public_address, nearest};
 
 /// Issuers that are trusted at once, those of the settings included.
 pub const MOST_ISSUERS: usize = 64;
@@ -252,9 +252,9 @@ impl Issuer {
     ///
     /// # Errors
     /// The token names more than [`MOST_ROLES`].
-    pub fn each_role<'s>(&'s self, claims: &'s Map<String, Value>, found: impl FnMut(&'s str)) -> Result<(), TooMany> {
+    pub fn each_role(&self, claims: &ClaimSet, found: impl FnMut(&str)) -> Result<(), TooMany> {
         let Some(value) = self.spec.roles_claim.as_deref().and_then(|name| claim(claims, name)) else { return Ok(()) };
-        let (words, items): (Option<&str>, &[Value]) = match value {
+        let (words, items): (Option<&str>, &[Value]) = match &value {
             Value::String(text) => (Some(text), &[]),
             Value::Array(items) => (None, items),
             _ => return Ok(()),
@@ -278,11 +278,11 @@ impl Issuer {
     }
 
     /// The text of the claim that says which account is meant; a mail address only if the issuer has verified it.
-    pub fn user_of<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c str> {
-        if self.by_mail() && claims.get("email_verified") != Some(&Value::Bool(true)) {
+    pub fn user_of(&self, claims: &ClaimSet) -> Option<String> {
+        if self.by_mail() && !claims.is_true("email_verified") {
             return None;
         }
-        claim(claims, &self.spec.user_claim)?.as_str()
+        claim(claims, &self.spec.user_claim)?.as_str().map(str::to_owned)
     }
 
     /// Whether accounts are found by mail address.
@@ -296,13 +296,13 @@ impl Issuer {
 pub struct TooMany;
 
 /// The claim of that name; if there is none, what the dots in the name lead to.
-fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
-    if let Some(value) = claims.get(name) {
-        return Some(value);
+fn claim(claims: &ClaimSet, name: &str) -> Option<Value> {
+    if let Some(stated) = claims.get(name) {
+        return Some(stated.value());
     }
     let mut parts = name.split('.');
-    let first = claims.get(parts.next()?)?;
-    parts.try_fold(first, |value, part| value.get(part))
+    let first = claims.get(parts.next()?)?.value();
+    parts.try_fold(&first, |value, part| value.get(part)).cloned()
 }
 
 /// # Errors
@@ -477,12 +477,16 @@ mod tests {
         assert!(Issuer::stored(IssuerId(1), file).is_err());
     }
 
+    fn claims_of(claims: &Value) -> ClaimSet {
+        claims.as_object().cloned().unwrap().into()
+    }
+
     #[test]
     fn claims_become_role_names() {
         let roles = |changes: Value, claims: Value| {
             let issuer = with(changes).unwrap();
             let mut found = Vec::new();
-            let told = issuer.each_role(claims.as_object().unwrap(), |name| found.push(name.to_owned()));
+            let told = issuer.each_role(&claims_of(&claims), |name| found.push(name.to_owned()));
             told.map(|()| found)
         };
         let exact = json!({ "roles_claim": "realm_access.roles" });
@@ -499,7 +503,7 @@ mod tests {
     #[test]
     fn unverified_mail_is_nobodys() {
         let issuer = with(json!({ "user_claim": "email" })).unwrap();
-        let user = |claims: Value| issuer.user_of(claims.as_object().unwrap()).map(str::to_owned);
+        let user = |claims: Value| issuer.user_of(&claims_of(&claims));
         assert_eq!(user(json!({ "email": "a@b.example", "email_verified": true })).as_deref(), Some("a@b.example"));
         for claims in [json!({ "email": "a@b.example" }), json!({ "email": "a@b.example", "email_verified": "true" })] {
             assert_eq!(user(claims), None);

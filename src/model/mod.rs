@@ -4,6 +4,7 @@
 //! cannot be constructed.
 
 mod address;
+mod claim_set;
 mod claims;
 mod client_certificate;
 mod email;
@@ -30,7 +31,8 @@ mod upstream;
 mod user;
 
 pub use address::is_public_address;
-pub use claims::Claims;
+pub use claim_set::{ClaimSet, Stated};
+pub use claims::{Claims, Noted};
 pub use client_certificate::{CertificateFault, CertificateFields, ClientCertificate};
 pub use email::Email;
 pub use etag::{Etag, Etags};

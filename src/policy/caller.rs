@@ -1,37 +1,72 @@
 //! Who asks.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    num::NonZeroU64,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use cedar_policy::EntityUid;
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::{names, roles::RoleSet};
-use crate::model::{Claims, RoleId, UserId, rules::UserState};
+use crate::model::{Claims, RoleId, Timestamp, UserId, rules::UserState};
 
 /// Whoever presented a valid token, with the roles of this moment.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    who: Who,
-    /// What the caller holds.
-    pub roles: Arc<RoleSet>,
+    known: Arc<Known>,
     /// What the token says.
     pub claims: Arc<Claims>,
+}
+
+/// What is known of a caller: beside the claims, among which it may be noted.
+///
+/// ## Why
+/// What every request asks of an account stands here once more: among a million users each look elsewhere is a wait for
+/// memory.
+#[derive(Debug)]
+struct Known {
+    who: Who,
+    user_id: Option<UserId>,
+    is_active: bool,
+    name: SmolStr,
+    roles: Arc<RoleSet>,
     /// Roles that the token gives, beside those that are assigned.
     claimed: Box<[RoleId]>,
+}
+
+/// A caller who was found, for the next request with the same token.
+#[derive(Debug)]
+struct Found {
+    known: Arc<Known>,
+    by: Seal,
+    /// When it has to be found out again whoever finds it out: a role ends.
+    until: Option<Timestamp>,
+}
+
+/// Names the content of one snapshot that was in force, and of no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seal(NonZeroU64);
+
+impl Seal {
+    /// One that nothing else has.
+    pub(super) fn fresh() -> Option<Self> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        NonZeroU64::new(LAST.fetch_add(1, Ordering::Relaxed) + 1).map(Self)
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Who {
     Account(Arc<UserState>),
-    Stranger(Arc<Stranger>),
-}
-
-/// Somebody of whom nothing is known but what another issuer's token says.
-#[derive(Debug)]
-struct Stranger {
-    /// `<issuer>|<sub>`; no issuer has a `|` in it, so that no two strangers have one name.
-    id: String,
-    name: String,
+    /// Somebody of whom nothing is known but what another issuer's token says: `<issuer>|<sub>`. No issuer has a `|` in it,
+    /// so that no two have one name.
+    Stranger(Arc<str>),
 }
 
 /// Role ids, few as a rule.
@@ -45,26 +80,54 @@ impl Caller {
         claims: Arc<Claims>,
         claimed: &[RoleId],
     ) -> Self {
-        Self { who: Who::Account(Arc::clone(state)), roles, claims, claimed: claimed.into() }
+        let who = Who::Account(Arc::clone(state));
+        Self::new(who, SmolStr::new(state.username.as_str()), roles, claimed.into(), claims)
+    }
+
+    fn new(who: Who, name: SmolStr, roles: Arc<RoleSet>, claimed: Box<[RoleId]>, claims: Arc<Claims>) -> Self {
+        let (user_id, is_active) = match &who {
+            Who::Account(state) => (Some(state.id), state.is_active),
+            Who::Stranger(_) => (None, true),
+        };
+        Self { known: Arc::new(Known { who, user_id, is_active, name, roles, claimed }), claims }
     }
 
     /// Somebody known by the claims of a token of `issuer`.
     pub(super) fn stranger(issuer: &str, roles: Arc<RoleSet>, claims: Arc<Claims>, claimed: &[RoleId]) -> Self {
-        let stated = claims.all.get("preferred_username").and_then(serde_json::Value::as_str);
-        let name = stated.filter(|name| is_name(name)).unwrap_or(&claims.subject).to_owned();
-        let id = format!("{issuer}|{}", claims.subject);
-        let who = Who::Stranger(Arc::new(Stranger { id, name }));
-        Self { who, roles, claims, claimed: claimed.into() }
+        let stated = claims.all.text("preferred_username").filter(|name| is_name(name));
+        let name = SmolStr::new(stated.as_deref().unwrap_or(&claims.subject));
+        let who = Who::Stranger(format!("{issuer}|{}", claims.subject).into());
+        Self::new(who, name, roles, claimed.into(), claims)
+    }
+
+    /// Whom the snapshot of this seal has found before to present these claims, as far as that holds at `now`.
+    pub(super) fn noted(claims: &Arc<Claims>, by: Seal, now: Timestamp) -> Option<Self> {
+        let found: Arc<Found> = claims.noted.get()?;
+        let holds = found.by == by && found.until.is_none_or(|until| now < until);
+        holds.then(|| Self { known: Arc::clone(&found.known), claims: Arc::clone(claims) })
+    }
+
+    /// Keeps who was found at `now` with the claims.
+    pub(super) fn note(&self, by: Seal, now: Timestamp) {
+        let assigned = self.account().into_iter().flat_map(|state| state.roles.iter());
+        let until = assigned.filter_map(|role| role.expires_at).filter(|end| *end > now).min();
+        self.claims.noted.put(Arc::new(Found { known: Arc::clone(&self.known), by, until }));
     }
 
     /// The same who, with other roles.
     pub(super) fn with_roles(&self, roles: Arc<RoleSet>) -> Self {
-        Self { roles, ..self.clone() }
+        let Known { who, name, claimed, .. } = &*self.known;
+        Self::new(who.clone(), name.clone(), roles, claimed.clone(), Arc::clone(&self.claims))
+    }
+
+    /// What the caller holds.
+    pub fn roles(&self) -> &Arc<RoleSet> {
+        &self.known.roles
     }
 
     /// The account, if there is one; who has none is known by claims only.
     pub fn account(&self) -> Option<&Arc<UserState>> {
-        match &self.who {
+        match &self.known.who {
             Who::Account(state) => Some(state),
             Who::Stranger(_) => None,
         }
@@ -72,60 +135,57 @@ impl Caller {
 
     /// The account's id, if there is one.
     pub fn user_id(&self) -> Option<UserId> {
-        self.account().map(|state| state.id)
+        self.known.user_id
     }
 
     /// Sign-in name; the Cedar id of who has no account, which is nobody's sign-in name.
     pub fn username(&self) -> &str {
-        match &self.who {
+        match &self.known.who {
             Who::Account(state) => state.username.as_str(),
-            Who::Stranger(stranger) => &stranger.id,
+            Who::Stranger(id) => id,
         }
     }
 
     /// What people call the caller; somebody without an account may be called like somebody who has one.
     pub fn display_name(&self) -> &str {
-        match &self.who {
-            Who::Account(state) => state.username.as_str(),
-            Who::Stranger(stranger) => &stranger.name,
-        }
+        &self.known.name
     }
 
     /// What back ends know the caller by: the account's id, or `<issuer>|<sub>`.
     pub fn id(&self) -> impl fmt::Display + '_ {
-        Id(&self.who)
+        Id(&self.known.who)
     }
 
     /// An inactive user is refused everywhere.
     pub fn is_active(&self) -> bool {
-        self.account().is_none_or(|state| state.is_active)
+        self.known.is_active
     }
 
     /// Whether `text` is what the caller is known by: the owner of a thing is compared with this.
     pub(super) fn is(&self, text: &str) -> bool {
-        match &self.who {
+        match &self.known.who {
             Who::Account(state) => names::is_user_id(state.id, text),
-            Who::Stranger(stranger) => stranger.id == text,
+            Who::Stranger(id) => **id == *text,
         }
     }
 
     /// The caller in Cedar.
     pub(super) fn uid(&self) -> EntityUid {
-        match &self.who {
+        match &self.known.who {
             Who::Account(state) => names::user(state.id),
-            Who::Stranger(stranger) => names::owner(&stranger.id),
+            Who::Stranger(id) => names::owner(id),
         }
     }
 
     /// The roles that are not inherited: assigned ones, and those that the token gives.
     pub(super) fn direct_roles(&self) -> impl Iterator<Item = RoleId> {
         let assigned = self.account().into_iter().flat_map(|state| state.roles.iter().map(|held| held.role_id));
-        assigned.chain(self.claimed.iter().copied())
+        assigned.chain(self.known.claimed.iter().copied())
     }
 
     /// The roles that the token gives.
     pub(super) fn claimed(&self) -> &[RoleId] {
-        &self.claimed
+        &self.known.claimed
     }
 }
 
@@ -135,7 +195,7 @@ impl fmt::Display for Id<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Who::Account(state) => state.id.fmt(f),
-            Who::Stranger(stranger) => f.write_str(&stranger.id),
+            Who::Stranger(id) => f.write_str(id),
         }
     }
 }

@@ -195,7 +195,8 @@ impl Compiled {
     /// Every generated policy, in no order.
     pub(super) fn links(&self) -> impl Iterator<Item = Link> {
         let roles = self.roles.all().filter(|(_, role)| role.is_active);
-        let grants = roles.flat_map(|(id, role)| role.grants.live().iter().map(move |grant| (id, grant.permission)));
+        let grants =
+            roles.flat_map(|(id, role)| role.grants.live().all().iter().map(move |grant| (id, grant.permission)));
         let grants = grants.filter_map(|(role, permission)| self.grant_link(role, permission));
         let operations = self.routing.routes().flat_map(|route| route.operations());
         grants.chain(operations.flat_map(|operation| operation.links(&self.roles)))

@@ -31,7 +31,7 @@ fn roles(compiled: &Compiled, lines: &mut Vec<String>) {
         let names = (&role.name, role.uid.to_string(), compiled.roles.id_of(&role.name));
         lines.push(format!("role {id} {names:?} {} {:?} {closure:?}", role.is_active, role.parents));
         lines.push(format!("granted {id} {:?}", role.grants.all));
-        for grant in role.grants.live() {
+        for grant in role.grants.live().all() {
             let known = compiled.permissions.get(grant.permission);
             let parts = known.and_then(|known| known.name.parts());
             let found = parts.and_then(|parts| compiled.permissions.target(parts)) == Some(grant.target);

@@ -14,7 +14,7 @@ use super::{
     slice::Slice,
     snapshot::Snapshot,
 };
-use crate::model::ClientCertificate;
+use crate::model::{ClientCertificate, Stated};
 
 /// The entities that the slice can reach.
 pub(super) fn entities(
@@ -53,10 +53,10 @@ pub(super) fn entities(
 }
 
 fn claims_entity(caller: Option<&Caller>) -> Option<Entity> {
-    let claims = caller.map(|caller| &caller.claims.all);
-    let tags = claims.into_iter().flatten().filter_map(|(name, value)| {
-        let texts = texts(value)?;
-        Some((name.clone(), RestrictedExpression::new_set(texts.into_iter().map(RestrictedExpression::new_string))))
+    let claims = caller.map(|caller| caller.claims.all.iter());
+    let tags = claims.into_iter().flatten().filter_map(|(name, stated)| {
+        let texts = texts(&stated.value())?;
+        Some((name.to_owned(), RestrictedExpression::new_set(texts.into_iter().map(RestrictedExpression::new_string))))
     });
     Entity::new_with_tags(names::request_claims(), [], [], tags).ok()
 }
@@ -79,6 +79,7 @@ pub(super) fn context(ask: &Ask<'_>, needs: &Needs) -> Option<Context> {
     let facts = &ask.facts;
     let claims = ask.caller.map(|caller| &caller.claims.all);
     let claim = |name: &str| claims.and_then(|claims| claims.get(name));
+    let said = |name: &str| claim(name).and_then(Stated::text);
     let text = |value: &str| RestrictedExpression::new_string(value.to_owned());
     let mut pairs: Vec<(String, RestrictedExpression)> = Vec::new();
     let mut put = |name: &str, value: &dyn Fn() -> Option<RestrictedExpression>| {
@@ -94,15 +95,15 @@ pub(super) fn context(ask: &Ask<'_>, needs: &Needs) -> Option<Context> {
     put("now", &|| Some(RestrictedExpression::new_datetime(facts.now.cedar_text())));
     put("claims", &|| Some(RestrictedExpression::new_entity_uid(names::request_claims())));
     put("scopes", &|| {
-        let scopes = claim("scope").and_then(|scope| scope.as_str()).unwrap_or_default();
+        let scopes = said("scope").unwrap_or_default();
         Some(RestrictedExpression::new_set(scopes.split_ascii_whitespace().map(text)))
     });
     put("mfa", &|| {
-        let methods = claim("amr").and_then(texts).unwrap_or_default();
+        let methods = claim("amr").and_then(|stated| texts(&stated.value())).unwrap_or_default();
         Some(RestrictedExpression::new_bool(methods.iter().any(|method| method == "mfa")))
     });
-    put("issuer", &|| claim("iss").and_then(|issuer| issuer.as_str()).map(text));
-    put("tenant", &|| claim("tenant").and_then(|tenant| tenant.as_str()).map(text));
+    put("issuer", &|| said("iss").map(|issuer| text(&issuer)));
+    put("tenant", &|| said("tenant").map(|tenant| text(&tenant)));
     put("client_certificate", &|| certificate(facts.client_certificate?));
     put("owner", &|| facts.owner.map(|owner| RestrictedExpression::new_entity_uid(names::owner(owner))));
     Context::from_pairs(pairs).ok()

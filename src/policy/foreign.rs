@@ -9,7 +9,9 @@ use super::{
     roles::Roles,
     snapshot::Snapshot,
 };
-use crate::model::{Claims, Issuer, IssuerPrincipal, Issuers, Reason, RoleId, Timestamp, UserId, rules::UserState};
+use crate::model::{
+    Claims, Issuer, IssuerPrincipal, Issuers, Reason, RoleId, Stated, Timestamp, UserId, rules::UserState,
+};
 
 /// Whom an issuer calls `subject`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +80,7 @@ impl Foreign {
     /// Whether the user was signed out everywhere after the token was made, as far as it tells.
     fn is_void(&self, user: UserId, claims: &Claims) -> bool {
         let Some(valid_from) = self.of_user.get(&user).and_then(|linked| linked.valid_from) else { return false };
-        let made = claims.all.get("iat").and_then(serde_json::Value::as_i64);
+        let made = claims.all.get("iat").and_then(Stated::integer);
         // Tokens tell seconds: one of the same second may be from before.
         made.is_none_or(|made| made <= valid_from.unix_seconds())
     }

@@ -6,6 +6,8 @@ use std::{
 };
 
 use cedar_policy::{Entity, EntityUid, PolicyId};
+use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::{
     CompileError,
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::model::{
     Access, AmbiguousOwner, Claims, Host, ModuleName, Operation, Owner, PathTemplate, PermissionName, RoleId, Route,
-    RouteId, RouteRate, UpstreamName, rules::RouteRule,
+    RouteId, RouteRate, Stated, UpstreamName, rules::RouteRule,
 };
 
 /// A gateway route.
@@ -43,16 +45,19 @@ pub struct GatewayRoute {
     pub max_body_bytes: Option<u64>,
     /// What it changes in heads.
     pub headers: RouteHeaders,
-    operations: BTreeMap<String, Arc<CompiledOperation>>,
+    /// By method; few.
+    operations: Box<[(SmolStr, Arc<CompiledOperation>)]>,
     allow: String,
 }
 
 impl GatewayRoute {
     /// The operation that answers `method`: its own, for HEAD that of GET, else that of `*`.
     pub fn operation(&self, method: &str) -> Option<&Arc<CompiledOperation>> {
-        let head = || self.operations.get("GET").filter(|_| method == "HEAD");
-        let any = || self.operations.get("*").filter(|_| method != "OPTIONS");
-        self.operations.get(method).or_else(head).or_else(any)
+        let named =
+            |name: &str| self.operations.iter().find_map(|(known, operation)| (known == name).then_some(operation));
+        let head = || named("GET").filter(|_| method == "HEAD");
+        let any = || named("*").filter(|_| method != "OPTIONS");
+        named(method).or_else(head).or_else(any)
     }
 
     /// The value of an `Allow` header.
@@ -62,7 +67,7 @@ impl GatewayRoute {
 
     /// Every operation, by method.
     pub fn operations(&self) -> impl Iterator<Item = &Arc<CompiledOperation>> {
-        self.operations.values()
+        self.operations.iter().map(|(_, operation)| operation)
     }
 }
 
@@ -125,9 +130,9 @@ impl CompiledOperation {
                 Ok(params.iter().find(|(param, _)| param == name).map(|(_, value)| (*value).to_owned()))
             }
             Some(Owner::Query(name)) => query(name),
-            Some(Owner::Claim(name)) => Ok(match claims.and_then(|claims| claims.all.get(name)) {
-                Some(serde_json::Value::String(text)) => Some(text.clone()),
-                Some(serde_json::Value::Number(number)) => Some(number.to_string()),
+            Some(Owner::Claim(name)) => Ok(match claims.and_then(|claims| claims.all.get(name)).map(Stated::value) {
+                Some(Value::String(text)) => Some(text),
+                Some(Value::Number(number)) => Some(number.to_string()),
                 _ => None,
             }),
         }
@@ -170,7 +175,7 @@ pub(super) fn compile(
                 let opening = opening(route.id, (operation, method), roles, terms.permissions);
                 let compiled =
                     compile_operation(route, module, (operation, method), opening, weak.clone(), terms.index);
-                operations.insert(method.to_owned(), Arc::new(compiled));
+                operations.insert(SmolStr::new(method), Arc::new(compiled));
             }
         }
         GatewayRoute {
@@ -184,7 +189,7 @@ pub(super) fn compile(
             max_body_bytes: route.max_body_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
             headers: RouteHeaders::from(&route.headers),
             allow: allow_header(&operations),
-            operations,
+            operations: operations.into_iter().collect(),
         }
     }))
 }
@@ -285,8 +290,8 @@ pub fn check_operations(operations: &[Operation], template: &PathTemplate) -> Re
     Ok(())
 }
 
-fn allow_header(operations: &BTreeMap<String, Arc<CompiledOperation>>) -> String {
-    let mut methods: Vec<&str> = operations.keys().map(String::as_str).collect();
+fn allow_header(operations: &BTreeMap<SmolStr, Arc<CompiledOperation>>) -> String {
+    let mut methods: Vec<&str> = operations.keys().map(SmolStr::as_str).collect();
     if methods.contains(&"GET") && !methods.contains(&"HEAD") {
         methods.push("HEAD");
     }

@@ -11,11 +11,12 @@ use quick_cache::{
     Weighter,
     sync::{Cache, DefaultLifecycle},
 };
+use smallvec::SmallVec;
 
 use super::{
     index::{Index, Symbol},
     names,
-    permissions::{Grants, Permissions, Shared},
+    permissions::{Grants, Live, Permissions, Shared},
 };
 use crate::model::{DEFAULT_ROLE, PermissionId, RoleId, rules::RoleRule};
 
@@ -48,7 +49,7 @@ pub struct RoleSet {
     pub field: OnceLock<(http::HeaderValue, bool)>,
     pub(super) ids: Vec<RoleId>,
     /// What those roles are granted that are granted anything.
-    pub(super) grants: Vec<(RoleId, Arc<Grants>)>,
+    pub(super) grants: SmallVec<[(RoleId, Live); 2]>,
     /// Those that scopes of hand-written policies name.
     pub(super) symbols: Vec<Symbol>,
 }
@@ -272,7 +273,7 @@ impl Roles {
         let mut names: Vec<Arc<str>> = roles().map(|(_, role)| Arc::clone(&role.name)).collect();
         names.sort_unstable();
         let granted = roles().filter(|(_, role)| !role.grants.live().is_empty());
-        let grants = granted.map(|(id, role)| (id, Arc::clone(&role.grants))).collect();
+        let grants = granted.map(|(id, role)| (id, role.grants.live().clone())).collect();
         let symbols = roles().filter_map(|(_, role)| index.symbol(&role.uid)).collect();
         RoleSet { names, field: OnceLock::new(), grants, symbols, ids }
     }

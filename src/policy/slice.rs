@@ -35,7 +35,7 @@ impl<'s> Slice<'s> {
         let (index, caller) = (&compiled.checked.index, ask.caller);
         let own = caller.map_or(Some(Symbol::ANONYMOUS), |caller| index.caller(caller));
         let inactive = caller.is_some_and(|caller| !caller.is_active()).then_some(Symbol::INACTIVE);
-        let roles = caller.map(|caller| caller.roles.symbols.as_slice()).unwrap_or_default();
+        let roles = caller.map(|caller| caller.roles().symbols.as_slice()).unwrap_or_default();
         let principals = [Some(Symbol::ANYTHING), own, inactive].into_iter().flatten().chain(roles.iter().copied());
         let mut slice = Self { granted: granted(ask, question), ..Self::default() };
         index.each(principals, question.action_symbol, question.resource_symbols, |policy| {
@@ -76,11 +76,11 @@ fn granted(ask: &Ask<'_>, question: &Question<'_>) -> SmallVec<[PolicyRef; 4]> {
         }
         (Some(Opening::Roles(bound)), Some(caller)) => {
             let place = |role| bound.binary_search_by_key(role, |(bound, _)| *bound).ok();
-            let held = caller.roles.ids().iter().filter_map(|role| bound.get(place(role)?));
+            let held = caller.roles().ids().iter().filter_map(|role| bound.get(place(role)?));
             found.extend(held.map(|(_, id)| PolicyRef::Named(id.clone())));
         }
         (Some(Opening::Granted(target)), Some(caller)) => {
-            for (role, grants) in &caller.roles.grants {
+            for (role, grants) in &caller.roles().grants {
                 let holding = grants.on(*target).iter().filter(|grant| !grant.own || owns(caller));
                 found.extend(holding.map(|grant| PolicyRef::Grant(*role, grant.permission)));
             }

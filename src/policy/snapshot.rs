@@ -8,7 +8,7 @@ use imbl::{HashMap, shared_ptr::DefaultSharedPtr};
 use tokio::sync::watch;
 
 use super::{
-    caller::{Caller, RoleIds},
+    caller::{Caller, RoleIds, Seal},
     compile::Compiled,
     engine::{self, Ask, Decision},
     foreign::{Foreign, Identity},
@@ -32,6 +32,17 @@ pub struct Snapshot {
     by_name: HashMap<Username, UserId>,
     revoked: Revoked,
     foreign: Foreign,
+    seal: Sealed,
+}
+
+/// What a snapshot in force is known by. A copy is there to be changed, and has none.
+#[derive(Debug, Default)]
+struct Sealed(Option<Seal>);
+
+impl Clone for Sealed {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
 }
 
 /// Ids are given by the database, so a fast hash will do.
@@ -54,6 +65,7 @@ impl Snapshot {
             by_name: HashMap::new(),
             revoked: Revoked::default(),
             foreign: Foreign::default(),
+            seal: Sealed::default(),
         };
         snapshot.put_everybody(users, revocations);
         snapshot
@@ -194,12 +206,22 @@ impl Snapshot {
         }
     }
 
-    /// Checks the token's user and its revocation, and finds the user's roles.
+    /// Checks the token's user and its revocation, and finds the user's roles. In force, it does so once for each token.
     ///
     /// # Errors
     /// `InvalidToken` for an unknown user or issuer, `UserInactive`, and `Revoked` for an ended token or session, or one
     /// from before the last change of password.
     pub fn caller(&self, claims: &Arc<Claims>, now: Timestamp) -> Result<Caller, Reason> {
+        let Some(seal) = self.seal.0 else { return self.find_caller(claims, now) };
+        if let Some(caller) = Caller::noted(claims, seal, now) {
+            return Ok(caller);
+        }
+        let caller = self.find_caller(claims, now)?;
+        caller.note(seal, now);
+        Ok(caller)
+    }
+
+    fn find_caller(&self, claims: &Arc<Claims>, now: Timestamp) -> Result<Caller, Reason> {
         if let Some(issuer) = claims.issuer.as_deref() {
             return self.foreign_caller(issuer, claims, now);
         }
@@ -260,7 +282,7 @@ impl Snapshot {
     }
 
     pub(super) fn caller_entity(&self, caller: &Caller) -> Option<Entity> {
-        let roles = self.compiled.roles.uids(&caller.roles.ids).cloned();
+        let roles = self.compiled.roles.uids(&caller.roles().ids).cloned();
         let inactive = (!caller.is_active()).then(names::inactive);
         let username = RestrictedExpression::new_string(caller.username().to_owned());
         let attributes = std::iter::once(("username".to_owned(), username)).collect();
@@ -278,6 +300,11 @@ impl Snapshot {
             return Some(endpoint.clone());
         }
         self.compiled.roles.named(uid).map(|role| self.compiled.role_entity(role))
+    }
+
+    /// The same, ready to be put in force: nothing is put into it any more.
+    fn sealed(self) -> Self {
+        Self { seal: Sealed(Seal::fresh()), ..self }
     }
 
     pub(super) fn users(&self) -> impl Iterator<Item = &Arc<UserState>> {
@@ -300,7 +327,7 @@ impl SnapshotHandle {
     /// Starts with `snapshot`.
     pub fn new(snapshot: Snapshot) -> Self {
         let moved = watch::Sender::new(snapshot.revision());
-        Self(Arc::new(Place { current: ArcSwap::from_pointee(snapshot), moved }))
+        Self(Arc::new(Place { current: ArcSwap::from_pointee(snapshot.sealed()), moved }))
     }
 
     /// The current snapshot, to be kept for the whole of a request.
@@ -315,7 +342,7 @@ impl SnapshotHandle {
 
     /// Makes `next` the current snapshot if it is newer; returns whether it is.
     pub fn advance(&self, next: Snapshot) -> bool {
-        let next = Arc::new(next);
+        let next = Arc::new(next.sealed());
         let before = self
             .0
             .current
@@ -330,7 +357,7 @@ impl SnapshotHandle {
     /// Forgets revocations that ended before `now`; the revision stays, since nothing is decided differently.
     pub fn forget_expired(&self, now: Timestamp) {
         self.0.current.rcu(|current| match current.revoked.without_expired(now) {
-            Some(revoked) => Arc::new(Snapshot { revoked, ..Snapshot::clone(current) }),
+            Some(revoked) => Arc::new(Snapshot { revoked, ..Snapshot::clone(current) }.sealed()),
             None => Arc::clone(current),
         });
     }

@@ -33,7 +33,7 @@ pub(super) async fn sidebar(State(state): State<Routes>, call: Call) -> Result<F
     let (caller, input) = call.signed_in();
     let flat = input.read(is_flat)?;
     let mut tx = state.control.read().await?;
-    if flat { flat_menu(&mut tx).await } else { menu(&mut tx, caller.roles.ids()).await }
+    if flat { flat_menu(&mut tx).await } else { menu(&mut tx, caller.roles().ids()).await }
 }
 
 async fn menu(tx: &mut Tx, roles: &[RoleId]) -> Result<Forest, Error> {

@@ -62,7 +62,7 @@ async fn is_shown(state: &Routes, caller: &Caller, path: &str) -> Result<bool, E
         return Ok(false);
     };
     let mut tx = state.control.read().await?;
-    Ok(navigation::shows(&mut tx, path.as_str(), caller.roles.ids()).await?)
+    Ok(navigation::shows(&mut tx, path.as_str(), caller.roles().ids()).await?)
 }
 
 /// Whether the gateway refuses such a path before it looks for its route.

@@ -55,7 +55,7 @@ fn grants(
     let origins = told::origins(snapshot, caller);
     let compiled = snapshot.compiled();
     let name = |id: &RoleId| compiled.roles.get(*id).map(|role| Arc::clone(&role.name));
-    let ids = caller.roles.ids().iter();
+    let ids = caller.roles().ids().iter();
     let mut held: Vec<(bool, Arc<str>, RoleId)> =
         ids.filter_map(|id| Some((origins.get(id).is_some_and(Option::is_some), name(id)?, *id))).collect();
     held.sort_unstable();

@@ -73,7 +73,7 @@ pub(super) fn principal(snapshot: &Snapshot, caller: &Caller) -> Principal {
         path.reverse();
         path
     };
-    let held = caller.roles.ids().iter();
+    let held = caller.roles().ids().iter();
     let mut held: Vec<HeldRole> = held.filter_map(|id| Some(HeldRole { name: name(id)?, via: via(id) })).collect();
     held.sort_by(|a, b| a.name.cmp(&b.name));
     Principal { id: caller.user_id(), username: caller.username().to_owned(), roles: held }
@@ -82,7 +82,7 @@ pub(super) fn principal(snapshot: &Snapshot, caller: &Caller) -> Principal {
 /// For each role that is held, the one that it is inherited by; none for those that are assigned.
 pub(super) fn origins(snapshot: &Snapshot, caller: &Caller) -> HashMap<RoleId, Option<RoleId>> {
     let roles = &snapshot.compiled().roles;
-    let held = caller.roles.ids();
+    let held = caller.roles().ids();
     let mut origin: HashMap<RoleId, Option<RoleId>> = HashMap::new();
     let live = caller.direct_roles().filter(|id| held.contains(id));
     let mut open: Vec<(RoleId, Option<RoleId>)> = live.map(|id| (id, None)).collect();

@@ -57,7 +57,7 @@ fn all(compiled: &Compiled, roles: &BTreeSet<RoleId>) -> BTreeMap<String, (Strin
     });
     let active = roles.iter().filter_map(|id| Some((*id, compiled.roles.active(*id)?)));
     let own = active.flat_map(|(id, role)| {
-        let grants = role.grants.live().iter().filter(|grant| grant.own);
+        let grants = role.grants.live().all().iter().filter(|grant| grant.own);
         grants.filter_map(move |grant| {
             let name = compiled.permissions.get(grant.permission)?.name.to_string();
             Some((PolicyRef::Grant(id, grant.permission).to_string(), (name, true)))

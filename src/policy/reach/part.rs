@@ -93,7 +93,7 @@ fn generated(id: RoleId, role: &CompiledRole, asked: Asked<'_>) -> Says {
                 (true, Owned::Perhaps) => Says::PERHAPS_PERMIT,
                 (true, Owned::Never) => Says::default(),
             };
-            role.grants.on(*target).iter().map(says).collect()
+            role.grants.live().on(*target).iter().map(says).collect()
         }
         _ => Says::default(),
     }

@@ -119,7 +119,7 @@ pub(super) fn ask<T>(
 ) -> Option<T> {
     let user = asked.user.and_then(|index| users.get(index));
     let claims = user.map(|user| {
-        let all = asked.claims.as_object().unwrap().clone();
+        let all = asked.claims.as_object().unwrap().clone().into();
         Arc::new(Claims { user_id: Some(user.id), all, ..Claims::none(&user.username) })
     });
     let caller = user.zip(claims).map(|(user, claims)| snapshot.assume(&Arc::new(user.clone()), claims, asked.now()));

@@ -1,6 +1,7 @@
 //! The policy engine: held against Cedar itself, and against growth.
 
 mod asking;
+mod callers;
 mod certificates;
 mod examples;
 mod files;

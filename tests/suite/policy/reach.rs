@@ -47,7 +47,7 @@ fn decides(
     owner: Option<&str>,
 ) -> bool {
     let caller = state.map(|state| {
-        let all = asked.claims.as_object().unwrap().clone();
+        let all = asked.claims.as_object().unwrap().clone().into();
         let claims = Claims { user_id: Some(state.id), all, ..Claims::none(&state.username) };
         snapshot.assume(&Arc::new(state.clone()), Arc::new(claims), asked.now())
     });
