@@ -1,6 +1,7 @@
 """The tables, as Markdown."""
 
 import datetime
+import math
 import os
 import platform
 import re
@@ -14,6 +15,8 @@ from macro.rivals import PATH
 
 # A run is undisturbed when other processes used less than this share of one core.
 CALM = 0.1
+# Linux waits for 200 µs unless it is told otherwise.
+HALT_POLL = Path("/sys/module/haltpoll/parameters/guest_halt_poll_ns")
 
 
 def middle(runs, key):
@@ -26,6 +29,15 @@ def quartiles(values, digits=2):
         return f"{values[0]:.{digits}f}"
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def median_within(values):
+    """Between which of the values the median lies in 95 of 100 such runs, by order statistics; few values tell too little."""
+    values = sorted(values)
+    count = len(values)
+    beyond = lambda rank: 2 * sum(math.comb(count, below) for below in range(rank)) / 2**count
+    rank = max((rank for rank in range(1, count // 2 + 1) if beyond(rank) <= 0.05), default=None)
+    return f"{values[rank - 1]:.2f} to {values[count - rank]:.2f}" if rank else "too few"
 
 
 def spread(values, digits=2):
@@ -54,6 +66,8 @@ def header(options, load_before, missing):
         f"- {options.rounds} rounds of {order}, {options.seconds} s each;"
         f" load average {load_before[0]:.2f} before, {os.getloadavg()[0]:.2f} after",
     ]
+    if HALT_POLL.exists():
+        lines.append(f"- a virtual processor without work waits {int(HALT_POLL.read_text()) / 1000:.0f} µs before it halts (haltpoll)")
     return lines + ([f"- left out, because not installed: {', '.join(missing)}"] if missing else [])
 
 
@@ -83,8 +97,8 @@ def figures(direct, cases, runs):
 
 
 def ratios(cases, runs):
-    rows = ["Cedargate / the other, of each pair of neighbours: median (quartiles).", ""]
-    rows += ["| Case | against | CPU per request | Requests/s | p50 | p99 | CPU, undisturbed pairs |", "|---|---|---|---|---|---|---|"]
+    rows = ["Cedargate / the other, of each pair of neighbours: median (quartiles); where the median of CPU lies in 95 of 100 such runs.", ""]
+    rows += ["| Case | against | CPU per request | median within | Requests/s | p50 | p99 | CPU, undisturbed pairs |", "|---|---|---|---|---|---|---|---|"]
     for case in cases:
         for rival in case.rivals:
             pairs = runs[case.name, rival]
@@ -93,7 +107,8 @@ def ratios(cases, runs):
             undisturbed = quartiles(ours["cpu"] / other["cpu"] for other, ours in calm) if calm else "none"
             rate = "" if case.fresh else of("rps")
             rows.append(
-                f"| {case.name} | {rival} | {of('cpu')} | {rate} | {of('p50')} | {of('p99')}"
+                f"| {case.name} | {rival} | {of('cpu')} | {median_within(ours['cpu'] / other['cpu'] for other, ours in pairs)}"
+                f" | {rate} | {of('p50')} | {of('p99')}"
                 f" | {undisturbed}, {len(calm)} of {len(pairs)} |"
             )
     everything = [run for pairs in runs.values() for pair in pairs for run in pair]
