@@ -10,7 +10,7 @@ use cedargate::{
         Claims, ForwardedHeader, Label, ModuleId, PermissionId, Reason, RoleId, Route, RouteId, Timestamp, UserId,
         rules::{Assignment, GrantRule, ModuleRule, PermissionRule, Revisions, RoleRule, Rules, UserState},
     },
-    policy::{Ask, Compiled, Entry, Facts, Fixed, Snapshot, Subject},
+    policy::{Ask, Compiled, Entry, Facts, Fixed, Snapshot, SnapshotHandle, Subject},
 };
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
@@ -107,7 +107,8 @@ fn ask(snapshot: &Snapshot, method: &str, claims: &Arc<Claims>, now: Timestamp) 
 #[test]
 fn a_decision_without_conditions_allocates_nothing() {
     let now = Timestamp::now();
-    let snapshot = snapshot(now);
+    // In force, as the data plane has it.
+    let snapshot = SnapshotHandle::new(snapshot(now)).load();
     let claims = Arc::new(Claims { user_id: Some(UserId(7)), ..Claims::none(&"alice".try_into().unwrap()) });
     for (method, expected) in [
         ("GET", Ok(())),
@@ -117,7 +118,7 @@ fn a_decision_without_conditions_allocates_nothing() {
         ("PATCH", Ok(())),
         ("DELETE", Ok(())),
     ] {
-        // The first request of somebody with these roles finds out what they amount to.
+        // The first request with a token finds out whose it is, and what their roles amount to.
         assert_eq!(ask(&snapshot, method, &claims, now), expected, "{method}");
         let mut outcome = Err(Reason::Internal);
         let counted = allocation_counter::measure(|| outcome = ask(&snapshot, method, &claims, now));
