@@ -347,7 +347,7 @@ fn identify(fields: &mut impl Fields, caller: &Caller) -> Result<()> {
     }
     let username = Cow::from(utf8_percent_encode(caller.display_name(), NAME));
     fields.set(FieldName::Ours("X-Auth-Username"), username.as_bytes())?;
-    let roles = &caller.roles();
+    let roles = caller.roles();
     let (field, truncated) = match roles.field.get() {
         Some(field) => field,
         None => {

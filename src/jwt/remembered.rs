@@ -5,12 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::Claims;
 use foldhash::{fast, quality};
 use quick_cache::{
     Equivalent, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
+
+use crate::model::Claims;
 
 /// Bytes that are reserved for one ordinary token with its claims.
 const ORDINARY: u64 = 2 * 1024;
@@ -77,7 +78,7 @@ impl Weighter<Token, Verified> for Bytes {
 }
 
 /// The entry of the cache, the claims themselves and what is noted beside them, with what the allocator adds.
-const FIXED: usize = 512;
+const FIXED: usize = 1024;
 
 fn length(text: Option<&String>) -> usize {
     text.map_or(0, String::len)

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use smallvec::SmallVec;
 
 /// All claims as they stand in a token: a JSON object in which, at any depth, no key stands twice, since two parsers could
@@ -16,7 +15,7 @@ use smallvec::SmallVec;
 /// them would be a score of allocations for each token.
 #[derive(Clone, Default, PartialEq)]
 pub struct ClaimSet {
-    /// Each name, unescaped, and behind it its value in JSON.
+    /// Each name, unescaped, and behind it its value in JSON without blanks.
     text: Box<str>,
     places: Box<[Place]>,
 }
@@ -77,15 +76,15 @@ impl<'c> Stated<'c> {
         }
     }
 
-    /// If it is a whole number that is written as one, which.
+    /// If it is a whole number that was written as one, which.
     pub fn integer(self) -> Option<i64> {
-        serde_json::from_str(self.0).ok()
+        self.0.parse().ok()
     }
 
     /// All of it.
     pub fn value(self) -> Value {
-        // It was read before, by the same rules.
-        serde_json::from_str(self.0).unwrap_or_default()
+        // It was written by ourselves.
+        Read.deserialize(&mut serde_json::Deserializer::from_str(self.0)).unwrap_or_default()
     }
 }
 
@@ -109,15 +108,16 @@ impl From<Map<String, Value>> for ClaimSet {
     }
 }
 
+/// From text or bytes.
 impl<'de> Deserialize<'de> for ClaimSet {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Claims)
+        deserializer.deserialize_map(Set)
     }
 }
 
-struct Claims;
+struct Set;
 
-impl<'de> Visitor<'de> for Claims {
+impl<'de> Visitor<'de> for Set {
     type Value = ClaimSet;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,9 +129,7 @@ impl<'de> Visitor<'de> for Claims {
         let mut places: SmallVec<[Place; 16]> = SmallVec::new();
         while access.next_key_seed(Name(&mut text))?.is_some() {
             let name = text.len();
-            let value: &RawValue = access.next_value()?;
-            serde_json::from_str::<Strict>(value.get()).map_err(A::Error::custom)?;
-            text.push_str(value.get());
+            access.next_value_seed(Transcript(&mut text))?;
             places.push(Place { name, value: text.len() });
         }
         let claims = ClaimSet { text: text.into(), places: places.as_slice().into() };
@@ -143,7 +141,7 @@ impl<'de> Visitor<'de> for Claims {
 const ORDINARY: usize = 512;
 const TWICE: &str = "a key stands twice";
 
-/// Puts a name behind a text.
+/// Puts a name behind a text, as it is.
 struct Name<'t>(&'t mut String);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {
@@ -167,59 +165,164 @@ impl Visitor<'_> for Name<'_> {
     }
 }
 
-/// Any JSON in which no key stands twice; how deep it may be, `serde_json` bounds.
-struct Strict;
+/// Puts any JSON in which no key stands twice behind a text, each thing in its one shortest form. How deep it may be,
+/// `serde_json` bounds.
+struct Transcript<'t>(&'t mut String);
 
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Any).map(|()| Self)
+impl Transcript<'_> {
+    fn quote(&mut self, text: &str) {
+        if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+            self.0.push('"');
+            self.0.push_str(text);
+            self.0.push('"');
+        } else {
+            self.0.push_str(&Value::from(text).to_string());
+        }
     }
 }
 
-struct Any;
+impl<'de> DeserializeSeed<'de> for Transcript<'_> {
+    type Value = ();
 
-impl<'de> Visitor<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Transcript<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.0.push_str(if value { "true" } else { "false" });
         Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.0.push_str(itoa::Buffer::new().format(value));
         Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.0.push_str(itoa::Buffer::new().format(value));
         Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("no number"))?;
+        self.0.push_str(&number.to_string());
         Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+    fn visit_str<E>(mut self, text: &str) -> Result<(), E> {
+        self.quote(text);
         Ok(())
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
+        self.0.push_str("null");
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
-        while access.next_element::<Strict>()?.is_some() {}
+        self.0.push('[');
+        let begin = self.0.len();
+        while access.next_element_seed(Transcript(self.0))?.is_some() {
+            self.0.push(',');
+        }
+        end(self.0, begin, ']');
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<(), A::Error> {
-        let mut names: SmallVec<[Cow<'de, str>; 8]> = SmallVec::new();
-        while let Some((name, Strict)) = access.next_entry::<Cow<'de, str>, Strict>()? {
-            names.push(name);
+        self.0.push('{');
+        let begin = self.0.len();
+        let mut names: SmallVec<[(usize, usize); FEW]> = SmallVec::new();
+        let mut at = begin;
+        while access.next_key_seed(Transcript(self.0))?.is_some() {
+            names.push((at, self.0.len()));
+            self.0.push(':');
+            access.next_value_seed(Transcript(self.0))?;
+            self.0.push(',');
+            at = self.0.len();
         }
-        if have_twins(names.iter().map(AsRef::as_ref).collect()) { Err(A::Error::custom(TWICE)) } else { Ok(()) }
+        // Of each name there is one transcript.
+        let text = &*self.0;
+        if have_twins(names.iter().map(|(begin, end)| &text[*begin..*end]).collect()) {
+            return Err(A::Error::custom(TWICE));
+        }
+        end(self.0, begin, '}');
+        Ok(())
+    }
+}
+
+/// Ends what began at `begin`, in place of the comma behind its last part.
+fn end(text: &mut String, begin: usize, sign: char) {
+    if text.len() > begin {
+        text.pop();
+    }
+    text.push(sign);
+}
+
+/// Reads what a transcript says. `Value` would do so too, but sees more in some keys of objects than is written there.
+struct Read;
+
+impl<'de> DeserializeSeed<'de> for Read {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Read {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = access.next_element_seed(Self)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(name) = access.next_key::<String>()? {
+            map.insert(name, access.next_value_seed(Self)?);
+        }
+        Ok(Value::Object(map))
     }
 }
 
@@ -290,6 +393,18 @@ mod tests {
         let deep = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
         assert!(read(&deep(100)).is_ok());
         assert!(read(&deep(100_000)).is_err());
+    }
+
+    /// `serde_json` gives some names of keys a meaning of its own, where some of its features are on.
+    #[test]
+    fn no_name_of_a_key_means_more_than_it_says() {
+        for name in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+            let inner = r#"{\"a\":1,\"a\":2}"#;
+            let claims = read(&format!(r#"{{"aud":{{"{name}":"[\"us\"]"}},"{name}":"{inner}"}}"#)).unwrap();
+            let aud = claims.get("aud").unwrap().value();
+            assert_eq!(aud.as_object().unwrap().get(name), Some(&Value::from(r#"["us"]"#)));
+            assert_eq!(claims.text(name).as_deref(), Some(r#"{"a":1,"a":2}"#));
+        }
     }
 
     fn any_json() -> impl Strategy<Value = Value> {

@@ -4,7 +4,7 @@ use std::{
     fmt,
     num::NonZeroU64,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,6 +20,7 @@ use crate::model::{Claims, RoleId, Timestamp, UserId, rules::UserState};
 #[derive(Clone, Debug)]
 pub struct Caller {
     known: Arc<Known>,
+    roles: Arc<RoleSet>,
     /// What the token says.
     pub claims: Arc<Claims>,
 }
@@ -35,7 +36,6 @@ struct Known {
     user_id: Option<UserId>,
     is_active: bool,
     name: SmolStr,
-    roles: Arc<RoleSet>,
     /// Roles that the token gives, beside those that are assigned.
     claimed: Box<[RoleId]>,
 }
@@ -44,8 +44,11 @@ struct Known {
 #[derive(Debug)]
 struct Found {
     known: Arc<Known>,
+    /// How many sets of roles are kept is bounded where they are made.
+    roles: Weak<RoleSet>,
     by: Seal,
-    /// When it has to be found out again whoever finds it out: a role ends.
+    since: Timestamp,
+    /// Until a role ends; for ever if none does.
     until: Option<Timestamp>,
 }
 
@@ -89,7 +92,7 @@ impl Caller {
             Who::Account(state) => (Some(state.id), state.is_active),
             Who::Stranger(_) => (None, true),
         };
-        Self { known: Arc::new(Known { who, user_id, is_active, name, roles, claimed }), claims }
+        Self { known: Arc::new(Known { who, user_id, is_active, name, claimed }), roles, claims }
     }
 
     /// Somebody known by the claims of a token of `issuer`.
@@ -103,26 +106,27 @@ impl Caller {
     /// Whom the snapshot of this seal has found before to present these claims, as far as that holds at `now`.
     pub(super) fn noted(claims: &Arc<Claims>, by: Seal, now: Timestamp) -> Option<Self> {
         let found: Arc<Found> = claims.noted.get()?;
-        let holds = found.by == by && found.until.is_none_or(|until| now < until);
-        holds.then(|| Self { known: Arc::clone(&found.known), claims: Arc::clone(claims) })
+        let holds = found.by == by && found.since <= now && found.until.is_none_or(|until| now < until);
+        let roles = found.roles.upgrade().filter(|_| holds)?;
+        Some(Self { known: Arc::clone(&found.known), roles, claims: Arc::clone(claims) })
     }
 
     /// Keeps who was found at `now` with the claims.
     pub(super) fn note(&self, by: Seal, now: Timestamp) {
         let assigned = self.account().into_iter().flat_map(|state| state.roles.iter());
         let until = assigned.filter_map(|role| role.expires_at).filter(|end| *end > now).min();
-        self.claims.noted.put(Arc::new(Found { known: Arc::clone(&self.known), by, until }));
+        let (known, roles) = (Arc::clone(&self.known), Arc::downgrade(&self.roles));
+        self.claims.noted.put(Arc::new(Found { known, roles, by, since: now, until }));
     }
 
     /// The same who, with other roles.
     pub(super) fn with_roles(&self, roles: Arc<RoleSet>) -> Self {
-        let Known { who, name, claimed, .. } = &*self.known;
-        Self::new(who.clone(), name.clone(), roles, claimed.clone(), Arc::clone(&self.claims))
+        Self { roles, ..self.clone() }
     }
 
     /// What the caller holds.
     pub fn roles(&self) -> &Arc<RoleSet> {
-        &self.known.roles
+        &self.roles
     }
 
     /// The account, if there is one; who has none is known by claims only.

@@ -35,7 +35,7 @@ pub(super) struct Grants {
 /// What one role is granted that is active and has a verb, by target; cheap to clone.
 ///
 /// ## Why
-/// Whoever holds the role keeps one: a way of a hop less to what every decision looks for.
+/// Whoever holds the role keeps one: that is one hop less on the way to what every decision looks for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Live(Arc<[Grant]>);
 

@@ -11,7 +11,9 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 const REQUESTS: &str = "cedargate_requests_total";
+const REQUESTS_HELP: &str = "Requests answered by the gateway.";
 const SECONDS: &str = "cedargate_request_seconds";
+const SECONDS_HELP: &str = "From the request's head to the answer's end.";
 /// Upper bounds of the histogram, in microseconds.
 const BOUNDS: [u64; 16] = [
     500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000,
@@ -47,6 +49,9 @@ impl RouteLabel {
     }
 }
 
+/// What is counted together when there is no room for more kinds.
+const REST: Kind = Kind { route: RouteLabel::Other, method: "OTHER", status: 0 };
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Kind {
     route: RouteLabel,
@@ -64,8 +69,8 @@ pub struct RequestMeters(Arc<RwLock<HashMap<Kind, Meter, foldhash::fast::RandomS
 
 #[derive(Debug, Default)]
 struct Meter {
-    /// The sum of all durations; it overflows after five centuries.
-    nanos: AtomicU64,
+    /// The sum of all durations.
+    micros: AtomicU64,
     /// How many took no longer than each bound, but longer than the one before; at last those beyond all.
     counts: [AtomicU64; BOUNDS.len() + 1],
 }
@@ -74,12 +79,12 @@ impl Meter {
     fn count(&self, took: Duration) {
         let place = BOUNDS.partition_point(|bound| Duration::from_micros(*bound) < took);
         self.counts[place].fetch_add(1, Ordering::Relaxed);
-        self.nanos.fetch_add(took.as_nanos().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.micros.fetch_add(took.as_micros().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn read(&self) -> Reading {
         Reading {
-            nanos: self.nanos.load(Ordering::Relaxed),
+            micros: self.micros.load(Ordering::Relaxed),
             counts: array::from_fn(|place| self.counts[place].load(Ordering::Relaxed)),
         }
     }
@@ -88,7 +93,7 @@ impl Meter {
 /// What a meter says at one moment.
 #[derive(Default)]
 struct Reading {
-    nanos: u64,
+    micros: u64,
     counts: [u64; BOUNDS.len() + 1],
 }
 
@@ -98,7 +103,7 @@ impl Reading {
     }
 
     fn add(&mut self, other: &Self) {
-        self.nanos = self.nanos.wrapping_add(other.nanos);
+        self.micros = self.micros.saturating_add(other.micros);
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }
@@ -116,7 +121,7 @@ impl Reading {
         let mut histogram = Histogram::default();
         histogram.set_bucket(buckets.collect());
         histogram.set_sample_count(self.total());
-        histogram.set_sample_sum(Duration::from_nanos(self.nanos).as_secs_f64());
+        histogram.set_sample_sum(Duration::from_micros(self.micros).as_secs_f64());
         histogram
     }
 }
@@ -126,20 +131,27 @@ impl RequestMeters {
     pub fn count(&self, route: RouteLabel, method: &str, status: u16, took: Duration) {
         let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("OTHER");
         let kind = Kind { route, method, status };
-        if let Some(meter) = self.0.read().get(&kind) {
-            return meter.count(took);
+        {
+            let meters = self.0.read();
+            let rest = || meters.get(&REST).filter(|_| meters.len() > MOST_KINDS);
+            if let Some(meter) = meters.get(&kind).or_else(rest) {
+                return meter.count(took);
+            }
         }
         let mut meters = self.0.write();
-        let has_room = meters.len() < MOST_KINDS;
-        let kind = if has_room { kind } else { Kind { route: RouteLabel::Other, method: "OTHER", status: 0 } };
-        meters.entry(kind).or_default().count(took);
+        let has_room = meters.len() < MOST_KINDS || meters.contains_key(&kind);
+        meters.entry(if has_room { kind } else { REST }).or_default().count(took);
+    }
+
+    /// Requests wait while they are read, so that nothing is made of the readings before all are there.
+    fn read(&self) -> Vec<(Kind, Reading)> {
+        self.0.read().iter().map(|(kind, meter)| (*kind, meter.read())).collect()
     }
 
     fn families(&self) -> [MetricFamily; 2] {
         let mut routes: BTreeMap<RouteLabel, Reading> = BTreeMap::new();
         let mut requests = Vec::new();
-        for (kind, meter) in &*self.0.read() {
-            let reading = meter.read();
+        for (kind, reading) in self.read() {
             #[expect(clippy::cast_precision_loss, reason = "all numbers of the format are of this type")]
             let total = reading.total() as f64;
             let mut counter = Counter::default();
@@ -158,8 +170,8 @@ impl RequestMeters {
         });
         let seconds = seconds.collect();
         [
-            family(REQUESTS, "Requests answered by the gateway.", MetricType::COUNTER, requests),
-            family(SECONDS, "From the request's head to the answer's end.", MetricType::HISTOGRAM, seconds),
+            family(REQUESTS, REQUESTS_HELP, MetricType::COUNTER, requests),
+            family(SECONDS, SECONDS_HELP, MetricType::HISTOGRAM, seconds),
         ]
     }
 }
@@ -191,11 +203,12 @@ pub(super) struct Collected {
 
 impl Collected {
     pub(super) fn of(meters: &RequestMeters) -> Result<Self, prometheus::Error> {
-        let described = |name: &str, labels: &[&str]| {
+        let described = |name: &str, help: &str, labels: &[&str]| {
             let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(name.to_owned(), "Requests.".to_owned(), labels, HashMap::new())
+            Desc::new(name.to_owned(), help.to_owned(), labels, HashMap::new())
         };
-        let descriptions = [described(REQUESTS, &["route", "method", "status"])?, described(SECONDS, &["route"])?];
+        let requests = described(REQUESTS, REQUESTS_HELP, &["route", "method", "status"])?;
+        let descriptions = [requests, described(SECONDS, SECONDS_HELP, &["route"])?];
         Ok(Self { meters: meters.clone(), descriptions })
     }
 }
@@ -261,10 +274,11 @@ mod tests {
         }
         // Known ones are still told apart.
         meters.count(RouteLabel::Route(0), "GET", 200, Duration::ZERO);
+        meters.count(RouteLabel::Route(0), "GET", 404, Duration::ZERO);
         let [requests, _] = meters.families();
         assert_eq!(requests.get_metric().len(), MOST_KINDS + 1);
         let text = text(&meters);
-        assert!(text.contains("{method=\"OTHER\",route=\"other\",status=\"000\"} 10"));
+        assert!(text.contains("{method=\"OTHER\",route=\"other\",status=\"000\"} 11"));
         assert!(text.contains("{method=\"GET\",route=\"0\",status=\"200\"} 2"));
     }
 

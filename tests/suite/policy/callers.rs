@@ -102,3 +102,29 @@ fn a_role_ends_when_it_ends() {
     assert_eq!(roles(&held(10)), ["break-glass"]);
     assert_eq!(roles(&held(1_000)), ["break-glass"]);
 }
+
+#[test]
+fn what_was_found_holds_for_no_moment_before() {
+    let (handle, token, now) = (SnapshotHandle::new(World::new("office_hours").snapshot), token(), Timestamp::now());
+    let end = now.plus_seconds(10);
+    advance(&handle, |next| next.put_user(writer(&[(WRITER, Some(end)), (OTHER_ROLE, None)])));
+    let snapshot = handle.load();
+    assert_eq!(roles(&snapshot.caller(&token, end).unwrap()), ["break-glass"]);
+    // A clock that is set back, or a request that took its time before that one.
+    assert_eq!(roles(&snapshot.caller(&token, now).unwrap()), ["break-glass", "writer"]);
+}
+
+#[test]
+fn revocations_that_are_forgotten_leave_the_rest_as_it_was() {
+    let (handle, now) = (SnapshotHandle::new(World::new("office_hours").snapshot), Timestamp::now());
+    let (token, other) = (token(), Arc::new(Claims { session_id: Some("t".to_owned()), ..Claims::clone(&token()) }));
+    advance(&handle, |next| {
+        next.put_revocation(&Revocation { key: "sid:s".to_owned(), expires_at: now.plus_seconds(60) });
+        next.put_revocation(&Revocation { key: "sid:u".to_owned(), expires_at: now.plus_seconds(1) });
+    });
+    assert!(handle.load().caller(&other, now).is_ok());
+    handle.forget_expired(now.plus_seconds(2));
+    assert_eq!(handle.load().revocation_count(), 1);
+    assert_eq!(handle.load().caller(&token, now).unwrap_err(), Reason::Revoked);
+    assert_eq!(roles(&handle.load().caller(&other, now).unwrap()), ["writer"]);
+}
