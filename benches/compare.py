@@ -80,7 +80,7 @@ class Bench:
                 self.extra.append(gate.process)
                 if number == self.options.starts - 1:
                     time.sleep(self.options.settled)
-                kept.append((took, gate.process.memory()))
+                kept.append((took, gate.process.held()))
                 gate.process.stop()
         return first, again
 

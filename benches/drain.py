@@ -7,7 +7,9 @@ client send it again (RFC 9112, 9.3.1). Such are counted on their own.
 """
 
 import asyncio
+import os
 import random
+import select
 import signal
 import time
 
@@ -101,8 +103,14 @@ async def drain(gate, slow_port, token, start_load):
     popen.send_signal(signal.SIGTERM)
 
     def ended():
-        code = popen.wait(30)
-        return code, time.monotonic()
+        # `Popen.wait` with a bound looks every 50 ms only.
+        process = os.pidfd_open(popen.pid)
+        try:
+            select.select([process], [], [], 30)
+            at = time.monotonic()
+        finally:
+            os.close(process)
+        return popen.wait(1), at
 
     outcome.code, outcome.ended = await asyncio.get_running_loop().run_in_executor(None, ended)
     _, left = await asyncio.wait(clients, timeout=5)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
 # The proxy that is measured has the last core for itself, the load and the upstream have the first.
@@ -32,6 +33,13 @@ def free_port():
 
 def pinned(core, command):
     return ["taskset", "-c", str(core), *map(str, command)]
+
+
+class Memory(NamedTuple):
+    """MiB. What is not anonymous are pages of files, the program's own above all, which the kernel may drop."""
+
+    resident: float
+    anonymous: float
 
 
 class Process:
@@ -73,10 +81,17 @@ class Process:
             raise SystemExit(f"{self.name} has ended:\n{self.errors.read_text(errors='replace')[-2000:]}")
         return time.clock_gettime_ns(clock.value)
 
+    def kib(self, *names):
+        """What the kernel counts of the process's memory by these names."""
+        rollup = Path(f"/proc/{self.popen.pid}/smaps_rollup").read_text()
+        return tuple(int(re.search(rf"^{name}:\s+(\d+) kB", rollup, re.M)[1]) for name in names)
+
     def shares(self):
         """Resident and proportional KiB."""
-        rollup = Path(f"/proc/{self.popen.pid}/smaps_rollup").read_text()
-        return tuple(int(re.search(rf"^{name}:\s+(\d+) kB", rollup, re.M)[1]) for name in ("Rss", "Pss"))
+        return self.kib("Rss", "Pss")
+
+    def held(self):
+        return Memory(*(kib / 1024 for kib in self.kib("Rss", "Anonymous")))
 
     def forget_peak(self):
         Path(f"/proc/{self.popen.pid}/clear_refs").write_text("5")

@@ -65,11 +65,11 @@ def of_passes(tails, calls):
 
 
 def of_life(first, again, idle, outcomes, is_settled):
-    memory = max(idle, again[-1][1])
+    memory = max(idle.resident, again[-1][1].resident)
     # Before, it holds what a start takes.
     memories = [
         (f"idle memory below {MAX_IDLE_MIB} MiB", f"{memory:.1f} MiB", memory < MAX_IDLE_MIB),
-        ("the same after a first start", f"{first[-1][1]:.1f} MiB", first[-1][1] < MAX_IDLE_MIB),
+        ("the same after a first start", f"{first[-1][1].resident:.1f} MiB", first[-1][1].resident < MAX_IDLE_MIB),
     ] if is_settled else []
     failed = sum(outcome.failed() for outcome in outcomes)
     slowest = max((outcome.ended - outcome.last_answer) * 1000 for outcome in outcomes)

@@ -95,10 +95,10 @@ class Gates:
         quiet.process.stop()
         quiet.start()
         time.sleep(settled)
-        idle = quiet.process.memory()
+        idle = quiet.process.held()
         credentials.given = [world.claims_of(quiet.sign_in(f"bench{n}")) for n in range(world.USERS)]
         time.sleep(settled)
-        signed_in = quiet.process.memory()
+        signed_in = quiet.process.held()
         quiet.process.stop()
         for other in (self.logging, self.secure):
             shutil.copytree(quiet.folder / "data", other.folder / "data")

@@ -152,7 +152,7 @@ def syscalls(counted):
 
 def life(options, first, again, idle, signed_in, outcomes):
     ms = lambda kept: spread([took * 1000 for took, _ in kept], 0)
-    mib = lambda kept: f"{kept[-1][1]:.1f}"
+    mib = lambda held: f"{held.resident:.1f}, {held.anonymous:.1f}"
     exits = [(outcome.ended - outcome.last_answer) * 1000 for outcome in outcomes]
     total = lambda name: sum(getattr(outcome, name) for outcome in outcomes)
     settled = options.settled
@@ -160,10 +160,10 @@ def life(options, first, again, idle, signed_in, outcomes):
         "| Start and memory | |", "|---|---|",
         f"| First start, on an empty database: ms to the first answer ({len(first)}) | {ms(first)} |",
         f"| Later starts: ms to the first answer ({len(again)}) | {ms(again)} |",
-        f"| Idle {settled} s after the first start: MiB | {mib(first)} |",
-        f"| Idle {settled} s after a later start: MiB | {mib(again)} |",
-        f"| Idle with {world.USERS} users and {world.ROUTES + 2} routes: MiB | {idle:.1f} |",
-        f"| {settled} s after {world.USERS} sign-ins, one after another: MiB | {signed_in:.1f} |",
+        f"| Idle {settled} s after the first start: MiB resident, of it anonymous | {mib(first[-1][1])} |",
+        f"| Idle {settled} s after a later start: MiB | {mib(again[-1][1])} |",
+        f"| Idle with {world.USERS} users and {world.ROUTES + 2} routes: MiB | {mib(idle)} |",
+        f"| {settled} s after {world.USERS} sign-ins, one after another: MiB | {mib(signed_in)} |",
         "",
         f"| SIGTERM under load ({len(outcomes)} times) | |", "|---|---|",
         f"| Requests answered to the last byte, of these after the signal | {total('complete'):,}, {total('after'):,} |",

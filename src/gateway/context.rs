@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
@@ -293,7 +293,7 @@ impl Context {
     fn log(&self, took: Duration, method: Option<&str>) {
         let path = self.target.as_ref().map(Target::raw_path).or(self.refused_path.as_deref());
         self.shared.access_log.write(Record {
-            time: chrono::Utc::now(),
+            time: SystemTime::now(),
             request_id: self.request_id.as_str(),
             client: self.client,
             method,

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::io::Write;
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::batch::{Flush, Lines};
 
@@ -14,18 +15,17 @@ const MAX_USER_AGENT: usize = 512;
 
 thread_local! {
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    /// The last second that was told, and how.
-    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+    /// The last second that was told, and how it begins the text of any moment within it.
+    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
 }
 
 /// What is told of one request; the keys and their order are an interface, what is absent is null.
 ///
 /// Never a query, never a token.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Record<'a, P> {
     /// When the answer was complete.
-    #[serde(serialize_with = "micros")]
-    pub time: DateTime<Utc>,
+    pub time: SystemTime,
     /// The request's id, as answered.
     pub request_id: &'a str,
     /// The client's address.
@@ -107,25 +107,51 @@ impl AccessLog {
         record.user_agent = record.user_agent.map(|text| bounded(text, MAX_USER_AGENT));
         LINE.with_borrow_mut(|line| {
             line.clear();
-            if serde_json::to_writer(&mut *line, &record).is_ok() {
-                line.push(b'\n');
+            if record.write(line).is_ok() {
                 lines.put(line);
             }
         });
     }
 }
 
+/// Writes fields behind others. The keys are known to need no escapes, which a serializer would look for in each of them at
+/// every request.
+macro_rules! fields {
+    ($line:ident, $record:ident: $($key:ident)*) => {
+        $(
+            $line.extend_from_slice(concat!(",\"", stringify!($key), "\":").as_bytes());
+            serde_json::to_writer(&mut *$line, &$record.$key)?;
+        )*
+    };
+}
+
+impl<P: Serialize> Record<'_, P> {
+    /// Puts one line behind what there is, with the line feed.
+    fn write(&self, line: &mut Vec<u8>) -> serde_json::Result<()> {
+        line.extend_from_slice(b"{\"time\":\"");
+        put_time(line, self.time);
+        line.push(b'"');
+        fields!(line, self: request_id client method host path status decision reason user_id username route_id operation
+            policies revision upstream upstream_ms total_ms bytes_in bytes_out user_agent tls client_certificate);
+        line.extend_from_slice(b"}\n");
+        Ok(())
+    }
+}
+
 /// As RFC 3339 says, in microseconds. Most of it is the same for all requests of a second.
-fn micros<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+fn put_time(line: &mut Vec<u8>, time: SystemTime) {
+    // A clock that stands before 1970 tells nothing.
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SECOND.with_borrow_mut(|(second, text)| {
-        if *second != time.timestamp() {
-            *second = time.timestamp();
-            *text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
+        if *second != since.as_secs() {
+            *second = since.as_secs();
+            *text = DateTime::<Utc>::from(SystemTime::UNIX_EPOCH + since).format("%Y-%m-%dT%H:%M:%S.").to_string();
         }
-        // A leap second has more.
-        let micros = time.timestamp_subsec_micros().min(999_999);
-        serializer.collect_str(&format_args!("{text}.{micros:06}Z"))
-    })
+        line.extend_from_slice(text.as_bytes());
+    });
+    let micros = since.subsec_micros();
+    line.extend([100_000, 10_000, 1_000, 100, 10, 1].map(|unit| b"0123456789"[(micros / unit % 10) as usize]));
+    line.push(b'Z');
 }
 
 fn bounded(text: &str, max: usize) -> &str {
@@ -135,6 +161,7 @@ fn bounded(text: &str, max: usize) -> &str {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use parking_lot::Mutex;
 
@@ -159,7 +186,7 @@ mod tests {
         let (access_log, guard) = AccessLog::to(sink.clone());
         let long = "\u{e9}\"\n".repeat(2_000);
         access_log.write(Record {
-            time: DateTime::from_timestamp(1_795_000_000, 123_456_789).unwrap(),
+            time: SystemTime::UNIX_EPOCH + Duration::new(1_795_000_000, 123_456_789),
             request_id: "r",
             client: Some([127, 0, 0, 1].into()),
             method: Some("GET"),
@@ -221,5 +248,16 @@ mod tests {
         assert!(line["route_id"].is_null());
         assert!(line["path"].as_str().unwrap().len() <= MAX_PATH);
         assert!(line["user_agent"].as_str().unwrap().len() <= MAX_USER_AGENT);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn moments_are_told_in_microseconds(seconds in 0_u64..200_000_000_000, nanos in 0_u32..1_000_000_000) {
+            let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+            let mut line = Vec::new();
+            put_time(&mut line, time);
+            let expected = DateTime::<Utc>::from(time).format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+            proptest::prop_assert_eq!(String::from_utf8(line).unwrap(), expected);
+        }
     }
 }
