@@ -7,6 +7,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 use serde_json::{Map, Number, Value};
 use smallvec::SmallVec;
 
+use super::StrictJson;
+
 /// All claims as they stand in a token: a JSON object in which, at any depth, no key stands twice, since two parsers could
 /// pick different values.
 ///
@@ -84,7 +86,7 @@ impl<'c> Stated<'c> {
     /// All of it.
     pub fn value(self) -> Value {
         // It was written by ourselves.
-        Read.deserialize(&mut serde_json::Deserializer::from_str(self.0)).unwrap_or_default()
+        serde_json::from_str(self.0).map(|StrictJson(value)| value).unwrap_or_default()
     }
 }
 
@@ -265,65 +267,6 @@ fn end(text: &mut String, begin: usize, sign: char) {
         text.pop();
     }
     text.push(sign);
-}
-
-/// Reads what a transcript says. `Value` would do so too, but sees more in some keys of objects than is written there.
-struct Read;
-
-impl<'de> DeserializeSeed<'de> for Read {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Read {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = access.next_element_seed(Self)? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some(name) = access.next_key::<String>()? {
-            map.insert(name, access.next_value_seed(Self)?);
-        }
-        Ok(Value::Object(map))
-    }
 }
 
 /// So many are compared each with each; more are sorted first, since whoever sends them may send very many.

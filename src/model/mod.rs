@@ -25,6 +25,7 @@ mod route;
 pub mod rules;
 mod secret;
 mod signing_key;
+mod strict_json;
 pub mod takeover;
 mod time;
 mod upstream;
@@ -57,6 +58,7 @@ pub use role::{MAX_INHERITANCE, NewRole, Role, RoleHead, RoleInfo, RolePatch};
 pub use route::{Access, AmbiguousOwner, Methods, NewRoute, Operation, Owner, Route, RoutePatch, RouteRate};
 pub use secret::Secret;
 pub use signing_key::{KeyState, NewSigningKey, SigningAlgorithm, SigningKey, UnknownAlgorithm};
+pub use strict_json::StrictJson;
 pub use time::Timestamp;
 pub use upstream::{
     Balance, Ejection, HashOn, HealthCheck, NewUpstream, Protocol, Target, Timeouts, Tls, Upstream, UpstreamPatch,

@@ -1,12 +1,10 @@
 //! Bodies, before anything is known about what they should hold.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value, json};
+use serde_json::{Value, json};
 
 use super::issue::{Flaw, Issue};
 use crate::admin::error::Error;
+use crate::model::StrictJson;
 
 /// What came after the head of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +41,8 @@ pub(crate) fn parse(content_type: Option<&str>, bytes: &[u8]) -> Result<Body, Er
         let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         invalid(valid.chars().count(), "Invalid UTF-8")
     })?;
-    match serde_json::from_str::<Strict>(text) {
-        Ok(Strict(value)) => Ok(Body::Json(value)),
+    match serde_json::from_str::<StrictJson>(text) {
+        Ok(StrictJson(value)) => Ok(Body::Json(value)),
         Err(error) => {
             let offset = position(text, &error);
             Err(invalid(offset, reason(&error, text.chars().nth(offset))))
@@ -70,7 +68,7 @@ fn reason(error: &serde_json::Error, at: Option<char>) -> &'static str {
     let text = error.to_string();
     let starts = |prefix: &str| text.starts_with(prefix);
     match () {
-        () if starts(DUPLICATE) => DUPLICATE,
+        () if starts(StrictJson::DUPLICATE) => StrictJson::DUPLICATE,
         () if starts("recursion limit") => "Too deeply nested",
         () if starts("number out of range") => "Number out of range",
         () if starts("trailing characters") => "Extra data",
@@ -86,75 +84,6 @@ fn reason(error: &serde_json::Error, at: Option<char>) -> &'static str {
             "Invalid \\escape"
         }
         () => "Expecting value",
-    }
-}
-
-const DUPLICATE: &str = "Duplicate key";
-
-/// A value in which no object repeats a key: which of the two counts is read differently by different parsers.
-struct Strict(Value);
-
-impl<'de> Deserialize<'de> for Strict {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(StrictVisitor).map(Self)
-    }
-}
-
-struct StrictVisitor;
-
-impl<'de> Visitor<'de> for StrictVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(Strict(item)) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if object.contains_key(&key) {
-                return Err(A::Error::custom(DUPLICATE));
-            }
-            let Strict(value) = map.next_value()?;
-            object.insert(key, value);
-        }
-        Ok(Value::Object(object))
     }
 }
 
