@@ -131,12 +131,9 @@ def measured(bench, options, load_before):
     kept = chosen(cases(options.algorithms, bench.credentials), bench.named, options)
     if not kept:
         raise SystemExit(f"no case has any of these in its name: {', '.join(options.only)}")
-    before = passes.verify(options.verify)
-    direct, runs = passes.pairs(bench.generator, kept, bench.named, options)
-    after = passes.verify(options.verify)
-    verify = {name: (before[name] + after[name]) / 2 for name in before}
-    found = bars.of_pairs(runs, options.algorithms, verify)
-    parts = [report.figures(direct, kept, runs), report.ratios(kept, runs), report.news(kept, runs, verify)]
+    direct, runs, verified = passes.pairs(bench.generator, kept, bench.named, options)
+    found = bars.of_pairs(runs, options.algorithms, verified)
+    parts = [report.figures(direct, kept, runs), report.ratios(kept, runs), report.news(kept, runs, verified)]
     # What is chosen is chosen to be short.
     if not options.only:
         rates, tails = passes.tails(bench.generator, bench.named, bench.credentials.one(options.algorithms[0]), options)

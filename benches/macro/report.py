@@ -117,14 +117,14 @@ def ratios(cases, runs):
     return rows
 
 
-def news(cases, runs, verify):
+def news(cases, runs, verified):
     rows = ["| Every token new | CPU µs beyond bare | one verify |", "|---|---|---|"]
     for case in cases:
         if case.fresh:
             for rival in case.rivals:
                 pairs = runs[case.name, rival]
                 difference = quartiles((ours["cpu"] - other["cpu"] for other, ours in pairs), 1)
-                rows.append(f"| {case.algorithm}: {len(pairs)} pairs | {difference} | {verify[case.algorithm]:.1f} |")
+                rows.append(f"| {case.algorithm}: {len(pairs)} pairs | {difference} | {quartiles(verified[case.algorithm], 1)} |")
     return rows if len(rows) > 2 else []
 
 
